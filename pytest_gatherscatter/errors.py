@@ -1,0 +1,191 @@
+"""The whole error tree: each error names a fact, and carries the facts as attributes.
+
+Everything that this package raises on purpose is a :class:`GatherScatterError`; its text is
+one line that names the cause and, where there is one, the cure. The command line prints
+that line and exits with :attr:`GatherScatterError.exit_code`; pytest shows it without a
+traceback.
+"""
+
+from typing import ClassVar
+
+
+class GatherScatterError(Exception):
+    """Anything that went wrong in this package's own field."""
+
+    exit_code: ClassVar[int] = 1
+
+
+# What the user wrote
+
+
+class SettingsInvalid(GatherScatterError):
+    """A setting, option, name or file says something that is not allowed."""
+
+    exit_code = 2
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(f"{where}: {problem}")
+        self.where = where
+        self.problem = problem
+
+
+# The broker
+
+
+class BrokerError(GatherScatterError):
+    """Something about the broker; ``url`` never holds a password."""
+
+    exit_code = 2
+
+
+class BrokerUnreachable(BrokerError):
+    """Nothing answered at the broker's address within the time allowed."""
+
+    exit_code = 69
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"no broker at {url}: {reason}")
+        self.url = url
+        self.reason = reason
+
+
+class LoginRefused(BrokerError):
+    """The broker is there and refuses the user name, password, certificate or vhost."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"{url} refuses the login: {reason}")
+        self.url = url
+        self.reason = reason
+
+
+class BrokerRefused(BrokerError):
+    """The broker refuses an operation, and would refuse it again."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"the broker refuses: {code} {text}")
+        self.code = code
+        self.text = text
+
+
+class NameTaken(BrokerRefused):
+    """Somebody else owns the exclusive queue of this name (405 RESOURCE_LOCKED)."""
+
+
+class BrokerLost(BrokerError):
+    """The connection went away and did not come back within the time allowed."""
+
+    exit_code = 69
+
+
+# The wire
+
+
+class MessageUnreadable(GatherScatterError):
+    """A message that cannot be decoded; ``reason`` goes with it to the dead letters."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"unreadable message: {reason}")
+        self.reason = reason
+
+
+# Machines
+
+
+class IllegalTransition(GatherScatterError):
+    """A machine was asked for a step that its transition table does not have."""
+
+    def __init__(self, what: str, start: str, finish: str, story: tuple[str, ...]) -> None:
+        tail = "; ".join(story) or "nothing yet"
+        super().__init__(f"{what} cannot go from {start} to {finish} (recently: {tail})")
+        self.what = what
+        self.start = start
+        self.finish = finish
+        self.story = story
+
+
+class JournalDamaged(GatherScatterError):
+    """A journal holds something other than a torn last record."""
+
+    exit_code = 2
+
+    def __init__(self, path: str, line: int, problem: str) -> None:
+        super().__init__(
+            f"{path}: line {line} is damaged ({problem}); move the file away to start afresh"
+        )
+        self.path = path
+        self.line = line
+
+
+# Sections
+
+
+class SectionFailed(GatherScatterError):
+    """A section could not do its work; ``cause`` is the stable word that reports carry."""
+
+    cause: ClassVar[str] = "failed"
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class NoGatherer(SectionFailed):
+    """Nobody coordinates, and the section has demands or the policy says fail."""
+
+    exit_code = 69
+    cause = "no-gatherer"
+
+
+class NotGathered(SectionFailed):
+    """A required agent is missing, the bench stayed busy, a monitor held for too long."""
+
+    exit_code = 75
+    cause = "not-gathered"
+
+
+class SectionVetoed(NotGathered):
+    """A monitor said no."""
+
+    cause = "vetoed"
+
+
+class MonitorBroken(NotGathered):
+    """A monitor's hook broke before the start."""
+
+    cause = "broken"
+
+
+class SectionUnmeasured(SectionFailed):
+    """A required monitor did not report, or fewer monitors than demanded took part."""
+
+    cause = "unmeasured"
+
+
+class SectionOverdue(SectionFailed):
+    """The section ran past its ``max_duration``; the monitors made safe."""
+
+    cause = "overdue"
+
+
+class SectionUnreported(SectionFailed):
+    """The body ran, but the gatherer could not be told or never answered."""
+
+    cause = "unreported"
+
+
+class FindingFailed(SectionFailed):
+    """A monitor measured something that is out of bounds: the device's fault, not the lab's."""
+
+    cause = "finding"
+
+
+class SkewExceeded(SectionFailed):
+    """The measured skew and its bound pass ``max_skew``."""
+
+    cause = "skew"
+
+
+class SectionMisused(GatherScatterError):
+    """The test uses a section in a way that cannot mean anything (nested, marked twice, …)."""
+
+    exit_code = 2
