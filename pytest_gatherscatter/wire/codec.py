@@ -1,0 +1,79 @@
+"""Bytes ↔ message.
+
+A body is one JSON object whose ``kind`` names the message; the AMQP property ``type`` says
+kind and version (``SectionGo/1``), so that a reader can refuse what it cannot know before it
+looks inside. A version grows only when an old reader would misread the new meaning; fields
+that are merely added do not change it.
+"""
+
+from typing import Any, get_args
+
+import msgspec
+
+from pytest_gatherscatter.errors import MessageUnreadable
+from pytest_gatherscatter.wire.messages import AnyMessage, Message
+
+VERSION = 1
+
+MAX_BODY = 1024 * 1024
+"""Bytes in a body: far below RabbitMQ 4's 16 MiB, and a chunk of an artifact fits (256 KiB)."""
+
+_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(AnyMessage)}
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(AnyMessage)  # type: ignore[arg-type]
+
+
+def type_of(message: Message) -> str:
+    """Return the AMQP ``type`` property of ``message``, e.g. ``"SectionGo/1"``."""
+    return f"{type(message).__name__}/{VERSION}"
+
+
+def encode(message: Message) -> bytes:
+    """Return the body of ``message``.
+
+    Raises:
+        MessageUnreadable: it is larger than ``MAX_BODY``, so that nobody would read it.
+    """
+    body = _encoder.encode(message)
+    if len(body) > MAX_BODY:
+        raise MessageUnreadable(
+            f"{type(message).__name__} of {len(body)} bytes, {MAX_BODY} allowed"
+        )
+    return body
+
+
+def decode(body: bytes, type_property: str | None = None) -> Message:
+    """Return the message in ``body``; ``type_property`` is AMQP's ``type``, if there was one.
+
+    Raises:
+        MessageUnreadable: oversized, not JSON, of an unknown kind or version, or with a
+            field that is missing or out of range; ``reason`` says which.
+    """
+    if len(body) > MAX_BODY:
+        raise MessageUnreadable(f"body of {len(body)} bytes, {MAX_BODY} allowed")
+    if type_property is not None:
+        kind, _, version = type_property.partition("/")
+        if kind not in _KINDS:
+            raise MessageUnreadable(f"unknown kind {kind[:64]!r}")
+        if version != str(VERSION):
+            raise MessageUnreadable(f"{kind} of version {version[:16]!r}, known is {VERSION}")
+    try:
+        message = _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MessageUnreadable(str(error)[:500]) from None
+    if type_property is not None and type(message).__name__ != kind:
+        raise MessageUnreadable(f"type says {kind}, body says {type(message).__name__}")
+    return message
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of every message, for parties in other languages."""
+    (root,), components = msgspec.json.schema_components(
+        [AnyMessage], ref_template="#/$defs/{name}"
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "pytest-gatherscatter messages",
+        **root,
+        "$defs": components,
+    }

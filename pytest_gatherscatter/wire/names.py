@@ -1,0 +1,105 @@
+"""Exchanges, queues, routing keys and the names people give, as pure functions.
+
+Two durable topic exchanges carry a lab: ``gs.<lab>`` for events that all may watch, and
+``gs.<lab>.to`` for requests and answers to one party. Nobody writes to the default exchange,
+so that topic permissions can say who may say what. Routing keys are dotted words, hence no
+name may hold a dot.
+"""
+
+import re
+
+from pytest_gatherscatter.errors import SettingsInvalid
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+"""What a name of a lab, bench, agent, process or queue may be (64: keys stay under 255 bytes)."""
+
+NAME_RULE = "1 to 64 letters, digits, '_' or '-', the first a letter or digit"
+
+ID_PATTERN = r"^[0-9a-f]{8,32}$"
+"""What an identifier that programs make (a section, a run, an instance) may be."""
+
+GATHERER_KEY = "gatherer"
+GATHERER_STARTED = "gatherer.started"
+
+_NAME = re.compile(NAME_PATTERN)
+
+
+def check_name(what: str, text: str) -> str:
+    """Return ``text`` if it may name a ``what`` (``"lab"``, ``"bench"``, ``"agent"`` …).
+
+    Raises:
+        SettingsInvalid: naming what was wrong and what is allowed.
+    """
+    if _NAME.fullmatch(text) is None:
+        raise SettingsInvalid(f"{what} name {text!r}", f"allowed are {NAME_RULE}")
+    return text
+
+
+def event_exchange(lab: str) -> str:
+    """Name the exchange of events, which observers may bind to."""
+    return f"gs.{lab}"
+
+
+def direct_exchange(lab: str) -> str:
+    """Name the exchange of requests and answers to one party."""
+    return f"gs.{lab}.to"
+
+
+def dead(lab: str) -> str:
+    """Name both the dead-letter exchange and its queue."""
+    return f"gs.{lab}.dead"
+
+
+def gatherer_queue(lab: str) -> str:
+    """Name the gatherer's exclusive inbox; owning it is being the gatherer."""
+    return f"gs.{lab}.gatherer"
+
+
+def agent_queue(lab: str, name: str) -> str:
+    """Name an agent's exclusive inbox."""
+    return f"gs.{lab}.agent.{name}"
+
+
+def reply_queue(lab: str, reply_id: str) -> str:
+    """Name the exclusive queue on which one asker takes its answers."""
+    return f"gs.{lab}.reply.{reply_id}"
+
+
+def section_queue(lab: str, section: str) -> str:
+    """Name the durable, expiring queue of a section's artifacts."""
+    return f"gs.{lab}.section.{section}"
+
+
+def agent_key(name: str) -> str:
+    """Key of an agent's inbox on the direct exchange."""
+    return f"agent.{name}"
+
+
+def reply_key(reply_id: str) -> str:
+    """Key of an asker's answers on the direct exchange."""
+    return f"reply.{reply_id}"
+
+
+def section_key(section: str) -> str:
+    """Key of a section's artifacts on the direct exchange."""
+    return f"section.{section}"
+
+
+def section_event(what: str, bench: str) -> str:
+    """Key of a section's event: ``what`` is ``go``, ``stopped``, ``aborted`` or ``changed``."""
+    return f"section.{what}.{bench}"
+
+
+def agent_event(what: str, name: str) -> str:
+    """Key of an agent's event: ``what`` is ``joined`` or ``left``."""
+    return f"agent.{what}.{name}"
+
+
+def step_event(run: str) -> str:
+    """Key of the finished steps of one run."""
+    return f"step.finished.{run}"
+
+
+def bench_events(bench: str) -> tuple[str, ...]:
+    """Keys on the event exchange that a monitor of ``bench`` must hear."""
+    return tuple(section_event(what, bench) for what in ("go", "stopped", "aborted"))
