@@ -20,7 +20,7 @@ MAX_BODY = 1024 * 1024
 
 _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(AnyMessage)}
 _encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(AnyMessage)  # type: ignore[arg-type]
+_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(AnyMessage)
 
 
 def type_of(message: Message) -> str:

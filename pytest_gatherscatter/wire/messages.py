@@ -34,7 +34,7 @@ class Part(Struct, frozen=True, omit_defaults=True):
 # ── parts of sections ──────────────────────────────────────────────────────────────────
 
 
-class OpenSection(Part, kw_only=True):
+class OpenSection(Part, frozen=True, kw_only=True):
     """A section that an agent has prepared or started and not seen the end of."""
 
     section: Id
@@ -42,7 +42,7 @@ class OpenSection(Part, kw_only=True):
     started: bool = False
 
 
-class Hold(Part, kw_only=True):
+class Hold(Part, frozen=True, kw_only=True):
     """Who holds a section or a bench, for how much longer, and why."""
 
     agent: Label
@@ -50,7 +50,7 @@ class Hold(Part, kw_only=True):
     reason: Text = ""
 
 
-class Finding(Part, kw_only=True):
+class Finding(Part, frozen=True, kw_only=True):
     """One thing that a monitor measured.
 
     ``passed`` is the monitor's verdict: ``False`` fails the test, ``None`` is only a figure.
@@ -63,7 +63,7 @@ class Finding(Part, kw_only=True):
     text: Text = ""
 
 
-class Artifact(Part, kw_only=True):
+class Artifact(Part, frozen=True, kw_only=True):
     """A file in a monitor's manifest.
 
     ``chunks`` is how many :class:`ArtifactChunk` carry it; 0 means that it stayed on
@@ -78,7 +78,7 @@ class Artifact(Part, kw_only=True):
     path: Text = ""
 
 
-class MemberReport(Part, kw_only=True):
+class MemberReport(Part, frozen=True, kw_only=True):
     """What the gatherer knows of one member at the end.
 
     ``started`` and ``stopped`` are on the gatherer's clock, each known to ``bound`` seconds.
@@ -99,7 +99,7 @@ class MemberReport(Part, kw_only=True):
     text: Text = ""
 
 
-class AgentStatus(Part, kw_only=True):
+class AgentStatus(Part, frozen=True, kw_only=True):
     """An agent as ``status`` shows it."""
 
     agent: Name
@@ -112,7 +112,7 @@ class AgentStatus(Part, kw_only=True):
     offset_bound: float | None = None
 
 
-class SectionStatus(Part, kw_only=True):
+class SectionStatus(Part, frozen=True, kw_only=True):
     """A section as ``status`` shows it; ``age`` in seconds since it was entered."""
 
     section: Id
@@ -129,7 +129,7 @@ class SectionStatus(Part, kw_only=True):
     overdue: Seconds = 0.0
 
 
-class BenchStatus(Part, kw_only=True):
+class BenchStatus(Part, frozen=True, kw_only=True):
     """A bench as ``status`` shows it: who is in, who waits, who holds."""
 
     bench: Name
@@ -142,7 +142,7 @@ class BenchStatus(Part, kw_only=True):
 # ── presence and clocks ────────────────────────────────────────────────────────────────
 
 
-class JoinLab(Message, kw_only=True):
+class JoinLab(Message, frozen=True, kw_only=True):
     """Agent → gatherer, at start, on ``GathererStarted`` and as a keepalive.
 
     Redelivered: the same ``instance`` is refreshed, a new one replaces the old.
@@ -158,7 +158,7 @@ class JoinLab(Message, kw_only=True):
     open: Annotated[tuple[OpenSection, ...], Meta(max_length=256)] = ()
 
 
-class JoinAccepted(Message, kw_only=True):
+class JoinAccepted(Message, frozen=True, kw_only=True):
     """Gatherer → agent: known now; say it again every ``keepalive`` seconds."""
 
     agent: Name
@@ -166,7 +166,7 @@ class JoinAccepted(Message, kw_only=True):
     keepalive: Seconds
 
 
-class LeaveLab(Message, kw_only=True):
+class LeaveLab(Message, frozen=True, kw_only=True):
     """Agent → gatherer, when it ends in good order. Redelivered: nothing more."""
 
     agent: Name
@@ -174,13 +174,13 @@ class LeaveLab(Message, kw_only=True):
     reason: Text = ""
 
 
-class ClockProbe(Message, kw_only=True):
+class ClockProbe(Message, frozen=True, kw_only=True):
     """Anybody → gatherer: read your clock. ``sent`` is on the asker's clock, echoed."""
 
     sent: float
 
 
-class ClockReading(Message, kw_only=True):
+class ClockReading(Message, frozen=True, kw_only=True):
     """Gatherer → asker. A reading of another ``gatherer`` is another clock."""
 
     sent: float
@@ -188,20 +188,20 @@ class ClockReading(Message, kw_only=True):
     gatherer: Id
 
 
-class GathererStarted(Message, kw_only=True):
+class GathererStarted(Message, frozen=True, kw_only=True):
     """Gatherer → all: join again. Redelivered: they join once more."""
 
     gatherer: Id
 
 
-class AgentJoined(Message, kw_only=True):
+class AgentJoined(Message, frozen=True, kw_only=True):
     """Gatherer → all: an event to watch."""
 
     agent: Name
     benches: tuple[Name, ...]
 
 
-class AgentLeft(Message, kw_only=True):
+class AgentLeft(Message, frozen=True, kw_only=True):
     """Gatherer → all: an event to watch; ``reason`` tells leaving from vanishing."""
 
     agent: Name
@@ -211,7 +211,7 @@ class AgentLeft(Message, kw_only=True):
 # ── a section, from entering to going ──────────────────────────────────────────────────
 
 
-class EnterSection(Message, kw_only=True):
+class EnterSection(Message, frozen=True, kw_only=True):
     """Workload → gatherer: open a section. Sent again it asks how things stand.
 
     ``token`` is the highest fencing token that the workload's host has on record.
@@ -233,7 +233,7 @@ class EnterSection(Message, kw_only=True):
     token: Token = 0
 
 
-class SectionAccepted(Message, kw_only=True):
+class SectionAccepted(Message, frozen=True, kw_only=True):
     """Gatherer → workload: from now on there is no falling back. Redelivered: the same."""
 
     section: Id
@@ -241,7 +241,7 @@ class SectionAccepted(Message, kw_only=True):
     gatherer: Id
 
 
-class SectionRefused(Message, kw_only=True):
+class SectionRefused(Message, frozen=True, kw_only=True):
     """Gatherer → workload: it will not be; ``cause`` is a word of the error tree."""
 
     section: Id
@@ -249,7 +249,7 @@ class SectionRefused(Message, kw_only=True):
     text: Text
 
 
-class SectionWaiting(Message, kw_only=True):
+class SectionWaiting(Message, frozen=True, kw_only=True):
     """Gatherer → workload, on each change and about every second: for whom it waits.
 
     ``state`` is ``queued`` or ``gathering``; ``left`` are the seconds until it gives up.
@@ -263,7 +263,7 @@ class SectionWaiting(Message, kw_only=True):
     left: Seconds = 0.0
 
 
-class SectionGathered(Message, kw_only=True):
+class SectionGathered(Message, frozen=True, kw_only=True):
     """Gatherer → workload: all are ready; sync your ticket and say so. Redelivered: same."""
 
     section: Id
@@ -271,7 +271,7 @@ class SectionGathered(Message, kw_only=True):
     members: tuple[Name, ...]
 
 
-class WorkloadReady(Message, kw_only=True):
+class WorkloadReady(Message, frozen=True, kw_only=True):
     """Workload → gatherer: commit. Redelivered after the commit: the same Go once more.
 
     ``needed`` is how long the workload takes from Go to quiet, for the lead.
@@ -282,14 +282,14 @@ class WorkloadReady(Message, kw_only=True):
     needed: Seconds = 0.0
 
 
-class WithdrawSection(Message, kw_only=True):
+class WithdrawSection(Message, frozen=True, kw_only=True):
     """Workload → gatherer: forget it (fallback, interrupt). Redelivered: nothing more."""
 
     section: Id
     reason: Text = ""
 
 
-class SectionGo(Message, kw_only=True):
+class SectionGo(Message, frozen=True, kw_only=True):
     """Gatherer → the frozen ``members`` and the workload, once, as an event of the bench.
 
     ``sent``, ``t0`` and ``deadline`` are on the gatherer's clock. Redelivered: ignored by
@@ -309,7 +309,7 @@ class SectionGo(Message, kw_only=True):
 # ── a section, at the monitors ─────────────────────────────────────────────────────────
 
 
-class PrepareSection(Message, kw_only=True):
+class PrepareSection(Message, frozen=True, kw_only=True):
     """Gatherer → agent: arm. Redelivered: the agent repeats its last answer."""
 
     section: Id
@@ -323,7 +323,7 @@ class PrepareSection(Message, kw_only=True):
     hold_limit: Seconds
 
 
-class AgentReady(Message, kw_only=True):
+class AgentReady(Message, frozen=True, kw_only=True):
     """Agent → gatherer: armed. Redelivered: nothing more."""
 
     section: Id
@@ -332,7 +332,7 @@ class AgentReady(Message, kw_only=True):
     instance: Id
 
 
-class AgentHolding(Message, kw_only=True):
+class AgentHolding(Message, frozen=True, kw_only=True):
     """Agent → gatherer: not yet. Each one renews the hold for ``seconds`` from its receipt."""
 
     section: Id
@@ -343,7 +343,7 @@ class AgentHolding(Message, kw_only=True):
     reason: Text = ""
 
 
-class AgentVetoed(Message, kw_only=True):
+class AgentVetoed(Message, frozen=True, kw_only=True):
     """Agent → gatherer: no. The section ends for everybody."""
 
     section: Id
@@ -353,7 +353,7 @@ class AgentVetoed(Message, kw_only=True):
     reason: Text = ""
 
 
-class AgentBroken(Message, kw_only=True):
+class AgentBroken(Message, frozen=True, kw_only=True):
     """Agent → gatherer: its hook broke before the start; ``reason`` is its last words."""
 
     section: Id
@@ -363,14 +363,14 @@ class AgentBroken(Message, kw_only=True):
     reason: Text = ""
 
 
-class CheckAlive(Message, kw_only=True):
+class CheckAlive(Message, frozen=True, kw_only=True):
     """Gatherer → member, right before the commit. Answered at once, hooks or not."""
 
     section: Id
     token: Token
 
 
-class AgentAlive(Message, kw_only=True):
+class AgentAlive(Message, frozen=True, kw_only=True):
     """Agent → gatherer: still here, still armed for this section."""
 
     section: Id
@@ -380,7 +380,7 @@ class AgentAlive(Message, kw_only=True):
     armed: bool
 
 
-class SectionStopped(Message, kw_only=True):
+class SectionStopped(Message, frozen=True, kw_only=True):
     """Gatherer → all of the bench: stop and report. Redelivered: the same report again."""
 
     section: Id
@@ -388,7 +388,7 @@ class SectionStopped(Message, kw_only=True):
     bench: Name
 
 
-class SectionAborted(Message, kw_only=True):
+class SectionAborted(Message, frozen=True, kw_only=True):
     """Gatherer → all of the bench: disarm; ``cause`` is a word, ``text`` a line."""
 
     section: Id
@@ -398,7 +398,7 @@ class SectionAborted(Message, kw_only=True):
     text: Text = ""
 
 
-class AgentReport(Message, kw_only=True):
+class AgentReport(Message, frozen=True, kw_only=True):
     """Agent → gatherer, until ``ReportAccepted``. Redelivered: accepted again, merged once.
 
     ``started`` and ``stopped`` are on the gatherer's clock, known to ``bound`` seconds;
@@ -419,7 +419,7 @@ class AgentReport(Message, kw_only=True):
     artifacts: Annotated[tuple[Artifact, ...], Meta(max_length=1_000)] = ()
 
 
-class ReportAccepted(Message, kw_only=True):
+class ReportAccepted(Message, frozen=True, kw_only=True):
     """Gatherer → agent: no need to say it again; ``fenced`` if it came too late to count."""
 
     section: Id
@@ -427,7 +427,7 @@ class ReportAccepted(Message, kw_only=True):
     fenced: bool = False
 
 
-class ArtifactChunk(Message, kw_only=True):
+class ArtifactChunk(Message, frozen=True, kw_only=True):
     """Agent → the section's own queue: ``data`` is chunk ``number`` (from 0) of an artifact."""
 
     section: Id
@@ -440,7 +440,7 @@ class ArtifactChunk(Message, kw_only=True):
 # ── a section, from leaving to closed ──────────────────────────────────────────────────
 
 
-class LeaveSection(Message, kw_only=True):
+class LeaveSection(Message, frozen=True, kw_only=True):
     """Workload → gatherer, after it reconnected. Redelivered: accepted again.
 
     ``outcome`` is ``passed``, ``failed``, ``interrupted`` or ``died`` (told by a later run
@@ -457,14 +457,14 @@ class LeaveSection(Message, kw_only=True):
     overdue: bool = False
 
 
-class LeaveAccepted(Message, kw_only=True):
+class LeaveAccepted(Message, frozen=True, kw_only=True):
     """Gatherer → workload: the ticket may go. ``known`` is false for a section not on record."""
 
     section: Id
     known: bool = True
 
 
-class SectionClosed(Message, kw_only=True):
+class SectionClosed(Message, frozen=True, kw_only=True):
     """Gatherer → workload, when all reports are in or the report timeout ran out.
 
     ``cause`` and ``text`` tell what the lab did wrong, empty if nothing. ``skew`` is the
@@ -483,7 +483,7 @@ class SectionClosed(Message, kw_only=True):
     text: Text = ""
 
 
-class SectionChanged(Message, kw_only=True):
+class SectionChanged(Message, frozen=True, kw_only=True):
     """Gatherer → all: an event to watch, at each change of a section's state."""
 
     section: Id
@@ -494,7 +494,7 @@ class SectionChanged(Message, kw_only=True):
     text: Text = ""
 
 
-class StepFinished(Message, kw_only=True):
+class StepFinished(Message, frozen=True, kw_only=True):
     """Workload → all: a step of a test, kept through the quiet time and sent afterwards.
 
     ``started_wall`` is Unix time. Redelivered: the same (run, test, number) again.
@@ -512,11 +512,11 @@ class StepFinished(Message, kw_only=True):
 # ── seeing and steering ────────────────────────────────────────────────────────────────
 
 
-class AskStatus(Message, kw_only=True):
+class AskStatus(Message, frozen=True, kw_only=True):
     """Anybody → gatherer."""
 
 
-class LabStatus(Message, kw_only=True):
+class LabStatus(Message, frozen=True, kw_only=True):
     """Gatherer → asker."""
 
     gatherer: Id
@@ -532,7 +532,7 @@ class LabStatus(Message, kw_only=True):
     unreadable: Count = 0
 
 
-class HoldBench(Message, kw_only=True):
+class HoldBench(Message, frozen=True, kw_only=True):
     """A person → gatherer: no section starts on ``bench`` until released or run out.
 
     Sent again with the same ``hold`` it renews the hold; the holder says it every few
@@ -546,20 +546,20 @@ class HoldBench(Message, kw_only=True):
     seconds: Seconds
 
 
-class BenchHeld(Message, kw_only=True):
+class BenchHeld(Message, frozen=True, kw_only=True):
     """Gatherer → holder; ``live`` names the section that is inside all the same."""
 
     hold: Id
     live: Label = ""
 
 
-class ReleaseBench(Message, kw_only=True):
+class ReleaseBench(Message, frozen=True, kw_only=True):
     """A person → gatherer. Redelivered: nothing more."""
 
     hold: Id
 
 
-class ResetLab(Message, kw_only=True):
+class ResetLab(Message, frozen=True, kw_only=True):
     """A person → gatherer: give up ``bench``'s, one, or all sections; exactly one is named."""
 
     bench: Name | None = None
@@ -568,7 +568,7 @@ class ResetLab(Message, kw_only=True):
     who: Label = ""
 
 
-class ResetDone(Message, kw_only=True):
+class ResetDone(Message, frozen=True, kw_only=True):
     """Gatherer → person: a line for each thing given up."""
 
     lines: tuple[Text, ...]
