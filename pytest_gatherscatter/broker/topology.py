@@ -1,0 +1,265 @@
+"""What a party declares on the broker, as plain data; nothing here does I/O.
+
+A :class:`Topology` is everything that a link must declare, bind and consume before it is of
+use, so that "connect + declare + consume" can be retried as one unit. The functions below
+build the product's topologies from ``wire/names.py``, and are the only place that does.
+
+RabbitMQ 4.3 refuses transient queues that are not exclusive, the queue modes and the
+version 1 of classic queues, and global prefetch. :class:`Queue` cannot be made in such a form
+and :class:`Consumer` knows no global prefetch, so no topology can hold what 4.3 refuses.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeVar
+
+from pytest_gatherscatter.wire import names
+
+DEAD_LETTERS = 10_000
+"""Dead letters that are kept: enough to see a pattern, at 1 KiB each about 10 MiB."""
+
+DEAD_LETTER_SECONDS = 7 * 24 * 3600
+"""How long a dead letter is kept: a week, so that Monday can read what broke on Friday."""
+
+SECTION_QUEUE_SECONDS = 3600
+"""How long an unused queue of artifacts stays: the hand-in ends in ``report_timeout`` (30 s),
+and an hour leaves a restarted gatherer time to come for what it missed."""
+
+INBOX_PREFETCH = 256
+"""Unsettled messages an inbox may hold: inboxes settle at once, so this only bounds memory."""
+
+MOST_PREFETCH = 0xFFFF
+"""What fits the short unsigned integer that carries a prefetch on the wire."""
+
+_REFUSED_ARGUMENTS = frozenset({"x-queue-mode"})
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One exchange; ``kind`` is what the embedded broker knows too (no headers exchanges)."""
+
+    name: str
+    kind: Literal["topic", "fanout", "direct"] = "topic"
+    durable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """One queue: durable, or exclusive to the connection that declares it.
+
+    Raises:
+        ValueError: it would be one that RabbitMQ 4.3 refuses to declare.
+    """
+
+    name: str
+    durable: bool = False
+    exclusive: bool = False
+    auto_delete: bool = False
+    arguments: Mapping[str, str | int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what RabbitMQ 4.3 refuses."""
+        if not self.name:
+            raise ValueError("a queue needs a name: a reconnect must find the same one")
+        if not self.durable and not self.exclusive:
+            raise ValueError(f"{self.name}: RabbitMQ 4.3 refuses transient non-exclusive queues")
+        if refused := _REFUSED_ARGUMENTS & set(self.arguments):
+            raise ValueError(f"{self.name}: RabbitMQ 4.3 refuses {', '.join(sorted(refused))}")
+        if self.arguments.get("x-queue-version") == 1:
+            raise ValueError(f"{self.name}: RabbitMQ 4.3 refuses x-queue-version=1")
+        if self.arguments.get("x-queue-type") == "quorum" and (self.exclusive or not self.durable):
+            raise ValueError(f"{self.name}: a quorum queue must be durable and not exclusive")
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Messages of ``exchange`` whose key matches ``key`` go to ``queue``."""
+
+    queue: str
+    exchange: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """Take deliveries from ``queue``, at most ``prefetch`` unsettled ones (1 to 65535).
+
+    ``exclusive`` refuses every other consumer of the queue (403 to whoever comes second).
+    """
+
+    queue: str
+    prefetch: int = INBOX_PREFETCH
+    exclusive: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse an unbounded prefetch: 0 would mean all that the queue holds at once."""
+        if not 1 <= self.prefetch <= MOST_PREFETCH:
+            raise ValueError(
+                f"{self.queue}: a prefetch is 1 to {MOST_PREFETCH}, not {self.prefetch}"
+            )
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_N = TypeVar("_N", bound=_Named)
+_T = TypeVar("_T")
+
+
+def _join_named(one: Sequence[_N], two: Sequence[_N]) -> tuple[_N, ...]:
+    """Join two sequences, each name once.
+
+    Raises:
+        ValueError: one name is described in two ways (the broker would say 406).
+    """
+    known: dict[str, _N] = {}
+    for item in (*one, *two):
+        if known.setdefault(item.name, item) != item:
+            raise ValueError(f"{item.name} is described in two ways")
+    return tuple(known.values())
+
+
+def _join(one: Iterable[_T], two: Iterable[_T]) -> tuple[_T, ...]:
+    """Join two sequences, each item once, in order."""
+    return tuple(dict.fromkeys((*one, *two)))
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """What one connection declares (in this order), and what it consumes."""
+
+    exchanges: tuple[Exchange, ...] = ()
+    queues: tuple[Queue, ...] = ()
+    bindings: tuple[Binding, ...] = ()
+    consumers: tuple[Consumer, ...] = ()
+
+    def __add__(self, other: "Topology") -> "Topology":
+        """Join two topologies; what both hold is there once.
+
+        Raises:
+            ValueError: one name is described in two ways, or one queue consumed twice.
+        """
+        consumers = _join(self.consumers, other.consumers)
+        if len({consumer.queue for consumer in consumers}) != len(consumers):
+            raise ValueError("one queue is consumed in two ways")
+        return Topology(
+            exchanges=_join_named(self.exchanges, other.exchanges),
+            queues=_join_named(self.queues, other.queues),
+            bindings=_join(self.bindings, other.bindings),
+            consumers=consumers,
+        )
+
+    def without_consumer(self, queue: str) -> "Topology":
+        """The same, but ``queue`` is no longer consumed."""
+        return Topology(
+            self.exchanges,
+            self.queues,
+            self.bindings,
+            tuple(c for c in self.consumers if c.queue != queue),
+        )
+
+    def without_queue(self, queue: str) -> "Topology":
+        """The same without ``queue``, its bindings and its consumer."""
+        return Topology(
+            self.exchanges,
+            tuple(q for q in self.queues if q.name != queue),
+            tuple(b for b in self.bindings if b.queue != queue),
+            tuple(c for c in self.consumers if c.queue != queue),
+        )
+
+
+def lab_topology(lab: str) -> Topology:
+    """Build what every party of ``lab`` declares: its exchanges and the dead letters.
+
+    All of it is durable and declared alike by everybody, so that nobody must come first.
+    """
+    dead = names.dead(lab)
+    return Topology(
+        exchanges=(
+            Exchange(names.event_exchange(lab)),
+            Exchange(names.direct_exchange(lab)),
+            Exchange(dead, kind="fanout"),
+        ),
+        queues=(
+            Queue(
+                dead,
+                durable=True,
+                arguments={
+                    "x-max-length": DEAD_LETTERS,
+                    "x-message-ttl": DEAD_LETTER_SECONDS * 1000,
+                },
+            ),
+        ),
+        bindings=(Binding(dead, dead, "#"),),
+    )
+
+
+def gatherer_topology(lab: str) -> Topology:
+    """Build the gatherer's: the exclusive inbox whose absence is told at once.
+
+    It hears of agents that join or leave only by requests: events are for those who watch.
+    """
+    return lab_topology(lab) + _inbox(
+        lab, names.gatherer_queue(lab), ((names.direct_exchange(lab), names.GATHERER_KEY),)
+    )
+
+
+def agent_topology(lab: str, name: str, benches: Iterable[str]) -> Topology:
+    """Build an agent's: its exclusive inbox, with the events of its ``benches``."""
+    events = names.event_exchange(lab)
+    keys = [(names.direct_exchange(lab), names.agent_key(name)), (events, names.GATHERER_STARTED)]
+    keys += [(events, key) for bench in benches for key in names.bench_events(bench)]
+    return lab_topology(lab) + _inbox(lab, names.agent_queue(lab, name), keys)
+
+
+def reply_topology(lab: str, reply_id: str, events: Iterable[str] = ()) -> Topology:
+    """Build an asker's: the exclusive queue of its answers, and ``events`` (keys) if any."""
+    keys = [(names.direct_exchange(lab), names.reply_key(reply_id))]
+    keys += [(names.event_exchange(lab), key) for key in events]
+    return lab_topology(lab) + _inbox(lab, names.reply_queue(lab, reply_id), keys)
+
+
+def observer_topology(lab: str, reply_id: str) -> Topology:
+    """Build an observer's: every event, and nothing that is meant for one party.
+
+    An observer bound to everything on the direct exchange would make an absent gatherer
+    routable; so it binds to the events only. ``reply_id`` names its exclusive queue.
+    """
+    return lab_topology(lab) + _inbox(
+        lab, names.reply_queue(lab, reply_id), ((names.event_exchange(lab), "#"),)
+    )
+
+
+def section_topology(lab: str, section: str, *, prefetch: int | None = None) -> Topology:
+    """Build the durable queue of a section's artifacts, consumed if ``prefetch`` is given.
+
+    The lab's exchanges are not in it: whoever declares this has joined the lab already.
+    """
+    queue = names.section_queue(lab, section)
+    return Topology(
+        queues=(
+            Queue(
+                queue,
+                durable=True,
+                arguments={
+                    "x-expires": SECTION_QUEUE_SECONDS * 1000,
+                    "x-dead-letter-exchange": names.dead(lab),
+                },
+            ),
+        ),
+        bindings=(Binding(queue, names.direct_exchange(lab), names.section_key(section)),),
+        consumers=() if prefetch is None else (Consumer(queue, prefetch),),
+    )
+
+
+def _inbox(lab: str, queue: str, keys: Iterable[tuple[str, str]]) -> Topology:
+    """Build an exclusive inbox with its bindings ``(exchange, key)`` and its consumer."""
+    return Topology(
+        queues=(
+            Queue(queue, exclusive=True, arguments={"x-dead-letter-exchange": names.dead(lab)}),
+        ),
+        bindings=tuple(Binding(queue, exchange, key) for exchange, key in dict.fromkeys(keys)),
+        consumers=(Consumer(queue),),
+    )

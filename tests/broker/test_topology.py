@@ -1,0 +1,155 @@
+"""Topologies: what each party declares, and that RabbitMQ 4.3 would take all of it."""
+
+from collections.abc import Callable
+
+import pytest
+
+from pytest_gatherscatter.broker.topology import (
+    Binding,
+    Consumer,
+    Exchange,
+    Queue,
+    Topology,
+    agent_topology,
+    gatherer_topology,
+    lab_topology,
+    observer_topology,
+    reply_topology,
+    section_topology,
+)
+from pytest_gatherscatter.wire import names
+
+EVERY = {
+    "lab": lambda: lab_topology("x"),
+    "gatherer": lambda: gatherer_topology("x"),
+    "agent": lambda: agent_topology("x", "scope", ["b1", "b2"]),
+    "reply": lambda: reply_topology("x", "0123abcd", ["section.go.b1"]),
+    "observer": lambda: observer_topology("x", "0123abcd"),
+    "section": lambda: section_topology("x", "0123abcd", prefetch=4),
+}
+every = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY.keys())
+
+REFUSED_BY_4_3 = {"x-queue-mode", "x-max-priority", "x-queue-master-locator"}
+
+
+@every
+def test_nothing_that_rabbitmq_4_3_refuses(make: Callable[[], Topology]) -> None:
+    """Every queue is durable or exclusive, of no deprecated mode, and never bound to nothing."""
+    topology = make()
+    for queue in topology.queues:
+        assert queue.durable != queue.exclusive
+        assert not queue.auto_delete
+        assert not REFUSED_BY_4_3 & set(queue.arguments)
+    for exchange in topology.exchanges:
+        assert exchange.durable
+        assert exchange.kind in {"topic", "fanout", "direct"}
+
+
+@every
+def test_bindings_and_consumers_name_what_is_declared(make: Callable[[], Topology]) -> None:
+    """Whoever joined the lab can declare each topology: it refers to nothing unknown."""
+    topology = lab_topology("x") + make()
+    exchanges = {exchange.name for exchange in topology.exchanges}
+    queues = {queue.name for queue in topology.queues}
+    assert {binding.exchange for binding in topology.bindings} <= exchanges
+    assert {binding.queue for binding in topology.bindings} <= queues
+    assert {consumer.queue for consumer in topology.consumers} <= queues
+
+
+@every
+def test_no_name_is_longer_than_a_short_string(make: Callable[[], Topology]) -> None:
+    """AMQP names and keys fit in 255 bytes, with the longest names that people may give."""
+    del make
+    longest = "n" * 64
+    topology = agent_topology(longest, longest, [longest])
+    for text in (
+        *(queue.name for queue in topology.queues),
+        *(binding.key for binding in topology.bindings),
+    ):
+        assert len(text.encode()) <= 255
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ({}, "transient"),
+        ({"durable": True, "arguments": {"x-queue-mode": "lazy"}}, "x-queue-mode"),
+        ({"durable": True, "arguments": {"x-queue-version": 1}}, "x-queue-version"),
+        ({"exclusive": True, "arguments": {"x-queue-type": "quorum"}}, "quorum"),
+    ],
+)
+def test_a_refused_queue_cannot_be_made(
+    arguments: dict[str, bool | dict[str, str | int]], word: str
+) -> None:
+    """What 4.3 refuses is refused here, by name, before anything is sent."""
+    with pytest.raises(ValueError, match=word):
+        Queue("q", **arguments)  # type: ignore[arg-type]
+
+
+def test_a_queue_needs_a_name() -> None:
+    """A name that the server gives would be another one after a reconnect."""
+    with pytest.raises(ValueError, match="name"):
+        Queue("", exclusive=True)
+
+
+@pytest.mark.parametrize("prefetch", [0, -1, 65536])
+def test_a_prefetch_is_bounded(prefetch: int) -> None:
+    """Zero would mean everything that the queue holds at once."""
+    with pytest.raises(ValueError, match="prefetch"):
+        Consumer("q", prefetch)
+
+
+def test_joining_keeps_each_thing_once() -> None:
+    """Two rooms on one link declare the lab once."""
+    both = gatherer_topology("x") + reply_topology("x", "0123abcd")
+    assert len(both.exchanges) == 3
+    assert len({queue.name for queue in both.queues}) == len(both.queues) == 3
+    assert both + both == both
+
+
+def test_joining_refuses_what_the_broker_would_refuse() -> None:
+    """One name described in two ways would be a 406 at the broker, and later."""
+    with pytest.raises(ValueError, match="two ways"):
+        Topology(exchanges=(Exchange("e"),)) + Topology(exchanges=(Exchange("e", kind="fanout"),))
+    queue = Topology(queues=(Queue("q", exclusive=True),))
+    with pytest.raises(ValueError, match="two ways"):
+        queue + Topology(queues=(Queue("q", durable=True),))
+    with pytest.raises(ValueError, match="two ways"):
+        Topology(consumers=(Consumer("q", 1),)) + Topology(consumers=(Consumer("q", 2),))
+
+
+def test_the_observer_hears_events_only() -> None:
+    """An observer on the direct exchange would make an absent gatherer routable."""
+    queue = names.reply_queue("x", "0123abcd")
+    mine = [b for b in observer_topology("x", "0123abcd").bindings if b.queue == queue]
+    assert mine == [Binding(queue, "gs.x", "#")]
+
+
+def test_an_agent_hears_its_benches_and_its_own_name() -> None:
+    """Two benches, no other one, and no request that is meant for somebody else."""
+    queue = names.agent_queue("x", "scope")
+    mine = {
+        (b.exchange, b.key)
+        for b in agent_topology("x", "scope", ["b1", "b2", "b1"]).bindings
+        if b.queue == queue
+    }
+    assert ("gs.x.to", "agent.scope") in mine
+    assert ("gs.x", "section.go.b1") in mine
+    assert ("gs.x", "section.go.b2") in mine
+    assert {key for exchange, key in mine if exchange == "gs.x.to"} == {"agent.scope"}
+
+
+def test_dead_letters_are_bounded() -> None:
+    """The dead queue has a length and an age, and its own letters cannot die again."""
+    (dead,) = lab_topology("x").queues
+    assert dead.arguments == {"x-max-length": 10_000, "x-message-ttl": 7 * 24 * 3600 * 1000}
+
+
+def test_taking_a_queue_out() -> None:
+    """A consumer or a whole queue can be taken out again, and nothing else goes with it."""
+    whole = gatherer_topology("x") + section_topology("x", "0123abcd", prefetch=4)
+    name = names.section_queue("x", "0123abcd")
+    quiet = whole.without_consumer(name)
+    assert name in {queue.name for queue in quiet.queues}
+    assert quiet.consumers == gatherer_topology("x").consumers
+    assert whole.without_queue(name) == gatherer_topology("x")
