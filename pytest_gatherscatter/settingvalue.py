@@ -1,0 +1,183 @@
+"""Reads one value of the settings: what each key may say, and what a wrong one is told.
+
+A reader takes the value as a source gave it (text from an option, a variable or an ini; a
+typed value from TOML) and the directory that relative paths stand on. It returns what is meant,
+or raises ``ValueError`` or ``TypeError`` with what is allowed. :func:`read` adds where it stood.
+Pure; no file is opened here.
+"""
+
+import difflib
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from pytest_gatherscatter import quantity
+from pytest_gatherscatter.errors import SettingsInvalid
+from pytest_gatherscatter.wire.names import check_name
+
+Reader: TypeAlias = Callable[[object, Path], Any]
+Command: TypeAlias = tuple[str, ...]
+"""A program and its arguments. No shell reads it; who wants one writes ``sh -c '…'``."""
+
+TABLES = ("gatherer", "monitor")
+"""What a settings file may hold beside its plain keys."""
+
+
+def read(where: str, key: str, value: object, readers: Mapping[str, Reader], base: Path) -> Any:  # noqa: ANN401 - each key has a type of its own
+    """Read ``value`` of ``key``.
+
+    Raises:
+        SettingsInvalid: at ``where``, with what is allowed.
+    """
+    reader = readers.get(key)
+    if reader is None:
+        known = {*readers, *TABLES} if readers is READERS else readers
+        raise SettingsInvalid(where, f"there is no such key; {_known(key, known)}")
+    try:
+        return reader(value, base)
+    except (SettingsInvalid, TypeError, ValueError) as error:
+        raise SettingsInvalid(where, str(error)) from None
+
+
+def _known(key: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = difflib.get_close_matches(key, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(names)}"
+
+
+def _string(value: object, _base: Path) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{value!r} must be a text that is not empty")
+    return value.strip()
+
+
+def _truth(value: object, _base: Path) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} must be true or false")
+    return value
+
+
+def _broker(value: object, base: Path) -> str:
+    """Read the broker's word or URL. The value is never repeated: it may hold a password."""
+    text = _string(value, base) if isinstance(value, str) else ""
+    if text not in {"auto", "local", "docker", "none"} and not re.match(r"amqps?://.", text):
+        raise ValueError("allowed are auto, local, docker, none or an amqp:// or amqps:// URL")
+    return text
+
+
+def _path(value: object, base: Path) -> Path:
+    if isinstance(value, Path):
+        value = str(value)
+    path = Path(_string(value, base))
+    try:
+        return base / path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"{value!r} begins with the home of a user who is not known") from None
+
+
+def _choice(*allowed: str) -> Reader:
+    def read(value: object, _base: Path) -> str:
+        if value not in allowed:
+            raise ValueError(f"{value!r} is not allowed; allowed are {', '.join(allowed)}")
+        return str(value)
+
+    return read
+
+
+def _name(kind: str) -> Reader:
+    def read(value: object, base: Path) -> str:
+        return check_name(kind, _string(value, base))
+
+    return read
+
+
+def _names(kind: str) -> Reader:
+    """Read names from a list, or from one text with commas or blanks between them."""
+
+    def read(value: object, base: Path) -> tuple[str, ...]:
+        if isinstance(value, str):
+            value = value.replace(",", " ").split()
+        if not isinstance(value, list | tuple | set | frozenset):
+            raise TypeError(f"{value!r} must be a list of {kind} names")
+        words = [word for item in value for word in _string(item, base).split(",") if word]
+        return tuple(dict.fromkeys(check_name(kind, word.strip()) for word in words))
+
+    return read
+
+
+def _name_set(kind: str) -> Reader:
+    names = _names(kind)
+    return lambda value, base: frozenset(names(value, base))
+
+
+def _wait(*, zero: bool = False) -> Reader:
+    return lambda value, _base: quantity.seconds(value, zero=zero)
+
+
+def _size(value: object, _base: Path) -> int:
+    return quantity.size(value)
+
+
+def _target(value: object, base: Path) -> str:
+    text = _string(value, base)
+    module, colon, name = text.partition(":")
+    if not colon or not all(word.isidentifier() for word in (*module.split("."), *name.split("."))):
+        raise ValueError(f"{text!r} must be package.module:Class")
+    return text
+
+
+def _command(value: object, base: Path) -> Command:
+    """Read a command: a list of words, or one text that is split as a shell would split it."""
+    if isinstance(value, list) and value and all(isinstance(word, str) for word in value):
+        return tuple(value)
+    text = _string(value, base)
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise ValueError(f"{text!r} cannot be split into words: {error}") from None
+
+
+def _options(value: object, _base: Path) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("must be a table")
+    return MappingProxyType(value)
+
+
+READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "broker": _broker,
+        "lab": _name("lab"),
+        "bench": _name("bench"),
+        "require": _name_set("agent"),
+        "handshake_timeout": _wait(),
+        "queue_timeout": _wait(zero=True),  # 0: fail at once on a busy bench, as flock -n
+        "gather_timeout": _wait(zero=True),  # 0: who is missing is not waited for
+        "stale_after": _wait(),
+        "hold_limit": _wait(zero=True),  # 0: nobody may hold
+        "max_duration": _wait(),
+        "report_timeout": _wait(),
+        "no_gatherer": _choice("run", "skip", "fail"),
+        "not_gathered": _choice("fail", "skip", "run"),
+        "artifacts": _path,
+        "artifact_limit": _size,
+        "gatherer.agents": _name_set("agent"),
+        "gatherer.state_dir": _path,
+    }
+)
+
+COMMANDS = ("on_prepare", "on_go", "on_stop", "on_abort", "on_overdue")
+
+MONITOR_READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "name": _name("agent"),
+        "target": _target,
+        **dict.fromkeys(COMMANDS, _command),
+        "benches": _names("bench"),
+        "advisory": _truth,
+        "hook_timeout": _wait(),
+        "options": _options,
+    }
+)
