@@ -1,0 +1,53 @@
+"""The production loop around a pump: one thread, a real clock, a real link."""
+
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from pytest_gatherscatter.broker.link import Link
+from pytest_gatherscatter.broker.pump import Pump
+from pytest_gatherscatter.machine import Input
+
+TURN = 1.0
+"""The longest single wait in seconds, so that signals and conditions are looked at."""
+
+
+class Driver:
+    """Runs a pump over a link in the calling thread; ``post`` may be called from any thread."""
+
+    def __init__(self, link: Link, pump: Pump) -> None:
+        self.link = link
+        self.pump = pump
+        self._posted: SimpleQueue[Input] = SimpleQueue()
+
+    def post(self, message: Input) -> None:
+        """Hand an input over from another thread (the end of a hook); wakes the loop."""
+        self._posted.put(message)
+        self.link.wake()
+
+    def turn(self, timeout: float) -> None:
+        """Wait at most ``timeout`` seconds for something to happen, and see it through."""
+        pump = self.pump
+        if pump.next_wake is not None:
+            timeout = min(timeout, pump.next_wake - time.monotonic())
+        if not self._posted.empty():
+            timeout = 0.0
+        for event in self.link.poll(max(0.0, timeout)):
+            pump.take(event, now=time.monotonic())
+        while True:
+            try:
+                posted = self._posted.get_nowait()
+            except Empty:
+                break
+            pump.feed(posted, now=time.monotonic())
+        pump.wake_due(now=time.monotonic())
+
+    def run(self, until: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Turn until ``until()`` is true; return False if ``timeout`` seconds passed first."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while not until():
+            left = TURN if end is None else min(TURN, end - time.monotonic())
+            if left <= 0:
+                return False
+            self.turn(left)
+        return True

@@ -1,0 +1,310 @@
+"""Decode, handle, perform, settle: how a machine meets a broker. Read this first.
+
+::
+
+    PortEvent ─ decode ─▶ Input ─▶ machine.handle ─▶ effects ─ perform ─▶ Port, journal, runner
+                                      ▲                            │
+                                      └──── what became of each ───┘
+
+The pump has no clock, no thread and no I/O of its own: it is given a port, a journal and a
+runner. The production loop around it is ``drive.Driver``; the simulation has another, with
+the same pump, in virtual time.
+
+Its promises: a body that cannot be read goes to the dead letters with the reason, and so
+does a delivery on which a machine breaks; records are synced before what follows them; a
+delivery is acked only when everything that came of it has its outcome.
+"""
+
+import heapq
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Protocol
+
+from pytest_gatherscatter.broker.port import (
+    ConsumeCancelled,
+    Delivered,
+    Port,
+    PortDown,
+    PortEvent,
+    PortUp,
+    Properties,
+    PublishConfirmed,
+    PublishReturned,
+    Tag,
+    Verdict,
+)
+from pytest_gatherscatter.errors import MessageUnreadable
+from pytest_gatherscatter.machine import (
+    Confirmed,
+    Effect,
+    Failed,
+    Input,
+    LinkDown,
+    LinkUp,
+    Machine,
+    Publish,
+    Received,
+    Record,
+    Returned,
+    Run,
+    Send,
+    Settle,
+    Wake,
+    Woken,
+)
+from pytest_gatherscatter.wire import codec
+from pytest_gatherscatter.wire.messages import Message
+from pytest_gatherscatter.wire.names import dead, direct_exchange, event_exchange
+
+log = logging.getLogger(__name__)
+
+DEAD_BODY = 64 * 1024
+"""Bytes of an unreadable body that are kept: enough to see what it was."""
+
+
+class Journal(Protocol):
+    """Where records go; ``append`` returns when they are synced, or raises ``OSError``."""
+
+    def append(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Write and sync ``events``, oldest first, all or none."""
+
+
+@dataclass(slots=True)
+class _Step:
+    """What one input led to, until every publish of it has its outcome."""
+
+    delivery: int | None
+    waiting: set[int] = field(default_factory=set)
+
+
+class Pump:
+    """Drives one machine over one port. Not thread-safe: one thread owns it.
+
+    Args:
+        machine: what decides.
+        port: what publishes and settles.
+        lab: the lab's name, for the exchanges.
+        sender: a random id of this process; message ids grow from it.
+        journal: where ``Record`` goes; without one, records are dropped.
+        run: starts what a ``Run`` asks for and returns at once; its end comes through
+            ``feed(Exited(...))``.
+        user: the login, so that the broker vouches for it in ``user_id``.
+        strict: let a machine's exception out instead of dead-lettering (simulation, tests).
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts that a pump joins
+        self,
+        machine: Machine,
+        port: Port,
+        lab: str,
+        *,
+        sender: str,
+        journal: Journal | None = None,
+        run: Callable[[Run], None] | None = None,
+        user: str | None = None,
+        strict: bool = False,
+    ) -> None:
+        self.machine = machine
+        self.unreadable: Counter[str] = Counter()
+        self._port = port
+        self._lab = lab
+        self._sender = sender
+        self._journal = journal
+        self._run = run
+        self._user = user
+        self._strict = strict
+        self._deliveries: dict[int, Tag] = {}
+        self._numbers = count(1)
+        self._publishes: dict[int, tuple[int | None, _Step]] = {}
+        self._wakes: list[float] = []
+
+    # ── in ─────────────────────────────────────────────────────────────────────────────
+
+    def take(self, event: PortEvent, *, now: float) -> None:
+        """Take what the port says happened."""
+        match event:
+            case Delivered():
+                self._deliver(event, now)
+            case PublishConfirmed(number):
+                self._outcome(number, now, "")
+            case PublishReturned(number, reason):
+                self._outcome(number, now, reason or "returned")
+            case PortUp():
+                self.feed(LinkUp(), now=now)
+            case PortDown(reason):
+                self._lost(reason, now)
+            case ConsumeCancelled(queue):
+                self.feed(LinkDown(f"queue {queue} is gone"), now=now)
+
+    def feed(self, message: Input, *, now: float) -> None:
+        """Give the machine an input that no delivery stands behind."""
+        self._handle(message, None, now)
+
+    def wake_due(self, *, now: float) -> bool:
+        """Feed ``Woken`` once if any wake is due; say whether it was."""
+        if not self._wakes or self._wakes[0] > now:
+            return False
+        while self._wakes and self._wakes[0] <= now:
+            heapq.heappop(self._wakes)
+        self.feed(Woken(), now=now)
+        return True
+
+    @property
+    def next_wake(self) -> float | None:
+        """When the machine wants to be woken next, on the machine's clock."""
+        return self._wakes[0] if self._wakes else None
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many publishes have no outcome yet."""
+        return len(self._publishes)
+
+    # ── through the machine ────────────────────────────────────────────────────────────
+
+    def _deliver(self, event: Delivered, now: float) -> None:
+        delivery = next(self._numbers)
+        self._deliveries[delivery] = event.tag
+        try:
+            message = codec.decode(event.body, event.properties.type)
+        except MessageUnreadable as error:
+            self._bury(delivery, event, error.reason)
+            return
+        received = Received(
+            message,
+            delivery,
+            reply_to=event.properties.reply_to,
+            user=event.properties.user_id,
+            redelivered=event.redelivered,
+        )
+        try:
+            self._handle(received, delivery, now)
+        except Exception as error:
+            if self._strict:
+                raise
+            # A machine that breaks on a message would break on it again: set it aside.
+            log.exception("%s broke on %s", type(self.machine).__name__, type(message).__name__)
+            self._bury(delivery, event, f"{type(error).__name__}: {error}"[:500])
+
+    def _handle(self, message: Input, delivery: int | None, now: float) -> None:
+        step = _Step(delivery)
+        effects = self.machine.handle(message, now=now)
+        records: list[Record] = []
+        for effect in effects:
+            if isinstance(effect, Record):
+                records.append(effect)  # neighbours share one sync
+                continue
+            if records and not self._write(records, now):
+                return  # nothing may follow a record that is not on disk; it comes again
+            records = []
+            self._perform(effect, step)
+        if records and not self._write(records, now):
+            return
+        self._finish(step)
+
+    def _write(self, records: list[Record], now: float) -> bool:
+        if self._journal is None:
+            return True
+        try:
+            self._journal.append([record.event for record in records])
+        except OSError as error:
+            log.critical("the journal cannot be written: %s", error)
+            for record in records:
+                self.feed(Failed(record.id, str(error)), now=now)
+            return False
+        return True
+
+    def _perform(self, effect: Effect, step: _Step) -> None:
+        match effect:
+            case Send(id, key, message, reply_to, ttl):
+                exchange = direct_exchange(self._lab)
+                self._publish(id, step, exchange, key, message, reply_to, ttl)
+            case Publish(id, key, message):
+                self._publish(id, step, event_exchange(self._lab), key, message, None, None)
+            case Wake(_, at):
+                heapq.heappush(self._wakes, at)
+            case Run():
+                if self._run is not None:
+                    self._run(effect)
+            case Settle(_, delivery, verdict, _):
+                self._settle(delivery, verdict)
+            case Record():  # written in _handle
+                pass
+
+    def _publish(  # noqa: PLR0913, PLR0917 - a publish has these parts
+        self,
+        effect: int,
+        step: _Step,
+        exchange: str,
+        key: str,
+        message: Message,
+        reply_to: str | None,
+        ttl: float | None,
+    ) -> None:
+        properties = Properties(
+            type=codec.type_of(message),
+            message_id=f"{self._sender}-{effect}",
+            correlation_id=getattr(message, "section", None),
+            reply_to=reply_to,
+            user_id=self._user,
+            ttl=ttl,
+        )
+        mandatory = exchange == direct_exchange(self._lab)
+        number = self._port.publish(
+            exchange, key, codec.encode(message), properties, mandatory=mandatory
+        )
+        self._publishes[number] = (effect, step)
+        step.waiting.add(number)
+
+    # ── out ────────────────────────────────────────────────────────────────────────────
+
+    def _outcome(self, number: int, now: float, reason: str) -> None:
+        effect, step = self._publishes.pop(number, (None, None))
+        if step is None:
+            return
+        step.waiting.discard(number)
+        self._finish(step)
+        if effect is not None:
+            self.feed(Returned(effect) if reason else Confirmed(effect), now=now)
+
+    def _lost(self, reason: str, now: float) -> None:
+        lost = [effect for effect, _ in self._publishes.values() if effect is not None]
+        self._publishes.clear()
+        self._deliveries.clear()  # the broker will deliver them again
+        for effect in lost:
+            self.feed(Failed(effect, reason), now=now)
+        self.feed(LinkDown(reason), now=now)
+
+    def _finish(self, step: _Step) -> None:
+        if step.delivery is not None and not step.waiting:
+            self._settle(step.delivery, Verdict.ACK)
+
+    def _settle(self, delivery: int, verdict: Verdict) -> None:
+        tag = self._deliveries.pop(delivery, None)
+        if tag is not None:
+            self._port.settle(tag, verdict)
+
+    def _bury(self, delivery: int, event: Delivered, reason: str) -> None:
+        """Publish a copy with the reason to the dead letters, then ack the original.
+
+        A plain reject would dead-letter too, but could not say why.
+        """
+        self.unreadable[reason.partition(":")[0][:80]] += 1
+        log.warning("dead letter from %s: %s", event.queue, reason)
+        step = _Step(delivery)
+        number = self._port.publish(
+            dead(self._lab),
+            event.key,
+            event.body[:DEAD_BODY],
+            Properties(
+                type=event.properties.type,
+                message_id=event.properties.message_id,
+                correlation_id=event.properties.correlation_id,
+                headers={"gs-reason": reason, "gs-queue": event.queue},
+            ),
+            mandatory=False,
+        )
+        self._publishes[number] = (None, step)
+        step.waiting.add(number)
