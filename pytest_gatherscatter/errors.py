@@ -116,6 +116,28 @@ class JournalDamaged(GatherScatterError):
         self.line = line
 
 
+class JournalTaken(GatherScatterError):
+    """Another process has the journal open: two gatherers cannot share a state directory."""
+
+    exit_code = 2
+
+    def __init__(self, path: str, owner: str) -> None:
+        super().__init__(f"{path} is in use by {owner}; end it, or use another state directory")
+        self.path = path
+        self.owner = owner
+
+
+class JournalUnwritable(GatherScatterError):
+    """An event could not be made durable, so nothing may be built upon it."""
+
+    exit_code = 2
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path} cannot be written: {reason}")
+        self.path = path
+        self.reason = reason
+
+
 # Sections
 
 

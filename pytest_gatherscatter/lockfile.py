@@ -1,0 +1,94 @@
+"""A file that one process at a time holds: ended by close, or by death, and by nothing else.
+
+``flock`` belongs to the open file, not to the process: it survives threads and renames, ends with
+the last descriptor, and every copy of the descriptor keeps it. Copies are the danger: a daemon
+that a test leaves behind would keep its bench closed for ever. So descriptors are not inherited
+by programs (``O_CLOEXEC``), and a forked child closes its copy before it runs anything else.
+"""
+
+import contextlib
+import fcntl
+import os
+import weakref
+from pathlib import Path
+from typing import Self
+
+
+class LockFile:
+    """A locked open file. May be used from any thread, one at a time.
+
+    Made by :meth:`take`, or around a descriptor that is already locked.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+        _held.add(self)
+
+    @classmethod
+    def take(cls, path: Path) -> Self | None:
+        """Lock ``path``, made if absent; ``None`` at once if somebody else holds it.
+
+        Raises:
+            OSError: it cannot be opened (a symbolic link is not followed).
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return cls(descriptor)
+
+    def write(self, text: str) -> None:
+        """Make ``text`` the file's content: who holds it, for others to read."""
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, text.encode(), 0)
+
+    def close(self) -> None:
+        """Let go. A second call does nothing. The file stays: unlinking a lock file is a race."""
+        descriptor = self._forget()
+        if descriptor is not None:
+            with contextlib.suppress(OSError):  # unlocked by name: a child being forked has a copy
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+    def abandon(self) -> None:
+        """Close this copy of the descriptor; the lock stays with whoever has another."""
+        descriptor = self._forget()
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _forget(self) -> int | None:
+        descriptor, self._descriptor = self._descriptor, None
+        _held.discard(self)
+        return descriptor
+
+
+def is_locked(descriptor: int) -> bool:
+    """Tell whether somebody holds the lock of an open file; this leaves it as it was.
+
+    The probe is a shared lock, so that two who look at once do not see each other.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False
+
+
+_held: "weakref.WeakSet[LockFile]" = weakref.WeakSet()
+
+
+def _abandon_in_child() -> None:
+    for lock in tuple(_held):
+        with contextlib.suppress(OSError):
+            lock.abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_in_child)

@@ -1,0 +1,114 @@
+"""Locks end with their owner, whatever the owner left behind."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_gatherscatter.lockfile import LockFile, is_locked
+
+HOLDER = """
+import os, sys
+from pathlib import Path
+from pytest_gatherscatter.lockfile import LockFile
+
+lock = LockFile.take(Path(sys.argv[1]))
+assert lock is not None
+reader, writer = os.pipe()
+child = os.fork()
+if child == 0:
+    os.write(writer, b"x")
+    sys.stdin.read()
+    os._exit(0)
+os.read(reader, 1)
+print(child, flush=True)
+if sys.argv[2] == "close":
+    lock.close()
+    print("closed", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_one_holder_at_a_time(tmp_path: Path) -> None:
+    """The second is refused at once, and let in after the first has let go."""
+    first = LockFile.take(tmp_path / "lock")
+    assert first is not None
+    assert LockFile.take(tmp_path / "lock") is None
+    first.close()
+    first.close()
+    second = LockFile.take(tmp_path / "lock")
+    assert second is not None
+    second.close()
+
+
+def test_the_holder_can_say_who_it_is(tmp_path: Path) -> None:
+    """A shorter text replaces a longer one whole; after letting go nothing is written."""
+    lock = LockFile.take(tmp_path / "lock")
+    assert lock is not None
+    lock.write("a long story")
+    lock.write("short")
+    lock.close()
+    lock.write("too late")
+    assert (tmp_path / "lock").read_text() == "short"
+
+
+def test_a_probe_changes_nothing(tmp_path: Path) -> None:
+    """Looking at a lock neither takes it nor disturbs another who looks."""
+    path = tmp_path / "lock"
+    path.touch()
+    with path.open() as file, path.open() as other:
+        assert not is_locked(file.fileno())
+        fcntl.flock(other, fcntl.LOCK_SH)
+        assert not is_locked(file.fileno())
+        fcntl.flock(other, fcntl.LOCK_UN)
+        lock = LockFile.take(path)
+        assert lock is not None
+        assert is_locked(file.fileno())
+        lock.close()
+
+
+def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
+    """A link that somebody left in a shared directory cannot send the lock elsewhere."""
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        LockFile.take(tmp_path / "lock")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_programs_do_not_inherit_it(tmp_path: Path) -> None:
+    """A daemon started under a lock does not keep it."""
+    lock = LockFile.take(tmp_path / "lock")
+    assert lock is not None
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, close_fds=False) as daemon:
+        targets = [str(entry.readlink()) for entry in Path(f"/proc/{daemon.pid}/fd").iterdir()]
+        lock.close()
+        assert str(tmp_path / "lock") not in targets
+        daemon.communicate()
+
+
+@pytest.mark.parametrize("how", ["close", "kill"])
+def test_a_forked_child_does_not_keep_it(tmp_path: Path, how: str) -> None:
+    """The lock ends with its owner, by close or by SIGKILL, while a forked child lives on."""
+    path = tmp_path / "lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path), how],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as owner:
+        assert owner.stdout is not None
+        child = int(owner.stdout.readline())
+        if how == "close":
+            assert owner.stdout.readline() == "closed\n"
+        else:
+            assert LockFile.take(path) is None
+            owner.send_signal(signal.SIGKILL)
+            owner.wait(10)
+        os.kill(child, 0)  # it is still there
+        lock = LockFile.take(path)
+        assert lock is not None
+        lock.close()
