@@ -207,7 +207,21 @@ class SkewExceeded(SectionFailed):
     cause = "skew"
 
 
+class SectionNoisy(SectionFailed):
+    """Sockets or threads were open in the section that should have been quiet."""
+
+    cause = "noisy"
+
+
 class SectionMisused(GatherScatterError):
     """The test uses a section in a way that cannot mean anything (nested, marked twice, …)."""
 
     exit_code = 2
+
+
+class NotMeasured(SectionMisused, KeyError):
+    """The test asks for a figure that nobody measured; also a ``KeyError``, for mappings."""
+
+    def __str__(self) -> str:
+        """Show the line as it is: a ``KeyError`` would put it in quotes."""
+        return str(self.args[0])
