@@ -1,0 +1,997 @@
+"""One connection to a broker, over pika: the only module that knows pika.
+
+A :class:`Link` turns pika's callbacks into the events of ``port.py`` and is driven by
+whoever calls :meth:`Link.poll`: it makes no thread, and nothing happens between calls. So a
+party that is quiet is really quiet, and a party that does not poll for two heartbeats is
+taken for dead, as it should be.
+
+How it is done, and why so:
+
+- Declares and binds are sent without waiting for each answer (``nowait``); the last step of
+  set-up, a consume, is waited for. An error among them closes the channel and says which.
+- Publishes are confirmed, each outcome an event. What pika is given leaves with the next
+  ``poll`` (or ``close``), since its sockets are written by its loop.
+- Every message is persistent: on exclusive queues that costs nothing, and on durable ones a
+  slip or an artifact must outlive the broker's restart.
+- A lost connection is an event, not an exception. With ``reconnect`` the link comes back
+  inside ``poll``; its topology is declared again, and ``PortUp`` says the new generation.
+
+Only :meth:`Link.wake` and :meth:`Link.cancel` may be called from another thread.
+"""
+
+import logging
+import os
+import re
+import socket
+import ssl
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self, TypeAlias
+
+import pika
+from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.adapters.utils import connection_workflow as workflow
+from pika.channel import Channel
+from pika.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ChannelClosedByBroker,
+    ChannelClosedByClient,
+    ConnectionClosedByBroker,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
+
+from pytest_gatherscatter.broker.port import (
+    ConsumeCancelled,
+    Delivered,
+    PortDown,
+    PortEvent,
+    PortUp,
+    Properties,
+    PublishConfirmed,
+    PublishReturned,
+    Tag,
+    Verdict,
+)
+from pytest_gatherscatter.broker.topology import Consumer, Topology
+from pytest_gatherscatter.broker.url import BrokerUrl, parse
+from pytest_gatherscatter.errors import (
+    BrokerError,
+    BrokerLost,
+    BrokerRefused,
+    BrokerUnreachable,
+    LoginRefused,
+    NameTaken,
+    SettingsInvalid,
+)
+
+HEARTBEAT = 5
+"""Seconds. RabbitMQ drops a silent peer after three misses, so a dead owner's name is free
+again within about 15 s; shorter ones drop parties that are only busy."""
+
+BLOCKED_SECONDS = 30.0
+"""How long a broker that is out of memory or disk may keep us waiting for confirms."""
+
+NAME_TAKEN_HEARTBEATS = 4
+"""How long a returning link asks again for its own name: the broker may not know yet that
+the lost connection is dead (three misses, and one for luck)."""
+
+FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
+"""Seconds between two attempts to connect: exponential from the first to the longest, with
+jitter, so that a hundred agents do not come back to a restarted broker at one instant."""
+
+ANSWER_SECONDS = 5.0
+"""How long a declare or delete at run time may take."""
+
+ACCESS_REFUSED, RESOURCE_LOCKED, NOT_ALLOWED = 403, 405, 530
+NO_ROUTE = "NO_ROUTE"
+"""The reason of a mandatory publish that found no queue."""
+
+PIKA_BROKE = (AMQPError, AssertionError, LookupError, OSError, ValueError)
+"""What pika may raise from a call when its connection breaks under it: all mean "lost"."""
+
+_log = logging.getLogger("pika")
+if _log.level == logging.NOTSET:
+    # pika logs each lost connection as errors with tracebacks, past any capture; what is
+    # lost comes as an event here. Whoever gave pika's logger a level of their own keeps it.
+    _log.setLevel(logging.CRITICAL)
+
+Address: TypeAlias = tuple[Any, ...]
+"""One answer of ``socket.getaddrinfo``."""
+
+
+class _Loop(IOLoop):
+    """pika's loop, which also knows the sockets in it.
+
+    pika has no public way to a connection's socket, and two cases need it: a peer that does
+    not answer a close, and a fork.
+    """
+
+    def __init__(self) -> None:
+        self.sockets: set[int] = set()
+        super().__init__()
+
+    def add_handler(self, fd: int, handler: Callable[[int, int], None], events: int) -> None:
+        self.sockets.add(fd)
+        super().add_handler(fd, handler, events)
+
+    def remove_handler(self, fd: int) -> None:
+        self.sockets.discard(fd)
+        super().remove_handler(fd)
+
+    def cut(self) -> None:
+        """Shut every socket down: pika then sees the end of its stream and lets go of it."""
+        for fd in tuple(self.sockets):
+            with suppress(OSError), socket.socket(fileno=os.dup(fd)) as twin:
+                twin.shutdown(socket.SHUT_RDWR)
+
+
+class _Addresses(workflow.AbstractAMQPConnectionWorkflow):
+    """Try the addresses of a host in turn, without the thread in which pika resolves names."""
+
+    def __init__(self, addresses: Iterable[Address]) -> None:
+        self._addresses = deque(addresses)
+
+    def start(
+        self,
+        connection_configs: Sequence[Any],
+        connector_factory: Callable[..., Any],
+        native_loop: object,
+        on_done: Callable[[Any], None],
+    ) -> None:
+        del native_loop
+        (self._config,) = connection_configs
+        self._factory = connector_factory
+        self._on_done = on_done
+        self._next()
+
+    def _next(self) -> None:
+        self._connector = self._factory()
+        self._connector.start(
+            addr_record=self._addresses.popleft(), conn_params=self._config, on_done=self._done
+        )
+
+    def _done(self, result: object) -> None:
+        if isinstance(result, workflow.AMQPConnectorSocketConnectError) and self._addresses:
+            self._next()
+        else:
+            self._on_done(result)
+
+    def abort(self) -> None:
+        self._connector.abort()
+
+
+@dataclass(slots=True)
+class _Open:
+    """A publish without an outcome; ``letter`` is how a return is known again."""
+
+    number: int
+    letter: tuple[str, str, str | None, bytes] | None
+
+
+class Link:
+    """A connection, its channel and its topology; implements ``port.Port``.
+
+    Args:
+        url: an AMQP URL (see ``url.py``) or one that is taken apart already.
+        topology: what is declared, bound and consumed before the link counts as up.
+        name: shown in the broker's list of connections.
+        heartbeat: seconds; the broker may not ask for longer.
+        connect_timeout: seconds for one attempt, from the first packet to the last consume.
+        reconnect: come back from a lost connection, inside ``poll``.
+
+    Raises:
+        SettingsInvalid: the URL is none.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a fact of the connection
+        self,
+        url: str | BrokerUrl,
+        topology: Topology,
+        *,
+        name: str,
+        heartbeat: int = HEARTBEAT,
+        connect_timeout: float = 5.0,
+        reconnect: bool = False,
+    ) -> None:
+        self.url = parse(url) if isinstance(url, str) else url
+        self.name = name
+        self.generation = 0
+        self.topology = topology
+        self._heartbeat = heartbeat
+        self._connect_timeout = connect_timeout
+        self._reconnect = reconnect
+        self._cancelled = False
+        self._number = 0
+        self._reset()
+        _links.add(self)
+
+    def _reset(self) -> None:
+        """Know of no connection."""
+        self._loop: _Loop | None = None
+        self._workflow: Any = None
+        self._connection: Any = None
+        self._channel: Channel | None = None
+        self._connecting = False
+        self._up = False
+        self._opening = False
+        self._attempt = 0
+        self._alive: set[int] = set()
+        self._tries = 0
+        self._down_since = 0.0
+        self._down_reason = "not connected"
+        self._failure: BrokerError | None = None
+        self._refused: BrokerError | None = None
+        self._events: deque[PortEvent] = deque()
+        self._early: list[PortEvent] = []
+        self._woken = False
+        self._tags: dict[str, str] = {}
+        self._published = 0
+        self._open: dict[int, _Open] = {}
+        self._unsettled: set[int] = set()
+
+    # ── state ──────────────────────────────────────────────────────────────────────────
+
+    @property
+    def up(self) -> bool:
+        """Whether the link is connected, declared and consuming."""
+        return self._up
+
+    @property
+    def user(self) -> str | None:
+        """The login that the broker vouches for in ``user_id``; ``None`` with EXTERNAL."""
+        return None if self.url.external else self.url.user or "guest"
+
+    @property
+    def trouble(self) -> BrokerError | None:
+        """Why the last attempt to connect failed, while the link is down."""
+        return self._failure
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many publishes have no outcome yet."""
+        return len(self._open)
+
+    # ── opening ────────────────────────────────────────────────────────────────────────
+
+    def open(self, deadline_seconds: float, *, retry: bool = False) -> None:
+        """Connect, declare and consume; ``PortUp`` is the first event afterwards.
+
+        With ``retry``, the whole is tried again until the deadline while nobody answers;
+        what the broker refuses, it would refuse again, and is raised at once.
+
+        Raises:
+            BrokerUnreachable: nobody answered within ``deadline_seconds``, or ``cancel``.
+            LoginRefused: user, password, certificate or vhost.
+            NameTaken: somebody else owns an exclusive queue of the topology.
+            BrokerRefused: the broker refuses a declare, bind or consume.
+            SettingsInvalid: a TLS file cannot be read.
+        """
+        end = time.monotonic() + deadline_seconds
+        self._opening = True
+        try:
+            try:
+                self._try(end)
+            except BrokerUnreachable:
+                if not retry or self._cancelled:
+                    raise
+                self._try_again(end)
+        finally:
+            self._opening = False
+            if not self._up:
+                self.close(timeout=0.5)
+
+    def cancel(self) -> None:
+        """End an ``open`` that is under way, and every later one. Any thread may call it."""
+        self._cancelled = True
+        self.wake()
+
+    def _try(self, end: float) -> None:
+        """Make one attempt, over by ``end``."""
+        if self._up:
+            return
+        self._begin(max(0.05, min(self._connect_timeout, end - time.monotonic())))
+        # The attempt has a timer of its own; the second more is for what pika leaves behind.
+        self._spin(lambda: not self._connecting or self._cancelled, self._connect_timeout + 1.0)
+        if self._cancelled:
+            raise BrokerUnreachable(self.url.safe, "cancelled")
+        if not self._up:
+            raise self._failure or BrokerUnreachable(self.url.safe, "no answer")
+
+    def _try_again(self, end: float) -> None:
+        """Repeat attempts until one succeeds, is refused, or ``end`` has come."""
+        # Costs 40 ms and more to import, which an open that succeeds at once need not pay.
+        import tenacity  # noqa: PLC0415
+
+        def nap(seconds: float) -> None:
+            self._spin(lambda: self._cancelled, min(seconds, end - time.monotonic()))
+
+        nap(FIRST_WAIT)
+        tenacity.Retrying(
+            retry=tenacity.retry_if_exception(
+                lambda error: isinstance(error, BrokerUnreachable) and not self._cancelled
+            ),
+            wait=_schedule(),
+            stop=lambda _: time.monotonic() >= end,
+            sleep=nap,
+            reraise=True,
+        )(self._try, end)
+
+    def _begin(self, seconds: float) -> None:
+        """Start an attempt that ends within ``seconds``, in callbacks."""
+        if self._loop is None:
+            self._loop = _Loop()
+            self._loop.activate_poller()
+        self._attempt += 1
+        self._connecting, self._failure = True, None
+        attempt = self._attempt
+        try:
+            parameters = self._parameters(seconds)
+            self._alive.add(attempt)
+            self._workflow = SelectConnection.create_connection(
+                [parameters],
+                partial(self._on_connected, attempt),
+                custom_ioloop=self._loop,
+                workflow=self._addresses(),
+            )
+        except OSError as error:
+            self._alive.discard(attempt)
+            self._fail(BrokerUnreachable(self.url.safe, _words(error)))
+        else:
+            self._loop.call_later(seconds, partial(self._on_overtime, attempt, seconds))
+
+    def _addresses(self) -> _Addresses | None:
+        """Resolve what needs no name server; ``None`` leaves a name to pika's own thread.
+
+        A name server may not answer for half a minute: pika's thread keeps that out of
+        ``poll``. Numbers and ``localhost`` cannot hang, and save the thread.
+        """
+        flags = 0 if self.url.host == "localhost" else socket.AI_NUMERICHOST
+        try:
+            found = socket.getaddrinfo(
+                self.url.host, self.url.port, type=socket.SOCK_STREAM, flags=flags
+            )
+        except socket.gaierror:
+            return None
+        return _Addresses(found)
+
+    def _parameters(self, seconds: float) -> pika.ConnectionParameters:
+        url = self.url
+        credentials: Any
+        if url.external:
+            credentials = pika.credentials.ExternalCredentials()
+        else:
+            credentials = pika.PlainCredentials(url.user or "guest", url.password or "guest")
+        return pika.ConnectionParameters(
+            host=url.host,
+            port=url.port,
+            virtual_host=url.vhost,
+            credentials=credentials,
+            heartbeat=self._heartbeat,
+            socket_timeout=seconds,
+            stack_timeout=seconds,
+            blocked_connection_timeout=BLOCKED_SECONDS,
+            ssl_options=_ssl_options(url),
+            client_properties={"connection_name": self.name},
+        )
+
+    # ── set-up, in callbacks ───────────────────────────────────────────────────────────
+
+    def _on_connected(self, attempt: int, result: Any) -> None:  # noqa: ANN401 - or an error
+        if isinstance(result, BaseException):
+            self._alive.discard(attempt)
+            if attempt == self._attempt:
+                self._fail(self._explain(result))
+            return
+        result.add_on_close_callback(partial(self._on_closed, attempt))
+        if attempt != self._attempt:
+            _close(result)
+            return
+        self._connection = result
+        result.channel(on_open_callback=partial(self._on_channel, attempt))
+
+    def _on_channel(self, attempt: int, channel: Channel) -> None:
+        if attempt != self._attempt:
+            return
+        self._channel = channel
+        self.generation += 1
+        self._published = 0
+        self._tags = {}
+        channel.add_on_close_callback(partial(self._on_channel_closed, attempt))
+        channel.add_on_cancel_callback(self._on_cancelled)
+        channel.add_on_return_callback(self._on_returned)
+        channel.confirm_delivery(self._on_outcome)
+        _declare(channel, self.topology)
+        self._consume(channel, self.topology.consumers, partial(self._on_ready, attempt))
+
+    def _consume(
+        self, channel: Channel, consumers: Sequence[Consumer], ready: Callable[[], None]
+    ) -> None:
+        """Consume each queue under its own prefetch; call ``ready`` when the last one runs."""
+        if not consumers:
+            # Something that is answered, so that what was declared before it is known good.
+            channel.basic_qos(prefetch_count=1, callback=lambda _: ready())
+            return
+        # pika sends one consume at a time, so the last answer is the last consumer's.
+        ordered = sorted(consumers, key=lambda consumer: consumer.prefetch)
+        prefetch = None
+        for consumer in ordered:
+            if consumer.prefetch != prefetch:
+                prefetch = consumer.prefetch  # holds for all consumers that follow
+                channel.basic_qos(prefetch_count=prefetch)
+            then = ready if consumer is ordered[-1] else _nothing
+            tag = channel.basic_consume(
+                consumer.queue,
+                partial(self._on_message, self.generation, consumer.queue),
+                exclusive=consumer.exclusive,
+                callback=partial(_call, then),
+            )
+            self._tags[tag] = consumer.queue
+
+    def _on_ready(self, attempt: int) -> None:
+        if attempt != self._attempt:
+            return
+        self._connecting, self._up, self._tries = False, True, 0
+        self._workflow = None
+        self._events.append(PortUp(self.generation))
+        self._events.extend(self._early)
+        self._early.clear()
+
+    def _on_overtime(self, attempt: int, seconds: float) -> None:
+        if attempt == self._attempt and self._connecting:
+            self._fail(BrokerUnreachable(self.url.safe, f"no answer within {seconds:g} s"))
+
+    # ── losing ─────────────────────────────────────────────────────────────────────────
+
+    def _on_closed(self, attempt: int, _connection: object, reason: Exception) -> None:
+        self._alive.discard(attempt)
+        if attempt != self._attempt:
+            return
+        if self._connecting:
+            self._fail(self._explain(reason))
+        elif self._up:
+            self._lose(_words(reason))
+
+    def _on_channel_closed(self, attempt: int, _channel: Channel, reason: Exception) -> None:
+        # A connection that is lost tells its channels first: leave that to _on_closed.
+        if attempt != self._attempt or not isinstance(reason, ChannelClosedByBroker):
+            return
+        if self._connecting:
+            self._fail(_refusal(reason))
+        elif self._up:
+            self._lose(_words(reason))
+
+    def _fail(self, error: BrokerError) -> None:
+        """End the attempt under way."""
+        self._connecting = False
+        self._failure = error
+        self._down_reason = str(error)
+        self._retire()
+        if self._reconnect and not self._opening:
+            self._schedule(error)
+
+    def _lose(self, reason: str) -> None:
+        """Take the loss of a connection that was up."""
+        self._up = False
+        self._down_reason = reason
+        self._down_since = time.monotonic()
+        self._retire()
+        self._events.append(PortDown(reason))
+        if self._reconnect:
+            self._schedule(None)
+
+    def _retire(self) -> None:
+        """Let go of connection and attempt; what still comes of them is nobody's business."""
+        self._attempt += 1
+        self._open.clear()
+        self._unsettled.clear()
+        self._early.clear()
+        self._tags = {}
+        self._channel = None
+        attempt, self._workflow = self._workflow, None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            _close(connection)
+        elif attempt is not None:
+            try:
+                attempt.abort()
+            except workflow.AMQPConnectorException:
+                pass  # it is over
+            except AssertionError:
+                # pika 1.4 cannot abort during the AMQP handshake; the end of the stream can.
+                if self._loop is not None:
+                    self._loop.cut()
+
+    def _schedule(self, error: BrokerError | None) -> None:
+        """Plan the next attempt to come back, or see that it would be refused again."""
+        if isinstance(error, NameTaken):
+            patience = NAME_TAKEN_HEARTBEATS * self._heartbeat
+            final = time.monotonic() - self._down_since > patience
+        else:
+            final = error is not None and not isinstance(error, BrokerUnreachable)
+        if final or self._loop is None:
+            self._refused = error
+            return
+        import tenacity  # noqa: PLC0415 - as in _try_again
+
+        self._tries += 1
+        state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+        state.attempt_number = self._tries
+        self._loop.call_later(_schedule()(state), self._come_back)
+
+    def _come_back(self) -> None:
+        if not (self._up or self._connecting or self._cancelled or self._opening):
+            try:
+                self._begin(self._connect_timeout)
+            except SettingsInvalid as error:  # a TLS file has gone
+                self._connecting = False
+                self._refused = BrokerUnreachable(self.url.safe, str(error))
+
+    def _explain(self, error: BaseException) -> BrokerError:
+        """Say in this package's words why a connection could not be made."""
+        if isinstance(error, workflow.AMQPConnectionWorkflowFailed):
+            error = error.exceptions[-1]
+        if isinstance(error, workflow.AMQPConnectorPhaseErrorBase):
+            error = error.exception
+        safe = self.url.safe
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return LoginRefused(safe, f"its certificate is not trusted: {error.verify_message}")
+        if isinstance(error, ProbableAuthenticationError | ProbableAccessDeniedError):
+            # pika guesses from the phase; only what the broker said is a refusal.
+            said = re.search(r"ConnectionClosedByBroker: \((\d+)\) ['\"](.*?)['\"]", str(error))
+            if said and int(said[1]) in {ACCESS_REFUSED, NOT_ALLOWED}:
+                return LoginRefused(safe, said[2])
+            return BrokerUnreachable(safe, said[2] if said else "the connection broke at login")
+        if isinstance(error, AuthenticationError):
+            return LoginRefused(safe, "it does not offer our way to log in")
+        if isinstance(error, ConnectionClosedByBroker) and error.reply_code in {
+            ACCESS_REFUSED,
+            NOT_ALLOWED,
+        }:
+            return LoginRefused(safe, error.reply_text)
+        return BrokerUnreachable(safe, _words(error))
+
+    # ── the loop ───────────────────────────────────────────────────────────────────────
+
+    def _spin(self, done: Callable[[], bool], seconds: float) -> bool:
+        """Run pika's loop until ``done()`` or ``seconds`` have passed; at least once round."""
+        loop = self._loop
+        if loop is None:
+            return done()
+        if done():
+            seconds = 0.0
+        end = time.monotonic() + seconds
+        timer = loop.call_later(max(0.0, seconds), _nothing)
+        try:
+            while True:
+                try:
+                    loop.poll()
+                    loop.process_timeouts()
+                except PIKA_BROKE as error:
+                    self._broken(error)
+                if done():
+                    return True
+                if time.monotonic() >= end:
+                    return False
+        finally:
+            loop.remove_timeout(timer)
+
+    def _broken(self, error: Exception) -> None:
+        """Take an exception out of pika's inside as what it means: the connection is gone."""
+        reason = f"{type(error).__name__}: {error}"
+        if self._connecting:
+            self._fail(BrokerUnreachable(self.url.safe, reason))
+        elif self._up:
+            self._lose(reason)
+        if self._loop is not None:
+            self._loop.cut()
+
+    def poll(self, timeout: float) -> list[PortEvent]:
+        """Send what waits, and return what happened; wait at most ``timeout`` seconds for it.
+
+        An empty list means that the time is over, or that somebody called ``wake``. A lost
+        connection is a ``PortDown`` among the events.
+
+        Raises:
+            BrokerError: with ``reconnect``, the broker now refuses what it once took.
+        """
+        self._spin(lambda: bool(self._events) or self._woken or self._refused is not None, timeout)
+        self._woken = False
+        events = list(self._events)
+        self._events.clear()
+        if not events and self._refused is not None:
+            refused, self._refused = self._refused, None
+            raise refused
+        return events
+
+    def wake(self) -> None:
+        """Let a ``poll`` that waits, or the next one, return at once. Any thread may call it."""
+        self._woken = True
+        loop = self._loop
+        if loop is not None:
+            loop.add_callback_threadsafe(_nothing)
+
+    # ── the port ───────────────────────────────────────────────────────────────────────
+
+    def publish(
+        self, exchange: str, key: str, body: bytes, properties: Properties, *, mandatory: bool
+    ) -> int:
+        """Publish with a confirm; see ``Port.publish``. It leaves with the next ``poll``."""
+        self._number += 1
+        if not self._up or self._channel is None:
+            self._events.append(PublishReturned(self._number, self._down_reason))
+            return self._number
+        try:
+            self._channel.basic_publish(
+                exchange, key, body, _to_pika(properties), mandatory=mandatory
+            )
+        except PIKA_BROKE as error:
+            self._events.append(PublishReturned(self._number, _words(error)))
+            return self._number
+        self._published += 1
+        letter = (exchange, key, properties.message_id, body) if mandatory else None
+        self._open[self._published] = _Open(self._number, letter)
+        return self._number
+
+    def settle(self, tag: Tag, verdict: Verdict) -> None:
+        """Settle a delivery; one of a lost channel, or settled already, is ignored."""
+        if self._channel is None or tag.generation != self.generation:
+            return
+        if tag.number not in self._unsettled:
+            return  # settling twice would close the channel (406)
+        self._unsettled.discard(tag.number)
+        with suppress(*PIKA_BROKE):  # the loss itself comes as an event
+            if verdict is Verdict.ACK:
+                self._channel.basic_ack(tag.number)
+            else:
+                self._channel.basic_reject(tag.number, requeue=verdict is Verdict.REQUEUE)
+
+    def _on_message(
+        self,
+        generation: int,
+        queue: str,
+        _channel: Channel,
+        method: Any,  # noqa: ANN401 - pika's own
+        properties: pika.BasicProperties,
+        body: bytes,
+    ) -> None:
+        if generation != self.generation:
+            return
+        self._unsettled.add(method.delivery_tag)
+        event = Delivered(
+            tag=Tag(generation, method.delivery_tag),
+            queue=queue,
+            exchange=_text(method.exchange) or "",
+            key=_text(method.routing_key) or "",
+            properties=_from_pika(properties),
+            body=body,
+            redelivered=bool(method.redelivered),
+        )
+        (self._events if self._up else self._early).append(event)
+
+    def _on_outcome(self, frame: Any) -> None:  # noqa: ANN401 - pika's own
+        """Take an Ack or Nack of publishes, one or all up to its tag."""
+        method = frame.method
+        refused = isinstance(method, pika.spec.Basic.Nack)
+        tags = [method.delivery_tag]
+        if method.multiple:
+            tags = [tag for tag in self._open if tag <= method.delivery_tag]
+        for tag in tags:
+            entry = self._open.pop(tag, None)
+            if entry is None:
+                continue  # returned before
+            self._events.append(
+                PublishReturned(entry.number, "the broker refused it")
+                if refused
+                else PublishConfirmed(entry.number)
+            )
+
+    def _on_returned(
+        self,
+        _channel: Channel,
+        method: Any,  # noqa: ANN401 - pika's own
+        properties: pika.BasicProperties,
+        body: bytes,
+    ) -> None:
+        """Take a return, which carries no tag: it is the oldest equal letter still open."""
+        letter = (method.exchange, method.routing_key, properties.message_id, body)
+        for tag, entry in self._open.items():
+            if entry.letter == letter:
+                del self._open[tag]
+                self._events.append(PublishReturned(entry.number, method.reply_text or NO_ROUTE))
+                return
+
+    def _on_cancelled(self, frame: Any) -> None:  # noqa: ANN401 - pika's own
+        queue = self._tags.pop(frame.method.consumer_tag, None)
+        if queue is not None:
+            self.topology = self.topology.without_queue(queue)
+            self._events.append(ConsumeCancelled(queue))
+
+    # ── at run time ────────────────────────────────────────────────────────────────────
+
+    def declare(self, topology: Topology) -> None:
+        """Add to the topology of a link that is up, and wait until the broker has it.
+
+        Raises:
+            BrokerLost: not connected, or no answer in time.
+            NameTaken, BrokerRefused: as ``open``; the link stays as it was.
+        """
+        joined = self.topology + topology
+        self._aside(partial(_declare, topology=topology))
+        fresh = [c for c in topology.consumers if c.queue not in self._tags.values()]
+        ready: list[bool] = []
+        if fresh and self._channel is not None:
+            self._consume(self._channel, fresh, lambda: ready.append(True))
+            self._spin(lambda: bool(ready) or not self._up, ANSWER_SECONDS)
+            if not ready:
+                raise BrokerLost(self._down_reason if not self._up else "no answer to a consume")
+        self.topology = joined
+
+    def cancel_consumer(self, queue: str) -> None:
+        """Take no more deliveries from ``queue``; those that come all the same are put back."""
+        self.topology = self.topology.without_consumer(queue)
+        for tag in [tag for tag, name in self._tags.items() if name == queue]:
+            del self._tags[tag]
+            if self._channel is not None:
+                with suppress(*PIKA_BROKE):
+                    self._channel.basic_cancel(tag)
+
+    def delete_queue(self, queue: str) -> None:
+        """Delete ``queue`` with all that is in it; one that is not there is no error.
+
+        Raises:
+            BrokerLost: not connected, or no answer in time.
+            BrokerRefused: it is somebody else's.
+        """
+        self.cancel_consumer(queue)
+        self.topology = self.topology.without_queue(queue)
+        self._aside(lambda channel: channel.queue_delete(queue))
+
+    def queue_depth(self, queue: str) -> tuple[int, int] | None:
+        """Return ``(messages ready, consumers)`` of ``queue``, ``None`` if there is none.
+
+        Raises:
+            BrokerLost: not connected, or no answer in time.
+            NameTaken: the queue is exclusive to another connection, hence there.
+            BrokerRefused: without the right to look.
+        """
+        found: list[tuple[int, int]] = []
+
+        def note(frame: Any) -> None:  # noqa: ANN401 - pika's own
+            found.append((frame.method.message_count, frame.method.consumer_count))
+
+        try:
+            self._aside(lambda channel: channel.queue_declare(queue, passive=True, callback=note))
+        except NameTaken:
+            raise
+        except BrokerRefused as error:
+            if error.code == 404:  # noqa: PLR2004 - AMQP's NOT_FOUND
+                return None
+            raise
+        return found[0]
+
+    def _aside(self, work: Callable[[Channel], object]) -> None:
+        """Do ``work`` on a channel of its own: what is refused closes that one only."""
+        connection = self._connection
+        if not self._up or connection is None:
+            raise BrokerLost(f"not connected: {self._down_reason}")
+        ends: list[Exception] = []
+
+        def opened(channel: Channel) -> None:
+            channel.add_on_close_callback(lambda _, reason: ends.append(reason))
+            work(channel)
+            channel.close()  # its answer comes after that of all the work
+
+        try:
+            connection.channel(on_open_callback=opened)
+        except PIKA_BROKE as error:
+            raise BrokerLost(_words(error)) from None
+        self._spin(lambda: bool(ends) or not self._up, ANSWER_SECONDS)
+        if not ends:
+            raise BrokerLost(self._down_reason if not self._up else "no answer")
+        if isinstance(ends[0], ChannelClosedByBroker):
+            raise _refusal(ends[0])
+        if not isinstance(ends[0], ChannelClosedByClient):
+            raise BrokerLost(_words(ends[0]))
+
+    # ── closing ────────────────────────────────────────────────────────────────────────
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Send what waits, take what outcomes still come, and let go of everything.
+
+        Over within ``timeout`` seconds, whatever the broker does; then no descriptor and no
+        thread is left. May be called twice; ``open`` may follow. Events that came on the way
+        are still returned by ``poll``.
+        """
+        loop = self._loop
+        if loop is None:
+            return
+        end = time.monotonic() + timeout
+        reconnect, self._reconnect = self._reconnect, False
+        if self._up:
+            self._spin(lambda: not self._open or not self._up, timeout / 2)
+        self._up = self._connecting = False
+        self._down_reason = "closed"
+        self._retire()
+        if not self._gone(end - time.monotonic()):
+            loop.cut()
+            self._gone(0.2)  # a stream that has ended is seen in the next turn
+        loop.deactivate_poller()
+        loop.close()
+        self._loop = None
+        self._alive.clear()
+        self._reconnect = reconnect
+
+    def _gone(self, seconds: float) -> bool:
+        """Wait until no connection is left."""
+        return not self._alive or self._spin(lambda: not self._alive, seconds)
+
+    def __enter__(self) -> Self:
+        """Return the link itself, open or not."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the link."""
+        self.close()
+
+    def _forget(self) -> None:
+        """In a forked child: let go of the parent's connection without a word to the broker.
+
+        The sockets are replaced, not closed: closed ones would keep the number that pika's
+        objects close again later, and copies left open would hide the parent's death from
+        the broker.
+        """
+        loop = self._loop
+        if loop is not None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for fd in loop.sockets:
+                os.dup2(nowhere, fd, inheritable=False)
+            os.close(nowhere)
+            _forgotten.append((loop, self._connection, self._workflow))
+        self._reset()
+        self._down_reason = "this process is a fork"
+
+
+_links: weakref.WeakSet[Link] = weakref.WeakSet()
+_forgotten: list[object] = []
+"""What a fork left behind, kept so that nothing is collected, hence nothing said or closed."""
+
+
+def _forget_all() -> None:
+    for link in list(_links):
+        link._forget()  # noqa: SLF001 - the hook of this class
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+
+def _nothing() -> None:
+    """Only wake the loop."""
+
+
+def _call(this: Callable[[], None], _frame: object) -> None:
+    """Call ``this`` when pika has an answer, whatever the answer says."""
+    this()
+
+
+def _close(connection: Any) -> None:  # noqa: ANN401 - pika's own
+    """Ask for an orderly end, unless it has begun."""
+    with suppress(*PIKA_BROKE):
+        if not (connection.is_closed or connection.is_closing):
+            connection.close()
+
+
+def _declare(channel: Channel, topology: Topology) -> None:
+    """Send every declare and bind, in their order, without waiting for answers."""
+    for exchange in topology.exchanges:
+        channel.exchange_declare(exchange.name, exchange.kind, durable=exchange.durable)
+    for queue in topology.queues:
+        channel.queue_declare(
+            queue.name,
+            durable=queue.durable,
+            exclusive=queue.exclusive,
+            auto_delete=queue.auto_delete,
+            arguments=dict(queue.arguments),
+        )
+    for binding in topology.bindings:
+        channel.queue_bind(binding.queue, binding.exchange, binding.key)
+
+
+def _schedule() -> Any:  # noqa: ANN401 - tenacity's own
+    """Build the waits between attempts."""
+    import tenacity  # noqa: PLC0415 - as in Link._try_again
+
+    return tenacity.wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT)
+
+
+def _refusal(reason: ChannelClosedByBroker) -> BrokerRefused:
+    kind = NameTaken if reason.reply_code == RESOURCE_LOCKED else BrokerRefused
+    return kind(reason.reply_code, reason.reply_text)
+
+
+def _ssl_options(url: BrokerUrl) -> pika.SSLOptions | None:
+    """Build the TLS context.
+
+    Raises:
+        SettingsInvalid: naming the file that cannot be read.
+    """
+    if url.tls is None:
+        return None
+    files = url.tls
+    for what, path in (
+        ("cacertfile", files.ca),
+        ("certfile", files.certificate),
+        ("keyfile", files.key),
+    ):
+        if path is not None:
+            try:
+                with open(path, "rb"):  # noqa: PTH123 - only whether it can be read
+                    pass
+            except OSError as error:
+                raise SettingsInvalid(what, f"{path} cannot be read: {error.strerror}") from None
+    try:
+        context = ssl.create_default_context(cafile=files.ca)
+        if files.certificate is not None:
+            context.load_cert_chain(files.certificate, files.key)
+    except (ssl.SSLError, OSError) as error:
+        raise SettingsInvalid(
+            "cacertfile, certfile, keyfile", f"not PEM files that belong together: {error}"
+        ) from None
+    return pika.SSLOptions(context, server_hostname=files.server_name or url.host)
+
+
+def _words(error: BaseException) -> str:
+    """Say an error of pika or the system in words for a person."""
+    if isinstance(error, ConnectionClosedByBroker | ChannelClosedByBroker):
+        return f"{error.reply_code} {error.reply_text}"
+    if isinstance(error, TimeoutError | workflow.AMQPConnectorStackTimeout):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return ": ".join(str(part) for part in error.args) or type(error).__name__
+
+
+def _text(value: object) -> str | None:
+    """Return a short string as text; pika gives bytes where it is not UTF-8."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if isinstance(value, str) else None
+
+
+def _to_pika(properties: Properties) -> pika.BasicProperties:
+    return pika.BasicProperties(
+        content_type="application/json",
+        delivery_mode=2,
+        type=properties.type,
+        message_id=properties.message_id,
+        correlation_id=properties.correlation_id,
+        reply_to=properties.reply_to,
+        user_id=properties.user_id,
+        expiration=None if properties.ttl is None else str(max(0, round(properties.ttl * 1000))),
+        headers=dict(properties.headers) or None,
+    )
+
+
+def _from_pika(properties: pika.BasicProperties) -> Properties:
+    """Take over what the product uses; a stranger's headers may hold anything."""
+    headers = properties.headers if isinstance(properties.headers, dict) else {}
+    expiration = _text(properties.expiration)
+    return Properties(
+        type=_text(properties.type),
+        message_id=_text(properties.message_id),
+        correlation_id=_text(properties.correlation_id),
+        reply_to=_text(properties.reply_to),
+        user_id=_text(properties.user_id),
+        ttl=int(expiration) / 1000 if expiration and expiration.isdecimal() else None,
+        headers={
+            key: value
+            for key, value in headers.items()
+            if isinstance(key, str) and isinstance(value, str | int)
+        },
+    )
