@@ -1,0 +1,286 @@
+"""What moves: entries through queues to consumers, back to their place, or to the dead.
+
+The machinery under :class:`~pytest_gatherscatter.embedded.vhost.VHost`. A call there changes
+something, marks the queues to look at, and ends with :meth:`Flow._work`, which does all that
+follows from it. Nothing here recurses: a dead letter that kills another one takes its turn.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
+from heapq import heappop, heappush
+from itertools import count
+
+from pytest_gatherscatter.embedded.directory import Directory
+from pytest_gatherscatter.embedded.queue import (
+    Channel,
+    Connection,
+    Consumer,
+    Entry,
+    Queue,
+    Unacked,
+)
+from pytest_gatherscatter.embedded.record import (
+    CancelNotify,
+    ChannelId,
+    ConnectionId,
+    Death,
+    DeathReason,
+    Deliver,
+    Message,
+    Output,
+    Profile,
+)
+from pytest_gatherscatter.embedded.refusal import AmqpError, Code
+
+
+class Flow:
+    """Queues being served; subclassed by the vhost, and by nobody else."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._directory = Directory(profile)
+        self._connections: dict[ConnectionId, Connection] = {}
+        self._channels: dict[ChannelId, Channel] = {}
+        self._outputs: list[Output] = []
+        # Work that a call leaves for its end: queues to look at, and messages that died.
+        self._dirty: dict[Queue, None] = {}
+        self._dead: deque[tuple[Queue, Entry, DeathReason]] = deque()
+        self._timers: list[tuple[float, int, Queue]] = []
+        self._order = count()
+        self.bytes_held = 0
+
+    def _look_at(self, queues: Iterable[Queue]) -> None:
+        for queue in queues:
+            if not queue.deleted:
+                self._dirty[queue] = None
+
+    def _forget(self, entry: Entry) -> None:
+        self.bytes_held -= entry.message.size
+
+    def _work(self, now: float) -> None:
+        while self._dirty or self._dead:
+            while self._dead:
+                self._bury(*self._dead.popleft(), now)
+            while self._dirty:
+                queue = next(iter(self._dirty))
+                del self._dirty[queue]
+                if not queue.deleted:
+                    self._serve(queue, now)
+
+    def _serve(self, queue: Queue, now: float) -> None:
+        if queue.idle:
+            queue.idle = False
+            queue.used_at = now
+        while queue.ready:
+            expires_at = queue.ready[0].expires_at
+            # Strictly earlier: a time to live of 0 means "if somebody takes it at once".
+            if expires_at is not None and expires_at < now:
+                self._dead.append((queue, queue.pop(), DeathReason.EXPIRED))
+                continue
+            consumer = queue.next_consumer()
+            if consumer is None:
+                break
+            entry = queue.pop()
+            number = self._hand_out(
+                consumer.channel, queue, entry, consumer, no_ack=consumer.no_ack
+            )
+            self._outputs.append(
+                Deliver(
+                    consumer.channel.id,
+                    consumer.tag,
+                    number,
+                    entry.redelivered,
+                    queue.name,
+                    entry.message,
+                )
+            )
+        self._drop_expired(queue, now)
+        while queue.overflowing:
+            self._dead.append((queue, queue.pop(), DeathReason.MAXLEN))
+        deadline = queue.deadline
+        if deadline is not None and (queue.scheduled is None or deadline < queue.scheduled):
+            queue.scheduled = deadline
+            heappush(self._timers, (deadline, next(self._order), queue))
+
+    def _drop_expired(self, queue: Queue, now: float) -> None:
+        while queue.ready:
+            expires_at = queue.ready[0].expires_at
+            if expires_at is None or expires_at > now:
+                return
+            self._dead.append((queue, queue.pop(), DeathReason.EXPIRED))
+
+    def _hand_out(
+        self,
+        channel: Channel,
+        queue: Queue,
+        entry: Entry,
+        consumer: Consumer | None,
+        *,
+        no_ack: bool,
+    ) -> int:
+        channel.tags += 1
+        if no_ack:
+            self._forget(entry)
+        else:
+            channel.unacked[channel.tags] = Unacked(entry, queue, consumer)
+            if consumer is not None:
+                consumer.unacked += 1
+                channel.held += 1
+        return channel.tags
+
+    def _bury(self, queue: Queue, entry: Entry, reason: DeathReason, now: float) -> None:
+        self._forget(entry)
+        exchange = queue.arguments.dead_letter_exchange
+        if exchange is None or queue.deleted:
+            return
+        message = entry.message
+        key = queue.arguments.dead_letter_key
+        key = message.key if key is None else key
+        deaths = _one_more_death(message, queue.name, reason, now)
+        dead = replace(
+            message,
+            exchange=exchange,
+            key=key,
+            ttl=None,
+            deaths=deaths,
+            first_death=message.first_death or deaths[0],
+        )
+        for target in self._directory.route(exchange, key):
+            if reason is DeathReason.REJECTED or not _in_circle(target.name, deaths):
+                self._enqueue(target, dead, now)
+
+    # Ends
+
+    def _end_channels(self, channels: list[Channel]) -> None:
+        # All consumers go before anything is requeued: a dying channel's delivery must not
+        # be handed to its dying sister.
+        left: dict[Queue, None] = {}
+        for channel in channels:
+            for consumer in channel.consumers.values():
+                consumer.queue.consumers.remove(consumer)
+                left[consumer.queue] = None
+        for channel in channels:
+            self._requeue(list(channel.unacked.values()))
+            del self._channels[channel.id]
+            channel.connection.channels.pop(channel.id, None)
+        self._released(left)
+
+    def _released(self, queues: Iterable[Queue]) -> None:
+        for queue in queues:
+            if queue.deleted or queue.consumers:
+                self._look_at([queue])
+            elif queue.auto_delete:
+                self._delete(queue)
+            else:
+                self._dirty[queue] = None
+                queue.idle = True
+
+    def _delete(self, queue: Queue) -> int:
+        self._directory.remove_queue(queue)
+        queue.deleted = True
+        if queue.owner in self._connections:
+            del self._connections[queue.owner].exclusive[queue.name]
+        for consumer in queue.consumers:
+            del consumer.channel.consumers[consumer.tag]
+            self._outputs.append(CancelNotify(consumer.channel.id, consumer.tag))
+        queue.consumers.clear()
+        return self._empty(queue)
+
+    def _empty(self, queue: Queue) -> int:
+        dropped = len(queue.ready)
+        while queue.ready:
+            self._forget(queue.pop())
+        return dropped
+
+    # In and back
+
+    def _enqueue(self, queue: Queue, message: Message, now: float) -> bool:
+        self._drop_expired(queue, now)
+        if queue.full_for(message):
+            if queue.arguments.overflow == "reject-publish-dlx":
+                self._dead.append((queue, Entry(0, message, None), DeathReason.MAXLEN))
+                self.bytes_held += message.size
+            return False
+        queue.append(message, now)
+        self.bytes_held += message.size
+        self._dirty[queue] = None
+        return True
+
+    def _take(self, channel: ChannelId, number: int, *, multiple: bool) -> list[Unacked]:
+        asker = self._channels[channel]
+        if multiple and number == 0:
+            numbers = list(asker.unacked)
+        elif number not in asker.unacked:
+            raise AmqpError(Code.PRECONDITION_FAILED, f"unknown delivery tag {number}")
+        elif multiple:
+            numbers = [n for n in asker.unacked if n <= number]
+        else:
+            numbers = [number]
+        taken = [asker.unacked.pop(n) for n in numbers]
+        for unacked in taken:
+            if unacked.consumer is not None:
+                unacked.consumer.unacked -= 1
+                asker.held -= 1
+                self._look_at([unacked.queue])
+        if asker.limit:
+            self._look_at(c.queue for c in asker.consumers.values())
+        return taken
+
+    def _requeue(self, taken: list[Unacked]) -> None:
+        places: dict[Queue, list[Entry]] = {}
+        for unacked in taken:
+            if unacked.queue.deleted:
+                self._forget(unacked.entry)
+            else:
+                places.setdefault(unacked.queue, []).append(unacked.entry)
+        for queue, entries in places.items():
+            queue.restore(entries)
+            self._dirty[queue] = None
+
+    # Time
+
+    def next_deadline(self) -> float | None:
+        """When :meth:`expire` should be called next; it may be early, it is never late."""
+        while self._timers:
+            at, _, queue = self._timers[0]
+            if not queue.deleted and queue.scheduled == at:
+                return at
+            heappop(self._timers)
+        return None
+
+    def expire(self, now: float) -> None:
+        """Do all that is due at ``now``: messages and unused queues that run out."""
+        while (at := self.next_deadline()) is not None and at <= now:
+            queue = heappop(self._timers)[2]
+            queue.scheduled = None
+            expires = queue.arguments.expires
+            if expires is not None and not queue.consumers and queue.used_at + expires <= now:
+                self._delete(queue)
+            else:
+                self._dirty[queue] = None
+            self._work(now)
+
+
+def _one_more_death(
+    message: Message, queue: str, reason: DeathReason, now: float
+) -> tuple[Death, ...]:
+    """The deaths with this one first; the same queue and reason count up."""
+    for death in message.deaths:
+        if (death.queue, death.reason) == (queue, reason):
+            rest = tuple(d for d in message.deaths if d is not death)
+            return (replace(death, count=death.count + 1), *rest)
+    new = Death(queue, reason, message.exchange, message.key, now, 1, message.ttl)
+    return (new, *message.deaths)
+
+
+def _in_circle(queue: str, deaths: tuple[Death, ...]) -> bool:
+    """Whether a message came back to a queue by itself, nobody having rejected it on the way.
+
+    RabbitMQ drops such a message, else it would go round for ever.
+    """
+    for death in deaths:
+        if death.reason is DeathReason.REJECTED:
+            return False
+        if death.queue == queue:
+            return True
+    return False

@@ -1,0 +1,326 @@
+"""One queue, its consumers, and the channels that they and the unsettled deliveries belong to.
+
+A queue's entries carry a position that only grows. A requeued entry goes back to its own
+position, so what a consumer hands back comes again before anything younger.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from heapq import merge
+
+from pytest_gatherscatter.embedded.record import (
+    ChannelId,
+    ConnectionId,
+    Message,
+    Profile,
+    QueueState,
+)
+from pytest_gatherscatter.embedded.refusal import (
+    AmqpError,
+    Code,
+    invalid_argument,
+    unequal,
+    unsupported,
+)
+
+_OVERFLOWS = ("drop-head", "reject-publish", "reject-publish-dlx")
+# Known and not supported: ignoring them in silence would promise something to the client.
+_UNSUPPORTED = ("x-max-priority", "x-delivery-limit", "x-dead-letter-strategy")
+# RabbitMQ refuses larger times: 2**32 - 1 milliseconds, some 49 days.
+_MAX_MILLISECONDS = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class QueueArguments:
+    """What the ``x-`` arguments of a declaration mean; times in seconds, sizes in bytes."""
+
+    message_ttl: float | None = None
+    expires: float | None = None
+    max_length: int | None = None
+    max_length_bytes: int | None = None
+    overflow: str = "drop-head"
+    dead_letter_exchange: str | None = None
+    dead_letter_key: str | None = None
+    single_active_consumer: bool = False
+
+    @classmethod
+    def parse(cls, queue: str, raw: Mapping[str, object], profile: Profile) -> "QueueArguments":
+        """Read a declaration's arguments; AmqpError 406 for a wrong one, 540 for the listed ones.
+
+        Unknown arguments mean nothing and do no harm, as on RabbitMQ.
+        """
+        for name in _UNSUPPORTED:
+            if name in raw:
+                raise unsupported(name)
+        if raw.get("x-queue-type", "classic") != "classic":
+            raise unsupported("x-queue-type")
+        if profile is Profile.RABBITMQ_4_3 and (
+            "x-queue-mode" in raw or raw.get("x-queue-version", 2) != 2  # noqa: PLR2004 - the version
+        ):
+            raise invalid_argument(
+                queue, "x-queue-mode or x-queue-version", "RabbitMQ 4.3 has taken it away"
+            )
+        single = raw.get("x-single-active-consumer", False)
+        if not isinstance(single, bool):
+            raise invalid_argument(queue, "x-single-active-consumer", "not a boolean")
+        overflow = _text(queue, raw, "x-overflow") or "drop-head"
+        if overflow not in _OVERFLOWS:
+            raise invalid_argument(queue, "x-overflow", f"not one of {', '.join(_OVERFLOWS)}")
+        exchange = _text(queue, raw, "x-dead-letter-exchange")
+        key = _text(queue, raw, "x-dead-letter-routing-key")
+        if key is not None and exchange is None:
+            raise invalid_argument(
+                queue, "x-dead-letter-routing-key", "needs an x-dead-letter-exchange"
+            )
+        return cls(
+            message_ttl=_seconds(queue, raw, "x-message-ttl", least=0),
+            expires=_seconds(queue, raw, "x-expires", least=1),
+            max_length=_count(queue, raw, "x-max-length"),
+            max_length_bytes=_count(queue, raw, "x-max-length-bytes"),
+            overflow=overflow,
+            dead_letter_exchange=exchange,
+            dead_letter_key=key,
+            single_active_consumer=single,
+        )
+
+
+def _text(queue: str, raw: Mapping[str, object], name: str) -> str | None:
+    value = raw.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise invalid_argument(queue, name, "not a string")
+
+
+def _count(queue: str, raw: Mapping[str, object], name: str) -> int | None:
+    value = raw.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise invalid_argument(queue, name, "not an integer")
+    if value < 0:
+        raise invalid_argument(queue, name, f"{value} is negative")
+    return value
+
+
+def _seconds(queue: str, raw: Mapping[str, object], name: str, *, least: int) -> float | None:
+    value = _count(queue, raw, name)
+    if value is None:
+        return None
+    if not least <= value <= _MAX_MILLISECONDS:
+        raise invalid_argument(queue, name, f"{value} ms is out of range")
+    return value / 1000
+
+
+@dataclass(slots=True)
+class Entry:
+    """One copy of a message in one queue; ``expires_at`` is in the vhost's time."""
+
+    position: int
+    message: Message
+    expires_at: float | None
+    redelivered: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Consumer:
+    """One consumer; ``prefetch`` 0 means no limit."""
+
+    tag: str
+    channel: "Channel"
+    queue: "Queue"
+    no_ack: bool
+    exclusive: bool
+    prefetch: int
+    unacked: int = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether it may have one more delivery now."""
+        if self.channel.connection.paused:
+            return False
+        if self.no_ack:
+            return True
+        if self.prefetch and self.unacked >= self.prefetch:
+            return False
+        limit = self.channel.limit
+        return not limit or self.channel.held < limit
+
+
+@dataclass(slots=True)
+class Unacked:
+    """A delivery that waits for its settlement; ``consumer`` is None after a get."""
+
+    entry: Entry
+    queue: "Queue"
+    consumer: Consumer | None
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """One client; ``paused`` while it does not read, so that nothing more is sent to it."""
+
+    id: ConnectionId
+    user: str
+    channels: dict[ChannelId, "Channel"] = field(default_factory=dict)
+    exclusive: dict[str, None] = field(default_factory=dict)
+    paused: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Channel:
+    """One channel: its consumers by tag and its unsettled deliveries by delivery tag.
+
+    ``prefetch`` is for the consumers to come, ``limit`` for all of them together (global QoS),
+    ``held`` counts what counts against it.
+    """
+
+    id: ChannelId
+    connection: Connection
+    prefetch: int = 0
+    limit: int = 0
+    held: int = 0
+    tags: int = 0
+    last_queue: str = ""
+    consumers: dict[str, Consumer] = field(default_factory=dict)
+    unacked: dict[int, Unacked] = field(default_factory=dict)
+
+
+class Queue:
+    """Entries in order, and who consumes them in turn.
+
+    ``owner`` is the connection of an exclusive queue. ``used_at`` is when x-expires started to
+    count, ``idle`` that it starts now. ``scheduled`` is the earliest time at which the vhost
+    will look at it again.
+    """
+
+    def __init__(  # noqa: PLR0913 - the protocol's own arguments
+        self,
+        name: str,
+        arguments: QueueArguments,
+        *,
+        durable: bool,
+        auto_delete: bool,
+        owner: ConnectionId | None,
+        now: float,
+    ) -> None:
+        self.name = name
+        self.arguments = arguments
+        self.durable = durable
+        self.auto_delete = auto_delete
+        self.owner = owner
+        self.used_at = now
+        self.scheduled: float | None = None
+        self.deleted = False
+        self.idle = False
+        self.consumers: deque[Consumer] = deque()
+        self.ready: deque[Entry] = deque()
+        self.ready_bytes = 0
+        self._positions = 0
+
+    @property
+    def state(self) -> QueueState:
+        """Ready messages and consumers, as a declaration answers them."""
+        return QueueState(self.name, len(self.ready), len(self.consumers))
+
+    @property
+    def deadline(self) -> float | None:
+        """When something of it runs out: the head entry, or the unused queue itself."""
+        head = self.ready[0].expires_at if self.ready else None
+        expires = self.arguments.expires
+        if expires is None or self.consumers:
+            return head
+        unused = self.used_at + expires
+        return unused if head is None else min(head, unused)
+
+    def assert_equal(self, *, durable: bool, auto_delete: bool, arguments: QueueArguments) -> None:
+        """AmqpError 406 when a declaration differs from this queue."""
+        for name, received, current in (
+            ("durable", durable, self.durable),
+            ("auto_delete", auto_delete, self.auto_delete),
+        ):
+            if received != current:
+                raise unequal("queue", self.name, name, received, current)
+        for name in QueueArguments.__slots__:
+            received, current = getattr(arguments, name), getattr(self.arguments, name)
+            if received != current:
+                raise unequal("queue", self.name, _ARGUMENT[name], received, current)
+
+    def full_for(self, message: Message) -> bool:
+        """Whether x-overflow=reject-publish refuses this message."""
+        arguments = self.arguments
+        if arguments.overflow == "drop-head":
+            return False
+        return self._over(len(self.ready) + 1, self.ready_bytes + len(message.body))
+
+    @property
+    def overflowing(self) -> bool:
+        """Whether the head has to go."""
+        return bool(self.ready) and self._over(len(self.ready), self.ready_bytes)
+
+    def _over(self, count: int, size: int) -> bool:
+        arguments = self.arguments
+        return (arguments.max_length is not None and count > arguments.max_length) or (
+            arguments.max_length_bytes is not None and size > arguments.max_length_bytes
+        )
+
+    def append(self, message: Message, now: float) -> None:
+        """Put a new message at the end."""
+        ttls = [t for t in (message.ttl, self.arguments.message_ttl) if t is not None]
+        self._positions += 1
+        self.ready.append(Entry(self._positions, message, now + min(ttls) if ttls else None))
+        self.ready_bytes += len(message.body)
+
+    def pop(self) -> Entry:
+        """Take the head; IndexError when nothing is ready."""
+        entry = self.ready.popleft()
+        self.ready_bytes -= len(entry.message.body)
+        return entry
+
+    def restore(self, entries: list[Entry]) -> None:
+        """Put entries back where they were, marked as redelivered."""
+        entries = sorted(entries, key=_position)
+        for entry in entries:
+            entry.redelivered = True
+            self.ready_bytes += len(entry.message.body)
+        if not self.ready or entries[-1].position < self.ready[0].position:
+            self.ready.extendleft(reversed(entries))
+        else:
+            self.ready = deque(merge(self.ready, entries, key=_position))
+
+    def next_consumer(self) -> Consumer | None:
+        """Whose turn it is, or None when nobody may have more; it then goes to the back."""
+        if self.arguments.single_active_consumer:
+            # The oldest one is active; the others wait for its end, and so do not rotate.
+            return self.consumers[0] if self.consumers and self.consumers[0].open else None
+        for _ in range(len(self.consumers)):
+            consumer = self.consumers[0]
+            self.consumers.rotate(-1)
+            if consumer.open:
+                return consumer
+        return None
+
+    def assert_consumable(self, *, exclusive: bool) -> None:
+        """AmqpError 403 when exclusive consumption stands in the way."""
+        taken = any(c.exclusive for c in self.consumers)
+        single = self.arguments.single_active_consumer
+        if taken or (exclusive and (self.consumers or single)):
+            raise AmqpError(
+                Code.ACCESS_REFUSED, f"queue '{self.name}' in vhost '/' in exclusive use"
+            )
+
+
+_ARGUMENT = {
+    "message_ttl": "x-message-ttl",
+    "expires": "x-expires",
+    "max_length": "x-max-length",
+    "max_length_bytes": "x-max-length-bytes",
+    "overflow": "x-overflow",
+    "dead_letter_exchange": "x-dead-letter-exchange",
+    "dead_letter_key": "x-dead-letter-routing-key",
+    "single_active_consumer": "x-single-active-consumer",
+}
+
+
+def _position(entry: Entry) -> int:
+    return entry.position

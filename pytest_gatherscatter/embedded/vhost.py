@@ -1,0 +1,466 @@
+"""The embedded broker's heart: what happens to messages, without bytes, sockets or a clock.
+
+A :class:`VHost` is driven by calls, one after the other from one thread, and keeps what it
+has to say until :meth:`VHost.drain`. Time is the argument ``now``, in seconds from any zero;
+it must not run backwards. So the same code serves real sessions and a simulation that plays a
+whole laboratory in virtual time, and both see the same order for the same calls.
+
+Refusals are :class:`~pytest_gatherscatter.embedded.refusal.AmqpError`; a refused call has
+changed nothing. Whether a refusal ends the channel or the connection is the caller's to do.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import count
+
+from pytest_gatherscatter.embedded.directory import freeze
+from pytest_gatherscatter.embedded.exchange import Binding, Destination
+from pytest_gatherscatter.embedded.flow import Flow
+from pytest_gatherscatter.embedded.invariant import problems
+from pytest_gatherscatter.embedded.queue import (
+    Channel,
+    Connection,
+    Consumer,
+    Queue,
+    QueueArguments,
+)
+from pytest_gatherscatter.embedded.record import (
+    ChannelId,
+    ConnectionId,
+    DeathReason,
+    Got,
+    Message,
+    Outcome,
+    Output,
+    Profile,
+    QueueState,
+    Return,
+)
+from pytest_gatherscatter.embedded.refusal import (
+    AmqpError,
+    Code,
+    locked,
+    not_found,
+    unsupported,
+)
+
+_NOTHING: Mapping[str, object] = {}
+
+
+class VHost(Flow):
+    """Exchanges, queues, consumers and deliveries of one broker.
+
+    Args:
+        profile: which RabbitMQ's refusals are copied.
+        name: gives the random part of server-made names; without it they are numbered, which
+            a simulation wants and a server must not have (a client could guess them).
+    """
+
+    def __init__(
+        self, *, profile: Profile = Profile.RABBITMQ_4_3, name: Callable[[], str] | None = None
+    ) -> None:
+        numbers = count(1)
+        self._name = name or (lambda: str(next(numbers)))
+        super().__init__(profile)
+
+    def drain(self) -> list[Output]:
+        """All that was to be said since the last call, in order."""
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    # Connections and channels
+
+    def connect(self, connection: ConnectionId, user: str) -> None:
+        """A client came and logged in as ``user``; ValueError when the id is in use."""
+        if connection in self._connections:
+            raise ValueError(f"connection {connection!r} is open already")
+        self._connections[connection] = Connection(connection, user)
+
+    def disconnect(self, connection: ConnectionId, *, now: float) -> None:
+        """A client is gone: its deliveries come again elsewhere, its exclusive queues go."""
+        gone = self._connections[connection]
+        self._end_channels(list(gone.channels.values()))
+        for name in list(gone.exclusive):
+            self._delete(self._directory.queues[name])
+        del self._connections[connection]
+        self._work(now)
+
+    def pause(self, connection: ConnectionId) -> None:
+        """Deliver nothing more to a client that does not read."""
+        self._connections[connection].paused = True
+
+    def resume(self, connection: ConnectionId, *, now: float) -> None:
+        """The client reads again."""
+        self._connections[connection].paused = False
+        for channel in self._connections[connection].channels.values():
+            self._look_at(c.queue for c in channel.consumers.values())
+        self._work(now)
+
+    def open_channel(self, connection: ConnectionId, channel: ChannelId) -> None:
+        """Open a channel; ValueError when the id is in use."""
+        if channel in self._channels:
+            raise ValueError(f"channel {channel!r} is open already")
+        owner = self._connections[connection]
+        self._channels[channel] = owner.channels[channel] = Channel(channel, owner)
+
+    def close_channel(self, channel: ChannelId, *, now: float) -> None:
+        """Close a channel: what it did not settle goes back to its place."""
+        self._end_channels([self._channels[channel]])
+        self._work(now)
+
+    # Exchanges and bindings
+
+    def declare_exchange(  # noqa: PLR0913 - the protocol's own arguments
+        self,
+        name: str,
+        kind: str = "direct",
+        *,
+        passive: bool = False,
+        durable: bool = False,
+        auto_delete: bool = False,
+        internal: bool = False,
+        arguments: Mapping[str, object] = _NOTHING,
+    ) -> None:
+        """Make an exchange, or see that it is there and equal.
+
+        Raises:
+            AmqpError: 403, 404 (passive), 406, 503 (no such type), 540.
+        """
+        self._directory.declare_exchange(
+            name,
+            kind,
+            passive=passive,
+            durable=durable,
+            auto_delete=auto_delete,
+            internal=internal,
+            arguments=arguments,
+        )
+
+    def delete_exchange(self, name: str, *, if_unused: bool = False) -> None:
+        """Delete an exchange and its bindings, if it is there; AmqpError 403, 406."""
+        self._directory.delete_exchange(name, if_unused=if_unused)
+
+    def bind_exchange(
+        self, destination: str, source: str, key: str, arguments: Mapping[str, object] = _NOTHING
+    ) -> None:
+        """Lead messages from one exchange to another; AmqpError 403, 404."""
+        self._directory.bind(
+            Binding(source, Destination("exchange", destination), key, freeze(arguments))
+        )
+
+    def unbind_exchange(
+        self, destination: str, source: str, key: str, arguments: Mapping[str, object] = _NOTHING
+    ) -> None:
+        """Undo :meth:`bind_exchange`; AmqpError 403, 404."""
+        self._directory.unbind(
+            Binding(source, Destination("exchange", destination), key, freeze(arguments))
+        )
+
+    def bind_queue(
+        self,
+        channel: ChannelId,
+        queue: str,
+        exchange: str,
+        key: str,
+        arguments: Mapping[str, object] = _NOTHING,
+    ) -> None:
+        """Lead messages from an exchange to a queue; AmqpError 403, 404, 405."""
+        name = self._queue(channel, queue).name
+        self._directory.bind(Binding(exchange, Destination("queue", name), key, freeze(arguments)))
+
+    def unbind_queue(
+        self,
+        channel: ChannelId,
+        queue: str,
+        exchange: str,
+        key: str,
+        arguments: Mapping[str, object] = _NOTHING,
+    ) -> None:
+        """Undo :meth:`bind_queue`; AmqpError 403, 404, 405."""
+        name = self._queue(channel, queue).name
+        self._directory.unbind(
+            Binding(exchange, Destination("queue", name), key, freeze(arguments))
+        )
+
+    # Queues
+
+    def declare_queue(  # noqa: PLR0913 - the protocol's own arguments
+        self,
+        channel: ChannelId,
+        name: str,
+        *,
+        passive: bool = False,
+        durable: bool = False,
+        exclusive: bool = False,
+        auto_delete: bool = False,
+        arguments: Mapping[str, object] = _NOTHING,
+        now: float,
+    ) -> QueueState:
+        """Make a queue, or see that it is there and equal; an empty name has one made.
+
+        Raises:
+            AmqpError: 403 (reserved name), 404 (passive), 405, 406, 540, 541 (what RabbitMQ
+                4.3 does not permit any more).
+        """
+        asker = self._channels[channel]
+        if passive:
+            queue = self._queue(channel, name)
+        else:
+            meant = QueueArguments.parse(name, arguments, self._directory.profile)
+            there = self._directory.queues.get(name)
+            # RabbitMQ too takes an exclusive queue for a transient one, whatever is said.
+            durable = durable and not exclusive
+            owner = asker.connection.id if exclusive else None
+            if there is None:
+                queue = self._make(
+                    asker,
+                    name,
+                    meant,
+                    durable=durable,
+                    auto_delete=auto_delete,
+                    owner=owner,
+                    now=now,
+                )
+            elif there.owner != owner:
+                raise locked(name)
+            else:
+                there.assert_equal(durable=durable, auto_delete=auto_delete, arguments=meant)
+                queue = there
+        queue.used_at = now
+        asker.last_queue = queue.name
+        self._look_at([queue])
+        self._work(now)
+        return queue.state
+
+    def _make(  # noqa: PLR0913 - the protocol's own arguments
+        self,
+        channel: Channel,
+        name: str,
+        arguments: QueueArguments,
+        *,
+        durable: bool,
+        auto_delete: bool,
+        owner: ConnectionId | None,
+        now: float,
+    ) -> Queue:
+        if self._directory.profile is Profile.RABBITMQ_4_3 and not durable and owner is None:
+            raise AmqpError(
+                Code.INTERNAL_ERROR,
+                "Feature `transient_nonexcl_queues` is deprecated. By default, this feature is "
+                "not permitted anymore: declare the queue durable or exclusive.",
+            )
+        queue = Queue(
+            name or f"amq.gen-{self._name()}",
+            arguments,
+            durable=durable,
+            auto_delete=auto_delete,
+            owner=owner,
+            now=now,
+        )
+        self._directory.add_queue(queue, named_by_server=not name)
+        if owner is not None:
+            channel.connection.exclusive[queue.name] = None
+        return queue
+
+    def _queue(self, channel: ChannelId, name: str) -> Queue:
+        asker = self._channels[channel]
+        name = name or asker.last_queue
+        if not name:
+            raise AmqpError(Code.NOT_FOUND, "no previously declared queue")
+        return self._directory.queue(name, asker.connection)
+
+    def purge_queue(self, channel: ChannelId, name: str) -> int:
+        """Drop what is ready (not what is unsettled) and count it; AmqpError 404, 405."""
+        queue = self._queue(channel, name)
+        return self._empty(queue)
+
+    def delete_queue(
+        self,
+        channel: ChannelId,
+        name: str,
+        *,
+        if_unused: bool = False,
+        if_empty: bool = False,
+        now: float,
+    ) -> int:
+        """Delete a queue and count what was ready; a missing one counts 0. AmqpError 405, 406."""
+        try:
+            queue = self._queue(channel, name)
+        except AmqpError as error:
+            if error.code is Code.NOT_FOUND and name:
+                return 0
+            raise
+        if if_unused and queue.consumers:
+            raise AmqpError(Code.PRECONDITION_FAILED, f"queue '{queue.name}' in vhost '/' in use")
+        if if_empty and queue.ready:
+            raise AmqpError(
+                Code.PRECONDITION_FAILED, f"queue '{queue.name}' in vhost '/' is not empty"
+            )
+        dropped = self._delete(queue)
+        self._work(now)
+        return dropped
+
+    # Consumers
+
+    def qos(self, channel: ChannelId, prefetch: int, *, together: bool = False) -> None:
+        """Limit what consumers of this channel hold unsettled, each that starts from now on.
+
+        ``together`` (the protocol's "global") limits all of them in sum instead; RabbitMQ 4.3
+        has given that up. 0 is no limit. AmqpError 541.
+        """
+        asker = self._channels[channel]
+        if not together:
+            asker.prefetch = prefetch
+            return
+        if self._directory.profile is Profile.RABBITMQ_4_3:
+            raise AmqpError(
+                Code.INTERNAL_ERROR,
+                "Feature `global_qos` is deprecated. By default, this feature is not permitted "
+                "anymore: set the prefetch of each consumer.",
+            )
+        asker.limit = prefetch
+
+    def consume(  # noqa: PLR0913 - the protocol's own arguments
+        self,
+        channel: ChannelId,
+        queue: str,
+        tag: str = "",
+        *,
+        no_ack: bool = False,
+        exclusive: bool = False,
+        arguments: Mapping[str, object] = _NOTHING,
+        now: float,
+    ) -> str:
+        """Start a consumer and answer its tag; an empty tag has one made.
+
+        Raises:
+            AmqpError: 403 (exclusive use), 404, 405, 530 (the tag is in use), 540.
+        """
+        asker = self._channels[channel]
+        for name in ("x-priority", "x-stream-offset"):
+            if name in arguments:
+                raise unsupported(name)
+        if queue == "amq.rabbitmq.reply-to":
+            raise unsupported("direct reply-to")
+        source = self._queue(channel, queue)
+        tag = tag or f"amq.ctag-{self._name()}"
+        if tag in asker.consumers:
+            raise AmqpError(Code.NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'")
+        source.assert_consumable(exclusive=exclusive)
+        consumer = Consumer(tag, asker, source, no_ack, exclusive, asker.prefetch)
+        asker.consumers[tag] = consumer
+        source.consumers.append(consumer)
+        self._look_at([source])
+        self._work(now)
+        return tag
+
+    def cancel(self, channel: ChannelId, tag: str, *, now: float) -> None:
+        """End a consumer; what it holds stays to be settled. An unknown tag is no error."""
+        consumer = self._channels[channel].consumers.pop(tag, None)
+        if consumer is not None:
+            consumer.queue.consumers.remove(consumer)
+            self._released([consumer.queue])
+            self._work(now)
+
+    def get(
+        self, channel: ChannelId, queue: str, *, no_ack: bool = False, now: float
+    ) -> Got | None:
+        """Take one ready message, or None; AmqpError 404, 405."""
+        source = self._queue(channel, queue)
+        source.used_at = now
+        self._drop_expired(source, now)
+        got = None
+        if source.ready:
+            entry = source.pop()
+            number = self._hand_out(self._channels[channel], source, entry, None, no_ack=no_ack)
+            got = Got(number, entry.redelivered, entry.message, len(source.ready))
+        self._look_at([source])
+        self._work(now)
+        return got
+
+    # Publishing
+
+    def publish(
+        self, channel: ChannelId, message: Message, *, mandatory: bool = False, now: float
+    ) -> Outcome:
+        """Give a message to every queue that it is routed to.
+
+        Raises:
+            AmqpError: 403 (an internal exchange), 404, 406 (a ``user_id`` that is not the
+                login's).
+        """
+        asker = self._channels[channel]
+        if self._directory.exchange(message.exchange).internal:
+            raise AmqpError(
+                Code.ACCESS_REFUSED,
+                f"cannot publish to internal exchange '{message.exchange}' in vhost '/'",
+            )
+        if message.user_id is not None and message.user_id != asker.connection.user:
+            raise AmqpError(
+                Code.PRECONDITION_FAILED,
+                f"user_id property set to '{message.user_id}' but authenticated user was "
+                f"'{asker.connection.user}'",
+            )
+        queues = self._directory.route(message.exchange, message.key)
+        if not queues:
+            if mandatory:
+                self._outputs.append(Return(channel, Code.NO_ROUTE, "NO_ROUTE", message))
+            return Outcome.UNROUTABLE
+        taken = [self._enqueue(queue, message, now) for queue in queues]
+        self._work(now)
+        return Outcome.QUEUED if all(taken) else Outcome.REFUSED
+
+    # Settling
+
+    def ack(
+        self, channel: ChannelId, delivery_tag: int, *, multiple: bool = False, now: float
+    ) -> None:
+        """Settle a delivery for good, or all up to it (0: all); AmqpError 406."""
+        for unacked in self._take(channel, delivery_tag, multiple=multiple):
+            self._forget(unacked.entry)
+        self._work(now)
+
+    def nack(
+        self,
+        channel: ChannelId,
+        delivery_tag: int,
+        *,
+        multiple: bool = False,
+        requeue: bool = True,
+        now: float,
+    ) -> None:
+        """Give a delivery back to its place, or to the dead letters; AmqpError 406."""
+        taken = self._take(channel, delivery_tag, multiple=multiple)
+        if requeue:
+            self._requeue(taken)
+        else:
+            self._dead.extend((u.queue, u.entry, DeathReason.REJECTED) for u in taken)
+        self._work(now)
+
+    def recover(self, channel: ChannelId, *, requeue: bool = True, now: float) -> None:
+        """Give every unsettled delivery of the channel back to its place; AmqpError 540."""
+        if not requeue:
+            raise unsupported("recover without requeue")
+        self._requeue(self._take(channel, 0, multiple=True))
+        self._work(now)
+
+    # Looking in
+
+    def queue_state(self, name: str) -> QueueState:
+        """Ready messages and consumers of any queue, for tests and status; AmqpError 404."""
+        try:
+            return self._directory.queues[name].state
+        except KeyError:
+            raise not_found("queue", name) from None
+
+    def counts(self) -> dict[str, int]:
+        """How many connections, channels, exchanges and queues there are."""
+        return {
+            "connections": len(self._connections),
+            "channels": len(self._channels),
+            "exchanges": len(self._directory.exchanges),
+            "queues": len(self._directory.queues),
+        }
+
+    def problems(self, now: float) -> list[str]:
+        """Every invariant that does not hold, between calls; for tests, and slow."""
+        return problems(self._directory, self._connections, self._channels, self.bytes_held, now)
