@@ -84,6 +84,7 @@ class Flow:
             number = self._hand_out(
                 consumer.channel, queue, entry, consumer, no_ack=consumer.no_ack
             )
+            consumer.channel.connection.sent(entry.message.size)
             self._outputs.append(
                 Deliver(
                     consumer.channel.id,

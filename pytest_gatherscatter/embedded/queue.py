@@ -158,13 +158,23 @@ class Unacked:
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """One client; ``paused`` while it does not read, so that nothing more is sent to it."""
+    """One client; ``paused`` while it does not read, so that nothing more is sent to it.
+
+    ``room`` is how many bytes it may be sent before it is paused by itself; None has no end.
+    """
 
     id: ConnectionId
     user: str
     channels: dict[ChannelId, "Channel"] = field(default_factory=dict)
     exclusive: dict[str, None] = field(default_factory=dict)
     paused: bool = False
+    room: int | None = None
+
+    def sent(self, size: int) -> None:
+        """Count a delivery against the room."""
+        if self.room is not None:
+            self.room -= size
+            self.paused = self.paused or self.room <= 0
 
 
 @dataclass(slots=True, eq=False)

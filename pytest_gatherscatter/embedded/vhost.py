@@ -88,9 +88,17 @@ class VHost(Flow):
         """Deliver nothing more to a client that does not read."""
         self._connections[connection].paused = True
 
-    def resume(self, connection: ConnectionId, *, now: float) -> None:
-        """The client reads again."""
+    def paused(self, connection: ConnectionId) -> bool:
+        """Whether nothing is delivered to this client, because it was paused or had its room."""
+        return self._connections[connection].paused
+
+    def resume(self, connection: ConnectionId, *, room: int | None = None, now: float) -> None:
+        """The client reads (again), and may be sent ``room`` bytes before it is paused.
+
+        The last message may pass the room. None is no limit, which is also how one starts.
+        """
         self._connections[connection].paused = False
+        self._connections[connection].room = room
         for channel in self._connections[connection].channels.values():
             self._look_at(c.queue for c in channel.consumers.values())
         self._work(now)

@@ -569,6 +569,19 @@ def test_a_client_that_does_not_read_gets_nothing_more() -> None:
     assert delivered(vhost) == ["1"]
 
 
+def test_a_client_is_paused_when_its_room_is_used() -> None:
+    """So that one consumer without a prefetch cannot have a whole queue copied at once."""
+    vhost = broker()
+    queue(vhost)
+    put(vhost, *"123")
+    vhost.resume("a", room=1, now=NOW)
+    vhost.consume("a1", "q", now=NOW)
+    assert delivered(vhost) == ["1"]
+    assert vhost.paused("a")
+    vhost.resume("a", now=NOW)
+    assert delivered(vhost) == ["2", "3"]
+
+
 # Settling
 
 
