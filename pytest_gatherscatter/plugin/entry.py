@@ -1,0 +1,156 @@
+"""All that pytest loads by itself. Installed and unused, the plugin costs next to nothing.
+
+So this module and what it imports know the standard library and pytest only (a test compares
+``sys.modules``), and each hook returns at once until a test uses a section. Only then is the
+rest of the plugin imported and registered.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_gatherscatter.plugin import hookspecs, options
+
+if TYPE_CHECKING:
+    from pytest_gatherscatter.plugin.phase import Phases
+    from pytest_gatherscatter.plugin.section import CriticalSection, SectionView
+
+MARKER = "critical_section"
+FIXTURES = frozenset({"critical_section", "gs_section", "gs_step"})
+PHASES = "gatherscatter-phases"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register options and ini keys."""
+    options.register(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register the hooks that tests may implement."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, and check the settings if there are any."""
+    config.addinivalue_line(
+        "markers",
+        "critical_section(name, require, bench, max_duration, max_skew, min_monitors, "
+        "no_gatherer, not_gathered, quiet, span, check): run the test inside a critical "
+        "section: monitors arm, start together with it and hand in what they saw.",
+    )
+    options.check(config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Start the private lab of ``--gs-local``, before xdist starts its workers."""
+    config = session.config
+    worker = hasattr(config, "workerinput")
+    if config.getoption("gs_local") and not worker and not config.option.collectonly:
+        from pytest_gatherscatter.plugin import local  # noqa: PLC0415 - idle cost
+
+        local.start(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - xdist's, which may be absent
+    """Tell an xdist worker where the private broker is; the pipe to it is private, too."""
+    url = options.local_broker(node.config)
+    if url is not None:
+        node.workerinput[options.LOCAL_BROKER] = url
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Print settings and what this host remembers; nothing is connected for it."""
+    if not options.is_read(config):
+        return []
+    from pytest_gatherscatter.plugin import output  # noqa: PLC0415 - idle cost
+
+    return output.header(config)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, object, object]:
+    """Check what is left after every deselection; wake up if it uses sections."""
+    result = yield
+    used = [item for item in items if _uses_sections(item)]
+    if used:
+        from pytest_gatherscatter.plugin import collection  # noqa: PLC0415 - idle cost
+
+        collection.check(items, used)
+        _phases(config)
+    return result
+
+
+def _uses_sections(item: pytest.Item) -> bool:
+    if not FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+        return True
+    return any(mark.name == MARKER for mark in item.iter_markers())
+
+
+def _phases(config: pytest.Config) -> "Phases":
+    """Return what does the work; imported and registered by the first one who asks."""
+    from pytest_gatherscatter.plugin.phase import Phases  # noqa: PLC0415 - idle cost
+
+    phases = config.pluginmanager.get_plugin(PHASES)
+    if phases is None:
+        phases = Phases(config)
+        config.pluginmanager.register(phases, PHASES)
+    assert isinstance(phases, Phases)  # noqa: S101 - only we register under that name
+    return phases
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count the sections of a report; with xdist it comes from a worker."""
+    if getattr(report, "gatherscatter", None):
+        from pytest_gatherscatter.plugin import output  # noqa: PLC0415 - idle cost
+
+        output.count(report)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print one line of totals, then what was abnormal; nothing if there were no sections."""
+    import sys  # noqa: PLC0415 - only to see whether anything was counted
+
+    if "pytest_gatherscatter.plugin.output" in sys.modules:
+        from pytest_gatherscatter.plugin import output  # noqa: PLC0415 - idle cost
+
+        output.summary(terminalreporter)
+
+
+@pytest.fixture
+def critical_section(request: pytest.FixtureRequest) -> "CriticalSection":
+    """Return the factory of critical sections.
+
+    ::
+
+        def test_two_bursts(critical_section):
+            with critical_section("burst", require={"scope"}) as section:
+                ...
+            assert section.skew_ms < 5
+
+    ``async with`` does the same without stopping the loop while it waits. Its keywords are the
+    marker's, except ``span``.
+    """
+    return _phases(request.config).factory(request)
+
+
+@pytest.fixture
+def gs_section(request: pytest.FixtureRequest) -> "SectionView":
+    """Look at the section of a marked test, lazily: it opens after all fixtures are made."""
+    return _phases(request.config).view(request)
+
+
+@pytest.fixture
+def gs_step(
+    request: pytest.FixtureRequest,
+) -> "Callable[[str], AbstractContextManager[None]]":
+    """Name the steps of a test: ``with gs_step("warm up"): ...``.
+
+    Each is timed, listed in the report, and told to the lab once the test is not quiet.
+    """
+    return _phases(request.config).steps(request)

@@ -1,0 +1,190 @@
+"""Options, ini keys and environment variables, and the settings that they add up to.
+
+Registering them is cheap and always done. Reading them imports the settings, so that is done
+at configure only if there is something of ours to read, and else by the first section.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_gatherscatter.settings import Settings
+
+LOCAL_BROKER = "gatherscatter_broker"
+"""Key of xdist's ``workerinput`` under which workers find the broker of ``--gs-local``."""
+
+TEXT_KEYS = {
+    "broker": "auto, local, docker, none or an amqp:// or amqps:// URL",
+    "lab": "the lab: a namespace on the broker",
+    "bench": "the bench that sections exclude each other on, unless they say another",
+    "no_gatherer": "run, skip or fail when there is no gatherer; without it, as demanded",
+    "not_gathered": "fail, skip or run when a required agent is missing",
+    "artifacts": "directory for what the monitors captured",
+}
+
+QUANTITY_KEYS = {
+    "handshake_timeout": "how long a gatherer may take to answer",
+    "queue_timeout": "how long a test waits for a busy bench",
+    "gather_timeout": "how long a required agent may be missing",
+    "stale_after": "how long an optional monitor may be silent",
+    "hold_limit": "how long a monitor may hold",
+    "max_duration": "how long a section may last",
+    "report_timeout": "how long reports are waited for",
+    "artifact_limit": "size above which an artifact stays with its monitor",
+}
+
+OPTION_KEYS = ("broker", "lab", "bench", "require", "no_gatherer", "not_gathered", "artifacts")
+
+_SETTINGS = pytest.StashKey["Settings"]()
+
+
+def register(parser: pytest.Parser) -> None:
+    """Add the options (what changes from run to run) and ini keys (what a project fixes)."""
+    group = parser.getgroup("gatherscatter", "critical sections (pytest-gatherscatter)")
+    option = group.addoption
+    option("--gs-broker", metavar="URL", help="broker: " + TEXT_KEYS["broker"])
+    option("--gs-lab", metavar="LAB", help=TEXT_KEYS["lab"])
+    option("--gs-bench", metavar="BENCH", help=TEXT_KEYS["bench"])
+    option(
+        "--gs-require",
+        metavar="AGENTS",
+        action="append",
+        help="agents that every section of this run needs, with commas between them",
+    )
+    option(
+        "--gs-local",
+        action="store_true",
+        help="start a private broker, a gatherer and the [[monitor]]s of gatherscatter.toml "
+        "for this run",
+    )
+    option("--gs-no-gatherer", metavar="run|skip|fail", help=TEXT_KEYS["no_gatherer"])
+    option("--gs-not-gathered", metavar="fail|skip|run", help=TEXT_KEYS["not_gathered"])
+    option("--gs-artifacts", metavar="DIR", help=TEXT_KEYS["artifacts"])
+    for key, text in TEXT_KEYS.items():
+        parser.addini(f"gs_{key}", text, type="string", default=None)
+    parser.addini("gs_require", "agents that every section needs", type="args", default=None)
+    for key, text in QUANTITY_KEYS.items():
+        _add_quantity(parser, f"gs_{key}", text)
+
+
+def _add_quantity(parser: pytest.Parser, name: str, text: str) -> None:
+    """Add an ini key that may be a number or a text like ``500ms``.
+
+    A bare number in the native ``[tool.pytest]`` table is an error for a ``string``; pytest
+    releases that have that table and know unions of types take both.
+    """
+    try:
+        parser.addini(name, text, type=float | str, default=None)  # type: ignore[arg-type, unused-ignore]
+    except (AssertionError, TypeError, ValueError):
+        parser.addini(name, text, type="string", default=None)
+
+
+def check(config: pytest.Config) -> None:
+    """Read the settings now if anything of ours is given, so that a mistake is told at once.
+
+    Raises:
+        pytest.UsageError: in one line, naming the option, ini key, variable or file.
+    """
+    if any(_given(config)):
+        settings(config)
+
+
+def is_read(config: pytest.Config) -> bool:
+    """Whether the settings of this run have been read."""
+    return _SETTINGS in config.stash
+
+
+def settings(config: pytest.Config) -> "Settings":
+    """Return the settings of this run; they are read once.
+
+    Raises:
+        pytest.UsageError: a source says something that is not allowed.
+    """
+    if _SETTINGS not in config.stash:
+        config.stash[_SETTINGS] = _load(config)
+    return config.stash[_SETTINGS]
+
+
+def _load(config: pytest.Config) -> "Settings":
+    from pytest_gatherscatter.errors import SettingsInvalid  # noqa: PLC0415 - idle cost
+    from pytest_gatherscatter.settings import find_table, load  # noqa: PLC0415 - idle cost
+
+    start = _start_directory(config)
+    try:
+        file, _ = find_table(start)
+        return load(
+            command_line=dict(_command_line(config)),
+            environ=os.environ,
+            ini=dict(_ini(config)),
+            directory=config.rootpath if file is None else file.parent,
+            option_prefix="--gs-",
+        )
+    except SettingsInvalid as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _given(config: pytest.Config) -> Iterator[object]:
+    """Yield something for each place in which somebody spoke of us."""
+    yield from (value for _, value in _command_line(config))
+    if config.getoption("gs_local"):
+        yield "--gs-local"
+    yield from (key for key, value in _ini(config) if value is not None)
+    for variable in ("GATHERSCATTER_BROKER", "GATHERSCATTER_LAB", "GATHERSCATTER_BENCH"):
+        yield os.environ.get(variable)
+    start = _start_directory(config)
+    for folder in (start, *start.parents):
+        yield (folder / "gatherscatter.toml").exists()
+    if config.inipath is not None and config.inipath.name == "pyproject.toml":
+        yield b"[tool.gatherscatter" in config.inipath.read_bytes()
+
+
+def _command_line(config: pytest.Config) -> Iterator[tuple[str, object]]:
+    """Yield what the command line says, by key; the broker of ``--gs-local`` is one of it."""
+    for key in OPTION_KEYS:
+        value = config.getoption(f"gs_{key}")
+        if key == "broker":
+            value = local_broker(config) or value
+        elif key == "artifacts" and value:
+            value = str(config.invocation_params.dir / Path(value).expanduser())
+        if value is not None:
+            yield key, value
+
+
+def _ini(config: pytest.Config) -> Iterator[tuple[str, object]]:
+    for key in (*TEXT_KEYS, "require", *QUANTITY_KEYS):
+        yield key, config.getini(f"gs_{key}")
+
+
+def local_broker(config: pytest.Config) -> str | None:
+    """Return the URL of this run's private broker, with its password, if there is one."""
+    workerinput: Mapping[str, str] = getattr(config, "workerinput", {})
+    return workerinput.get(LOCAL_BROKER) or config.stash.get(_LOCAL_URL, None)
+
+
+def set_local_broker(config: pytest.Config, url: str) -> None:
+    """Make the private broker of ``--gs-local`` the one of this run."""
+    config.stash[_LOCAL_URL] = url
+    if _SETTINGS in config.stash:
+        del config.stash[_SETTINGS]
+
+
+_LOCAL_URL = pytest.StashKey[str]()
+
+
+def _start_directory(config: pytest.Config) -> Path:
+    """Return the directory that holds all test paths of the command line.
+
+    The search for ``gatherscatter.toml`` starts there, so that ``pytest examples/scope`` finds
+    the example's own, wherever it is started from.
+    """
+    base = config.invocation_params.dir
+    paths = [base / argument.partition("::")[0] for argument in config.args]
+    found = [path for path in paths if path.exists()]
+    if not found:
+        return config.rootpath
+    common = Path(os.path.commonpath(found))
+    return common if common.is_dir() else common.parent
