@@ -530,13 +530,13 @@ def _overdue_text(section: Section) -> str:
 
 def _unmeasured(section: Section, closing: Closing) -> list[SectionFailed]:
     errors: list[SectionFailed] = []
-    there = {report.agent for report in closing.reports if report.reported and not report.cause}
+    there = {r.agent for r in closing.reports if r.reported and r.cause in {"", "overdue"}}
     told = {report.agent: report for report in closing.reports}
     for agent in sorted(
         section.demand.require | {report.agent for report in closing.reports if report.required}
     ):
         report = told.get(agent)
-        if agent not in there and (report is None or report.cause != "overdue"):
+        if agent not in there:
             why = "no report" if report is None else report.text or report.cause or "no report"
             errors.append(SectionUnmeasured(f"unmeasured: {agent} ({why})"))
     if len(there) < section.demand.min_monitors:

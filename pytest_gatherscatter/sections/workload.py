@@ -1,0 +1,597 @@
+"""One section at the workload's side: from asking to enter until the lab has closed it.
+
+The machine asks, once and then every second, how things stand; so a lost answer, a restarted
+gatherer and a new connection are all the same to it. Two rules make it safe:
+
+- Before the gatherer has accepted, the section may fall back to running alone, and says so
+  (``WithdrawSection``), lest it be gathered for nobody. Once accepted it never falls back.
+- It goes only on a ``SectionGo`` that carries the token which it wrote on its ticket.
+
+The shell around it (``service/workload.py``) connects, syncs the ticket, sleeps to t0 and
+takes what :class:`Workload` shows in its attributes. Not thread-safe.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from pytest_gatherscatter.errors import NoGatherer, NotGathered
+from pytest_gatherscatter.machine import (
+    Effect,
+    Effects,
+    Input,
+    Lifecycle,
+    LinkDown,
+    LinkUp,
+    Received,
+    Returned,
+    Told,
+    Woken,
+)
+from pytest_gatherscatter.sections.clock import GathererClock
+from pytest_gatherscatter.sections.section import Demand
+from pytest_gatherscatter.wire import names
+from pytest_gatherscatter.wire.messages import (
+    ArtifactChunk,
+    ClockProbe,
+    ClockReading,
+    EnterSection,
+    Hold,
+    LeaveAccepted,
+    LeaveSection,
+    Message,
+    SectionAborted,
+    SectionAccepted,
+    SectionClosed,
+    SectionGathered,
+    SectionGo,
+    SectionRefused,
+    SectionWaiting,
+    WithdrawSection,
+    WorkloadReady,
+)
+
+REPEAT = 1.0
+"""Seconds between two questions: half of the default handshake, so that one may get lost."""
+
+ABSENT_REPEAT = 0.25
+"""Seconds between two questions while nobody has the gatherer's queue: such a question costs
+the broker one return, and a gatherer that restarts is met soon."""
+
+PROBES_BEFORE, PROBES_AFTER = 5, 3
+"""Round trips to the gatherer's clock; the shortest counts, and few are needed to meet a
+short one. On return each of them delays the reports."""
+
+PROBE_PATIENCE = 0.25
+"""Seconds after which a section on return tells what it knows instead of probing on: far over
+a round trip, and far below what a report may take."""
+
+GRACE = 10.0
+"""Seconds on top of all waits that the gatherer itself keeps, before a workload that is kept
+waiting by a live gatherer gives up: its answers have their own way to go."""
+
+
+class WorkloadState(Enum):
+    """Where a section stands, at the workload's side."""
+
+    ENTERING = "entering"
+    """Asked; nobody has accepted yet."""
+    ACCEPTED = "accepted"
+    """The gatherer has it; queued or gathering."""
+    GATHERED = "gathered"
+    """All are ready; the shell syncs the ticket."""
+    READY = "ready"
+    """The ticket is synced, the commit is asked for."""
+    GO = "go"
+    """t0 is known; quiet, and the body runs."""
+    LEAVING = "leaving"
+    """The body is over; the gatherer does not know it yet."""
+    LEFT = "left"
+    """The gatherer knows; reports come in."""
+    CLOSED = "closed"
+    """Over, with reports."""
+    ALONE = "alone"
+    """There is no gatherer, and none was met in this run."""
+    REFUSED = "refused"
+    """It will not be: ``refusal`` says why."""
+    WITHDRAWN = "withdrawn"
+    """Given up by its owner before the start."""
+    UNREPORTED = "unreported"
+    """The body ran, and the lab did not close it: ``unreported`` says why."""
+
+
+_W = WorkloadState
+
+WORKLOAD_TABLE: dict[WorkloadState, tuple[WorkloadState, ...]] = {
+    _W.ENTERING: (_W.ACCEPTED, _W.GATHERED, _W.ALONE, _W.REFUSED, _W.WITHDRAWN),
+    _W.ACCEPTED: (_W.GATHERED, _W.GO, _W.REFUSED, _W.WITHDRAWN),
+    _W.GATHERED: (_W.READY, _W.ACCEPTED, _W.GO, _W.REFUSED, _W.WITHDRAWN),
+    _W.READY: (_W.GO, _W.GATHERED, _W.ACCEPTED, _W.REFUSED, _W.WITHDRAWN),
+    _W.GO: (_W.LEAVING,),
+    _W.LEAVING: (_W.LEFT, _W.CLOSED, _W.UNREPORTED),
+    _W.LEFT: (_W.CLOSED, _W.UNREPORTED),
+    _W.CLOSED: (),
+    _W.ALONE: (),
+    _W.REFUSED: (),
+    _W.WITHDRAWN: (),
+    _W.UNREPORTED: (),
+}
+"""Which state may follow which. From accepted or gathered straight to go: a ``SectionGo`` may
+overtake the news that the gathering started over, if the ticket bears its token already."""
+
+BEFORE_GO = frozenset({_W.ENTERING, _W.ACCEPTED, _W.GATHERED, _W.READY})
+"""States in which nothing has happened yet: the owner may withdraw."""
+
+AFTER_GO = frozenset({_W.LEAVING, _W.LEFT})
+"""States in which the body is over and the lab is being told."""
+
+ENDED = frozenset({_W.CLOSED, _W.ALONE, _W.REFUSED, _W.WITHDRAWN, _W.UNREPORTED})
+"""Final states."""
+
+# ── what the shell says ────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTo:
+    """Answers are taken on ``key`` from now on; said before each ``LinkUp``."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class TicketSynced:
+    """The ticket with ``token`` is on disk; ``needed`` seconds from Go until quiet."""
+
+    token: int
+    needed: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BodyEnded:
+    """The body is over. Times are on the local clock; ``needed`` is what Go to quiet took."""
+
+    outcome: str
+    started: float | None
+    stopped: float | None
+    overdue: bool = False
+    needed: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Withdraw if it did not start; stop waiting for the lab if it is over."""
+
+    reason: str
+
+
+# ── what it asks of the shell ──────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class KeepChunk:
+    """Write a chunk of an artifact down before its delivery is acked."""
+
+    chunk: ArtifactChunk
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a section will not be; ``cause`` is a word of the error tree."""
+
+    cause: str
+    text: str
+
+
+class Workload:
+    """The machine of one section.
+
+    Args:
+        demand: what is asked for.
+        section: the section's id.
+        owner: who asks, for others to read: ``user@host pid 42``.
+        run: id of the run.
+        token: the highest token that this host has on record.
+        met: a gatherer was met in this run, so that its absence is a fault and no choice.
+        now: seconds on the caller's monotonic clock.
+    """
+
+    def __init__(  # noqa: PLR0913 - the facts of a section
+        self,
+        demand: Demand,
+        *,
+        section: str,
+        owner: str,
+        run: str,
+        token: int = 0,
+        met: bool = False,
+        now: float,
+    ) -> None:
+        self.demand = demand
+        self.section = section
+        self.token = token
+        self.clock = GathererClock()
+        self.members: tuple[str, ...] = ()
+        self.waiting: SectionWaiting | None = None
+        self.holds: dict[str, Hold] = {}
+        self.absent = False
+        self.go: SectionGo | None = None
+        self.t0: float | None = None
+        self.deadline: float | None = None
+        self.refusal: Refusal | None = None
+        self.acknowledged = False
+        self.closed: SectionClosed | None = None
+        self.unreported = ""
+        self.alone_because = ""
+        self.answered = False
+        self._owner = owner
+        self._run = run
+        self._met = met
+        self._life = Lifecycle(f"section {section}", _W.ENTERING, WORKLOAD_TABLE, now=now)
+        self._effects = Effects()
+        self._reply: str | None = None
+        self._linked = False
+        self._begun: float | None = None
+        self._heard = now
+        self._asked: set[int] = set()
+        self._next_question = now
+        self._ready: TicketSynced | None = None
+        self._ended: BodyEnded | None = None
+        self._probes = 0
+        self._probing_until: float | None = None
+
+    @property
+    def state(self) -> WorkloadState:
+        """Where it stands."""
+        return self._life.state
+
+    @property
+    def story(self) -> tuple[str, ...]:
+        """Its recent transitions, for errors and logs."""
+        return self._life.story
+
+    @property
+    def clock_settled(self) -> bool:
+        """Whether the gatherer's clock was read often enough for a start."""
+        return self.clock.known() and self._probes == 0
+
+    @property
+    def owes_leave(self) -> bool:
+        """Whether it ended before go, but perhaps after the commit, and nobody said yes yet."""
+        early = self.state in {_W.REFUSED, _W.WITHDRAWN}
+        return early and self._ended is not None and not self.acknowledged
+
+    # ── in ─────────────────────────────────────────────────────────────────────────────
+
+    def handle(self, message: Input, *, now: float) -> list[Effect]:
+        """Take one input at local time ``now``; see :class:`machine.Machine`."""
+        match message:
+            case Received(message=received):
+                self._receive(received, now)
+            case LinkUp():
+                self._link_up(now)
+            case LinkDown():
+                self._linked = False
+            case Returned(effect):
+                self._returned(effect, now)
+            case Told(request):
+                self._told(request, now)
+            case Woken():
+                pass
+        self._look(now)
+        return self._effects.take()
+
+    def _link_up(self, now: float) -> None:
+        self._linked = True
+        self.absent = False
+        self._asked.clear()
+        if self._begun is None:
+            self._begun = self._heard = now
+        if self.state in BEFORE_GO:
+            self._probe(PROBES_BEFORE, now)
+        elif self.state in AFTER_GO:
+            self._probe(PROBES_AFTER, now)
+            self._probing_until = now + PROBE_PATIENCE
+        self._next_question = now
+
+    def _returned(self, effect: int, now: float) -> None:
+        if effect not in self._asked:
+            return
+        self._asked.discard(effect)
+        self.absent = True
+        self._probes = 0
+        if self.state is _W.ENTERING and not self._met:
+            self._alone("no gatherer in the lab", now)
+        else:
+            self._next_question = min(self._next_question, now + ABSENT_REPEAT)
+            self._effects.wake(self._next_question)
+
+    def _told(self, request: object, now: float) -> None:
+        match request:
+            case AnswerTo(key):
+                self._reply = key
+            case TicketSynced() if self.state is _W.GATHERED and request.token == self.token:
+                self._ready = request
+                self._life.to(_W.READY, now=now)
+                self._next_question = now
+            case BodyEnded() if self.state is _W.GO:
+                self._ended = request
+                self._heard = now
+                self._life.to(_W.LEAVING, now=now, why=request.outcome)
+                self._next_question = now
+            case GiveUp(reason) if self.state in BEFORE_GO:
+                self._let_go(reason, now)
+                self._life.to(_W.WITHDRAWN, now=now, why=reason)
+            case GiveUp(reason) if self.state in AFTER_GO:
+                self._unreported(reason, now)
+            case _:
+                pass  # said twice, or overtaken by what the gatherer said meanwhile
+
+    def _receive(self, message: Message, now: float) -> None:
+        if isinstance(message, ClockReading):
+            self._reading(message, now)
+            return
+        if getattr(message, "section", None) != self.section:
+            return  # a late answer to another section, or another section's Go
+        if not isinstance(message, SectionGo | ArtifactChunk):
+            self._hear(now)
+        match message:
+            case SectionAccepted() | SectionWaiting() | SectionGathered():
+                self._progress(message, now)
+            case SectionRefused(cause=cause, text=text) | SectionAborted(cause=cause, text=text):
+                self.acknowledged = True
+                self._end(Refusal(cause, text), now)
+            case SectionGo():
+                self._take_go(message, now)
+            case LeaveAccepted(known=known):
+                self._leave_accepted(now, known=known)
+            case SectionClosed() if self.state in AFTER_GO:
+                self.acknowledged = True
+                self.closed = message
+                self._life.to(_W.CLOSED, now=now)
+            case ArtifactChunk():
+                self._effects.run(KeepChunk(message))
+            case _:
+                pass
+
+    def _hear(self, now: float) -> None:
+        if self.absent and self._linked and self.state in BEFORE_GO:
+            self._probe(PROBES_BEFORE, now)
+        self.answered = True
+        self.absent = False
+        self._heard = now
+
+    def _reading(self, reading: ClockReading, now: float) -> None:
+        if not self.clock.reading(reading.sent, reading.read, now, reading.gatherer):
+            return
+        self.absent = False
+        self._probes = max(0, self._probes - 1)
+        if self._probes and self._linked:
+            self._send_probe(now)
+
+    # ── towards go ─────────────────────────────────────────────────────────────────────
+
+    def _progress(
+        self, message: SectionAccepted | SectionWaiting | SectionGathered, now: float
+    ) -> None:
+        if self.state in {_W.ALONE, _W.WITHDRAWN}:
+            # It came too late to count; the withdrawal may have been lost or overtaken.
+            self._withdraw("runs alone" if self.state is _W.ALONE else "withdrawn")
+            return
+        if self.state not in BEFORE_GO:
+            return
+        match message:
+            case SectionAccepted(token=token, gatherer=gatherer):
+                self.token = max(self.token, token)
+                if self.clock.known() and not self.clock.known(gatherer):
+                    self.clock.forget()  # it restarted: what was read was another clock
+                    self._probe(PROBES_BEFORE, now)
+                if self.state is _W.ENTERING:
+                    self._life.to(_W.ACCEPTED, now=now)
+            case SectionWaiting():
+                self.waiting = message
+                for hold in message.holds:
+                    self.holds[hold.agent] = hold
+                if self.state is not _W.ACCEPTED:
+                    self._life.to(_W.ACCEPTED, now=now, why=message.state)
+            case SectionGathered(token=token, members=members):
+                again = token == self.token and self.state in {_W.GATHERED, _W.READY}
+                self.token, self.members = token, members
+                if not again:
+                    self._life.to(_W.GATHERED, now=now)
+
+    def _take_go(self, go: SectionGo, now: float) -> None:
+        if self._ready is None or go.token != self._ready.token:
+            return  # not what is on the ticket: a section of this id that is no more
+        if self.state not in BEFORE_GO:
+            return
+        self._hear(now)
+        # Were the way here instant, t0 would be this far ahead: never earlier than the truth.
+        latest = now + (go.t0 - go.sent)
+        self.go, self.members, self.token = go, go.members, go.token
+        self.t0 = (
+            min(latest, self.clock.to_local(go.t0, now))
+            if self.clock.known(go.gatherer)
+            else latest
+        )
+        self.deadline = self.t0 + (go.deadline - go.t0)
+        if self.state is _W.ENTERING:  # a redelivery that outran every answer
+            self._life.to(_W.ACCEPTED, now=now)
+        self._life.to(_W.GO, now=now)
+
+    def _end(self, refusal: Refusal, now: float) -> None:
+        if self.state in BEFORE_GO:
+            self.refusal = refusal
+            self._life.to(_W.REFUSED, now=now, why=refusal.cause)
+        elif self.state in AFTER_GO:
+            self._unreported(f"the lab gave it up: {refusal.text or refusal.cause}", now)
+
+    def _alone(self, why: str, now: float) -> None:
+        self.alone_because = why
+        self._withdraw("runs alone")
+        self._life.to(_W.ALONE, now=now, why=why)
+
+    def _let_go(self, reason: str, now: float) -> None:
+        """Take the question back.
+
+        Once the commit was asked for it may have happened, and only leaving ends that; a
+        gatherer that did not commit takes it for a withdrawal. Either way it answers.
+        """
+        if self._ready is None:
+            self._withdraw(reason)
+        else:
+            self._ended = BodyEnded("interrupted", None, None)
+            self._next_question = now
+
+    def _withdraw(self, reason: str) -> None:
+        if self._linked:
+            self._effects.send(
+                names.GATHERER_KEY,
+                WithdrawSection(section=self.section, reason=reason[:4096]),
+                reply_to=self._reply,
+            )
+
+    # ── after it ───────────────────────────────────────────────────────────────────────
+
+    def _leave_accepted(self, now: float, *, known: bool) -> None:
+        if self.state in BEFORE_GO or self.state is _W.GO:
+            return
+        self.acknowledged = True
+        if self.state not in AFTER_GO:
+            return
+        if not known:
+            self._unreported("the gatherer has no record of the section", now)
+        elif self.state is _W.LEAVING:
+            self._life.to(_W.LEFT, now=now)
+
+    def _unreported(self, why: str, now: float) -> None:
+        self.unreported = why
+        self._life.to(_W.UNREPORTED, now=now, why=why)
+
+    # ── asking ─────────────────────────────────────────────────────────────────────────
+
+    def _look(self, now: float) -> None:
+        """Keep the deadlines, ask what is due, and wake up for the next."""
+        if self.state in BEFORE_GO and self._begun is not None:
+            self._give_up_in_time(now, self._begun)
+        idle = self.state is _W.GO or (self.state in ENDED and not self.owes_leave)
+        if idle or not self._linked:
+            if self.state in BEFORE_GO and self._begun is not None:
+                self._effects.wake(now + REPEAT)
+            return
+        if self.state is _W.LEAVING and self._probes and self._probing_until is not None:
+            if now < self._probing_until:
+                self._effects.wake(self._probing_until)
+                return
+            self._probes = 0
+        if now >= self._next_question:
+            self._ask(now)
+            self._next_question = now + REPEAT
+            self._effects.wake(self._next_question)
+
+    def _give_up_in_time(self, now: float, begun: float) -> None:
+        demand, silent = self.demand, now - self._heard
+        if self.state is _W.ENTERING and not self._met:
+            if now - begun >= demand.handshake_timeout:
+                self._alone(f"no gatherer answered in {demand.handshake_timeout:g} s", now)
+            else:
+                self._effects.wake(begun + demand.handshake_timeout)
+        elif silent >= demand.gather_timeout:
+            cause = (NoGatherer if self.state is _W.ENTERING else NotGathered).cause
+            text = f"the gatherer went away and did not come back in {demand.gather_timeout:g} s"
+            self._refuse(Refusal(cause, text), now)
+        elif self.state is _W.READY and now - self._life.since >= demand.gather_timeout:
+            # A live gatherer commits, or says for whom it waits again.
+            text = f"all were ready, and no go came in {demand.gather_timeout:g} s"
+            self._refuse(Refusal(NotGathered.cause, text), now)
+        elif now - begun >= self._longest:
+            text = f"nothing came of it in {self._longest:g} s"
+            self._refuse(Refusal(NotGathered.cause, text), now)
+
+    def _refuse(self, refusal: Refusal, now: float) -> None:
+        self._let_go(refusal.text, now)
+        self._end(refusal, now)
+
+    @property
+    def _longest(self) -> float:
+        demand = self.demand
+        return demand.queue_timeout + demand.gather_timeout + demand.hold_limit + GRACE
+
+    def _ask(self, now: float) -> None:
+        match self.state:
+            case _W.ENTERING | _W.ACCEPTED | _W.GATHERED:
+                self._enter()
+            case _W.READY:
+                if now - self._heard > 2 * REPEAT:
+                    self._enter()  # perhaps it restarted and knows nothing of us
+                self._commit()
+            case _:
+                self._leave(now)
+
+    def _to_gatherer(self, message: Message) -> None:
+        self._asked.add(
+            self._effects.send(names.GATHERER_KEY, message, reply_to=self._reply, ttl=10 * REPEAT)
+        )
+
+    def _enter(self) -> None:
+        demand = self.demand
+        self._to_gatherer(
+            EnterSection(
+                section=self.section,
+                name=demand.name,
+                bench=demand.bench,
+                test=demand.test,
+                owner=self._owner,
+                run=self._run,
+                require=tuple(sorted(demand.require)),
+                min_monitors=demand.min_monitors,
+                max_duration=demand.max_duration,
+                queue_timeout=demand.queue_timeout,
+                gather_timeout=demand.gather_timeout,
+                hold_limit=demand.hold_limit,
+                report_timeout=demand.report_timeout,
+                token=self.token,
+            )
+        )
+
+    def _commit(self) -> None:
+        if self._ready is not None:
+            self._to_gatherer(
+                WorkloadReady(
+                    section=self.section, token=self._ready.token, needed=self._ready.needed
+                )
+            )
+
+    def _leave(self, now: float) -> None:
+        ended = self._ended
+        if ended is None:
+            return
+        known = self.clock.known()
+        self._to_gatherer(
+            LeaveSection(
+                section=self.section,
+                token=self.token,
+                outcome=ended.outcome,
+                started=self._there(ended.started, now) if known else None,
+                stopped=self._there(ended.stopped, now) if known else None,
+                bound=self.clock.bound(now) if known else None,
+                needed=ended.needed,
+                overdue=ended.overdue,
+            )
+        )
+
+    def _there(self, local: float | None, now: float) -> float | None:
+        return None if local is None else self.clock.to_gatherer(local, now)
+
+    # ── the gatherer's clock ───────────────────────────────────────────────────────────
+
+    def _probe(self, count: int, now: float) -> None:
+        self._probes = count
+        self._send_probe(now)
+
+    def _send_probe(self, now: float) -> None:
+        # Not among the asked: the section's own question tells whether anybody is there.
+        self._effects.send(
+            names.GATHERER_KEY,
+            ClockProbe(sent=self.clock.probe(now)),
+            reply_to=self._reply,
+            ttl=2 * REPEAT,
+        )
