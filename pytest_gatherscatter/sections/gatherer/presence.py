@@ -1,0 +1,126 @@
+"""Who is in the lab: joining, coming back, leaving, vanishing; and the lab's clock."""
+
+import math
+
+from pytest_gatherscatter.machine import Received
+from pytest_gatherscatter.sections.gatherer.commit import Commit
+from pytest_gatherscatter.sections.gatherer.gathering import Gathering
+from pytest_gatherscatter.sections.gatherer.lab import TICK, Lab, Purpose
+from pytest_gatherscatter.sections.gatherer.record import Answer, SectionRecord
+from pytest_gatherscatter.sections.gatherer.roster import KEEPALIVE, Agent
+from pytest_gatherscatter.sections.gatherer.state import ENDED, GATHERS, INSIDE, SectionState
+from pytest_gatherscatter.wire import messages as m
+from pytest_gatherscatter.wire.names import GATHERER_STARTED, agent_event, agent_key
+
+
+class Presence:
+    """The roster's changes, and what they mean to open sections."""
+
+    def __init__(self, lab: Lab, gathering: Gathering, commit: Commit) -> None:
+        self.lab = lab
+        self.gathering = gathering
+        self.commit = commit
+
+    def announce(self, *, now: float) -> None:
+        """Tell the lab that its gatherer is here, and say again what may have been lost."""
+        self.lab.out.publish(GATHERER_STARTED, m.GathererStarted(gatherer=self.lab.facts.clock))
+        for section in self.lab.sections.values():
+            if section.state is SectionState.COMMITTED and now < section.t0:
+                self.commit.say_go(section)
+
+    def join(self, message: m.JoinLab, _: Received, now: float) -> None:
+        """Take a newcomer or a keepalive, and set right what the agent may have missed."""
+        lab = self.lab
+        agent, new = lab.roster.join(message, now=now)
+        lab.token = max(lab.token, message.token)
+        accepted = m.JoinAccepted(agent=agent.name, gatherer=lab.facts.clock, keepalive=KEEPALIVE)
+        lab.out.send(agent_key(agent.name), accepted, ttl=KEEPALIVE)
+        if new:
+            joined = m.AgentJoined(agent=agent.name, benches=tuple(sorted(agent.benches)))
+            lab.out.publish(agent_event("joined", agent.name), joined)
+        for one in message.open:
+            self._set_right(agent, one, now)
+        known = {one.section for one in message.open}
+        for bench in agent.benches:
+            section = lab.current(lab.bench(bench))
+            if section is not None and section.id not in known:
+                self._without(section, agent, now, new=new)
+        # On a grid, so that a thousand keepalives ask for one look.
+        lab.at(math.ceil(now / KEEPALIVE + 1) * KEEPALIVE)
+
+    def _set_right(self, agent: Agent, one: m.OpenSection, now: float) -> None:
+        lab = self.lab
+        section = lab.sections.get(one.section)
+        key = agent_key(agent.name)
+        if section is None:
+            aborted = m.SectionAborted(
+                section=one.section,
+                token=one.token,
+                bench=min(agent.benches, default="default"),
+                cause="unknown",
+                text="this gatherer does not know the section",
+            )
+            lab.out.send(key, aborted)
+        elif section.state is SectionState.ABORTED:
+            lab.out.send(key, lab.aborted(section))
+        elif section.state in (SectionState.COLLECTING, SectionState.CLOSED):
+            lab.out.send(key, lab.stopped(section))
+        elif (
+            section.state in INSIDE
+            and not one.started
+            and now < section.t0
+            and agent.name in section.members
+        ):
+            lab.out.send(key, lab.go(section))
+
+    def _without(self, section: SectionRecord, agent: Agent, now: float, *, new: bool) -> None:
+        """See to an agent that does not know the section which its bench has.
+
+        A keepalive may have crossed with the Prepare: only a new process, or one that was
+        missing, is asked.
+        """
+        one = section.participants.get(agent.name)
+        missing = one is None or one.answer is Answer.MISSING
+        if section.state in GATHERS and (new or missing):
+            self.gathering.invite(section, agent.name, now=now)
+        elif section.state in INSIDE and new and agent.name in section.members:
+            section.lost[agent.name] = "died in the section and came back"
+
+    def leave(self, message: m.LeaveLab, _: Received, now: float) -> None:
+        """Let an agent go in good order."""
+        if self.lab.roster.leave(message.agent, message.instance):
+            self._gone(message.agent, message.reason or "left the lab", now)
+
+    def returned(self, purpose: Purpose, *, now: float) -> None:
+        """Take it that an agent is not there: its inbox is gone."""
+        if self.lab.roster.leave(purpose.agent):
+            self._gone(purpose.agent, "vanished", now)
+        section = self.lab.sections.get(purpose.section)
+        if section is not None and section.state in GATHERS:
+            self.gathering.lose(section, purpose.agent, "vanished", now=now)
+
+    def _gone(self, name: str, why: str, now: float) -> None:
+        """Take an agent out of everything that counts on it."""
+        lab = self.lab
+        lab.out.publish(agent_event("left", name), m.AgentLeft(agent=name, reason=why))
+        for section in list(lab.sections.values()):
+            if section.state in GATHERS and name in section.participants:
+                self.gathering.lose(section, name, why, now=now)
+            elif section.state not in ENDED and name in section.unreported():
+                section.lost[name] = f"died in the section: {why}"
+                lab.touched.add(section.bench)
+
+    def look(self, *, now: float) -> None:
+        """Look for agents that fell silent."""
+        for agent in self.lab.roster.silent(now=now):
+            self.lab.roster.leave(agent.name)
+            self._gone(agent.name, "silent: no keepalive", now)
+        if len(self.lab.roster):
+            self.lab.at(math.ceil(now / KEEPALIVE + 1) * KEEPALIVE)
+
+    def read_clock(self, message: m.ClockProbe, received: Received, now: float) -> None:
+        """Tell the time to whoever asks."""
+        if received.reply_to is not None:
+            clock = self.lab.facts.clock
+            reading = m.ClockReading(sent=message.sent, read=now, gatherer=clock)
+            self.lab.out.send(received.reply_to, reading, ttl=TICK)

@@ -1,0 +1,261 @@
+"""One section as the gatherer keeps it: who takes part, what is awaited, what came back.
+
+Pure data and rules about one section; what to send, and when, is ``gatherer.py``.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from pytest_gatherscatter.machine import Lifecycle
+from pytest_gatherscatter.sections.gatherer.state import SECTION_TABLE, SectionState
+from pytest_gatherscatter.wire.messages import (
+    AgentReport,
+    EnterSection,
+    Hold,
+    LeaveSection,
+    MemberReport,
+    SectionClosed,
+    SectionStatus,
+)
+
+
+class Answer(Enum):
+    """How a monitor stands to a section that gathers."""
+
+    MISSING = "missing"
+    """Required, and not in the lab (or not on this bench)."""
+    ASKED = "asked"
+    HOLDING = "holding"
+    READY = "ready"
+    SKIPPED = "skipped"
+    """Optional and silent, or advisory and past its limit: the section goes on without it."""
+
+
+@dataclass(slots=True)
+class Participant:
+    """A monitor that a section asked, or waits for."""
+
+    name: str
+    required: bool
+    answer: Answer
+    since: float
+    hold_until: float = 0.0
+    hold_since: float | None = None
+    hold_reason: str = ""
+    alive: bool = False
+    why: str = ""
+
+    def ask(self, *, now: float) -> None:
+        """It was sent PrepareSection."""
+        self.answer, self.since, self.why = Answer.ASKED, now, ""
+
+    def hold(self, seconds: float, reason: str, *, now: float) -> None:
+        """It holds, first or once more."""
+        if self.hold_since is None:
+            self.hold_since = now
+        self.answer, self.since = Answer.HOLDING, now
+        self.hold_until, self.hold_reason = now + seconds, reason
+
+    def lose(self, why: str, *, now: float) -> None:
+        """It is not to be had now: awaited if required, else passed over."""
+        self.answer = Answer.MISSING if self.required else Answer.SKIPPED
+        self.since, self.why, self.hold_since, self.alive = now, why, None, False
+
+
+class SectionRecord:
+    """One section. ``entered`` is what the workload asked for; times are the gatherer's."""
+
+    def __init__(self, entered: EnterSection, token: int, reply: str, *, now: float) -> None:
+        self.id = entered.section
+        self.entered = entered
+        self.bench = entered.bench
+        self.token = token
+        self.reply = reply
+        self.life: Lifecycle[SectionState] = Lifecycle(
+            f"section {entered.section} ({entered.name})",
+            SectionState.ENTERED,
+            SECTION_TABLE,
+            now=now,
+        )
+        self.entered_at = now
+        self.gather_until = float("inf")
+        self.told_at = float("-inf")
+        self.participants: dict[str, Participant] = {}
+        self.checked_at = 0.0
+        self.needed = 0.0
+        self.members: tuple[str, ...] = ()
+        self.sent = self.t0 = self.deadline = 0.0
+        self.left: LeaveSection | None = None
+        self.left_at = 0.0
+        self.reports: dict[str, AgentReport] = {}
+        self.lost: dict[str, str] = {}
+        self.fenced: list[str] = []
+        self.closed: SectionClosed | None = None
+        self.cause = ""
+        self.text = ""
+
+    @property
+    def state(self) -> SectionState:
+        """Where it stands."""
+        return self.life.state
+
+    @property
+    def required(self) -> frozenset[str]:
+        """Names of those who must take part, once it gathers."""
+        return frozenset(p.name for p in self.participants.values() if p.required)
+
+    # ── on record ──────────────────────────────────────────────────────────────────────
+
+    def opened(self) -> dict[str, object]:
+        """Return the facts of the ``opened`` event."""
+        entered = self.entered
+        return {
+            "section": self.id,
+            "token": self.token,
+            "name": entered.name,
+            "bench": entered.bench,
+            "test": entered.test,
+            "owner": entered.owner,
+            "run": entered.run,
+            "reply": self.reply,
+            "gather_timeout": entered.gather_timeout,
+            "report_timeout": entered.report_timeout,
+        }
+
+    def committed(self, clock: str, wall: float) -> dict[str, object]:
+        """Return the facts of the ``committed`` event.
+
+        ``clock`` names the clock of its times, ``wall`` is Unix time minus that clock.
+        """
+        return {
+            "section": self.id,
+            "token": self.token,
+            "sent": self.sent,
+            "t0": self.t0,
+            "deadline": self.deadline,
+            "members": list(self.members),
+            "required": sorted(self.required),
+            "clock": clock,
+            "wall": wall,
+        }
+
+    # ── gathering ──────────────────────────────────────────────────────────────────────
+
+    def awaited(self, *, now: float, stale_after: float) -> tuple[str, ...]:
+        """Say which required monitors are missing or silent, each with the reason."""
+        late = []
+        for one in self.participants.values():
+            if one.required and one.answer is Answer.MISSING:
+                late.append(f"{one.name} ({one.why})" if one.why else one.name)
+            elif one.required and one.answer is Answer.ASKED and now - one.since >= stale_after:
+                late.append(f"{one.name} (silent)")
+        return tuple(late)
+
+    def pending(self) -> tuple[str, ...]:
+        """Names of those whose answer is open: missing, asked or holding."""
+        open_answers = (Answer.MISSING, Answer.ASKED, Answer.HOLDING)
+        return tuple(p.name for p in self.participants.values() if p.answer in open_answers)
+
+    def ready(self) -> tuple[str, ...]:
+        """Names of those who are armed, sorted."""
+        return tuple(sorted(p.name for p in self.participants.values() if p.answer is Answer.READY))
+
+    def holds(self, *, now: float) -> tuple[Hold, ...]:
+        """Who holds, for how much longer, and why."""
+        return tuple(
+            Hold(agent=p.name, seconds=max(0.0, p.hold_until - now), reason=p.hold_reason)
+            for p in self.participants.values()
+            if p.answer is Answer.HOLDING
+        )
+
+    # ── at the end ─────────────────────────────────────────────────────────────────────
+
+    def unreported(self) -> tuple[str, ...]:
+        """Members that neither reported nor are known to be lost."""
+        return tuple(m for m in self.members if m not in self.reports and m not in self.lost)
+
+    def skew(self) -> tuple[float | None, float | None]:
+        """Spread of the measured starts, and how far that may be off, both in seconds.
+
+        The workload's own start counts as one of them. Two starts make a spread: with fewer
+        there is none. The bound is the sum of the two largest bounds, as the two ends of
+        the spread may be wrong in opposite directions.
+        """
+        starts = [
+            (report.started, report.bound or 0.0)
+            for report in (*self.reports.values(), self.left)
+            if report is not None and report.started is not None
+        ]
+        if len(starts) < 2:  # noqa: PLR2004 - a spread has two ends
+            return None, None
+        times = [time for time, _ in starts]
+        return max(times) - min(times), sum(sorted(bound for _, bound in starts)[-2:])
+
+    def member_report(self, name: str) -> MemberReport:
+        """Say what is known of one member."""
+        required = name in self.required
+        report = self.reports.get(name)
+        if report is None:
+            cause = "died" if name in self.lost else "missing"
+            text = self.lost.get(name, "no report in time")
+            return MemberReport(agent=name, required=required, cause=cause, text=text)
+        late = None if report.started is None else report.started - self.t0
+        cause = "broken" if report.broken else "overdue" if report.overdue else ""
+        return MemberReport(
+            agent=name,
+            required=required,
+            reported=True,
+            started=report.started,
+            stopped=report.stopped,
+            lateness=late,
+            bound=report.bound,
+            findings=report.findings,
+            artifacts=report.artifacts,
+            cause=cause,
+            text=report.broken,
+        )
+
+    def close(self) -> SectionClosed:
+        """Make the answer to the workload out of all that came in, once."""
+        if self.closed is None:
+            reports = tuple(self.member_report(name) for name in self.members)
+            unmeasured = [
+                f"{r.agent} ({r.text})"
+                for r in reports
+                if r.required and (not r.reported or r.cause == "broken")
+            ]
+            if unmeasured and not self.cause:
+                self.cause, self.text = "unmeasured", f"unmeasured: {', '.join(unmeasured)}"
+            skew, bound = self.skew()
+            self.closed = SectionClosed(
+                section=self.id,
+                token=self.token,
+                t0=self.t0,
+                lead=max(0.0, self.t0 - self.sent),
+                skew=skew,
+                skew_bound=bound,
+                reports=reports,
+                fenced=tuple(self.fenced),
+                cause=self.cause,
+                text=self.text,
+            )
+        return self.closed
+
+    def status(self, *, now: float, stale_after: float) -> SectionStatus:
+        """Show it to whoever asks."""
+        overdue = max(0.0, now - self.deadline) if self.state is SectionState.OVERDUE else 0.0
+        return SectionStatus(
+            section=self.id,
+            name=self.entered.name,
+            bench=self.bench,
+            state=self.state.value,
+            test=self.entered.test,
+            owner=self.entered.owner,
+            token=self.token,
+            age=max(0.0, now - self.entered_at),
+            awaited=self.awaited(now=now, stale_after=stale_after)
+            or (self.unreported() if self.state is SectionState.COLLECTING else ()),
+            holds=self.holds(now=now),
+            members=self.members or self.ready(),
+            overdue=overdue,
+        )

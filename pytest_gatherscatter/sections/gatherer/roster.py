@@ -1,0 +1,107 @@
+"""Who is in the lab, as the gatherer knows it: pure data and its rules."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pytest_gatherscatter.wire.messages import AgentStatus, JoinLab, OpenSection
+
+KEEPALIVE = 2.0
+"""Seconds between an agent's keepalives. Cheap at a thousand agents, and with three misses
+(as heartbeats have) a silent one is known within six seconds."""
+
+MISSES = 3
+
+
+@dataclass(slots=True)
+class Agent:
+    """An agent that joined; ``heard`` is when it last said anything."""
+
+    name: str
+    instance: str
+    benches: frozenset[str]
+    host: str
+    pid: int
+    advisory: bool
+    token: int
+    open: tuple[OpenSection, ...]
+    heard: float
+
+
+class Roster:
+    """The agents of a lab by name."""
+
+    def __init__(self) -> None:
+        self._agents: dict[str, Agent] = {}
+
+    def join(self, message: JoinLab, *, now: float) -> tuple[Agent, bool]:
+        """Take a keepalive or a newcomer; say whether it is another process than before."""
+        known = self._agents.get(message.agent)
+        agent = Agent(
+            message.agent,
+            message.instance,
+            frozenset(message.benches),
+            message.host,
+            message.pid,
+            message.advisory,
+            message.token,
+            message.open,
+            now,
+        )
+        self._agents[message.agent] = agent
+        return agent, known is None or known.instance != message.instance
+
+    def leave(self, name: str, instance: str | None = None) -> bool:
+        """Forget an agent (only that ``instance`` of it, if one is given); say if it was there."""
+        agent = self._agents.get(name)
+        if agent is None or (instance is not None and agent.instance != instance):
+            return False
+        del self._agents[name]
+        return True
+
+    def heard(self, name: str, instance: str, *, now: float) -> Agent | None:
+        """Return the agent if this very instance is in the lab, and note that it spoke."""
+        agent = self._agents.get(name)
+        if agent is None or agent.instance != instance:
+            return None
+        agent.heard = now
+        return agent
+
+    def silent(self, *, now: float) -> list[Agent]:
+        """Agents that missed their keepalives: frozen, or cut off."""
+        return [a for a in self._agents.values() if now - a.heard > KEEPALIVE * MISSES]
+
+    def on(self, bench: str) -> list[Agent]:
+        """Agents of a bench, by name."""
+        everybody = (self._agents[name] for name in sorted(self._agents))
+        return [agent for agent in everybody if bench in agent.benches]
+
+    def get(self, name: str) -> Agent | None:
+        """Return the agent of this name, if it is in the lab."""
+        return self._agents.get(name)
+
+    def __iter__(self) -> Iterator[Agent]:
+        """Go through everybody."""
+        return iter(self._agents.values())
+
+    def __len__(self) -> int:
+        """Count everybody."""
+        return len(self._agents)
+
+    @property
+    def token(self) -> int:
+        """The highest fencing token that any agent has seen."""
+        return max((agent.token for agent in self), default=0)
+
+    def status(self, *, now: float) -> tuple[AgentStatus, ...]:
+        """Everybody, by name, for ``status``."""
+        return tuple(
+            AgentStatus(
+                agent=agent.name,
+                benches=tuple(sorted(agent.benches)),
+                host=agent.host,
+                pid=agent.pid,
+                advisory=agent.advisory,
+                heard=max(0.0, now - agent.heard),
+            )
+            for agent in sorted(self, key=lambda agent: agent.name)
+        )
