@@ -1,0 +1,87 @@
+"""The brokers that tests run on: real ones, started once a run when first needed.
+
+RabbitMQ comes from ``GS_TEST_AMQP_URL``; else, with ``GS_TEST_DOCKER=1``, from a container;
+else from a private node. With none of them the tests that need it are skipped, with one
+reason for all, or fail if ``GS_REQUIRE_RABBITMQ=1`` says that there must be one.
+"""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import rabbitmq
+
+from pytest_gatherscatter.broker import provider
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobodys_lab() -> Iterator[None]:
+    """Keep the lab of whoever runs the tests out of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith("GATHERSCATTER_"):
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture
+def lab() -> str:
+    """A lab that nobody else is in."""
+    return f"t{secrets.token_hex(6)}"
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rabbitmq.Node]:
+    """A private RabbitMQ node, one for all workers of the run."""
+    if rabbitmq.server() is None:
+        _missing("no RabbitMQ: set GS_TEST_AMQP_URL, or install rabbitmq-server")
+    base = tmp_path_factory.getbasetemp()
+    shared = "PYTEST_XDIST_WORKER" in os.environ
+    # A worker's parent is the controller, whose end ends the node that all workers share.
+    owner, base = (os.getppid(), base.parent) if shared else (os.getpid(), base)
+    directory = base / "rabbitmq"
+    directory.mkdir(exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / "started").exists():
+            rabbitmq.start(directory, owner)
+            (directory / "started").touch()
+    node = rabbitmq.wait(directory)
+    yield node
+    if not shared:
+        rabbitmq.stop(node)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a RabbitMQ with full rights."""
+    if url := os.environ.get("GS_TEST_AMQP_URL"):
+        yield url
+    elif os.environ.get("GS_TEST_DOCKER") == "1":
+        with provider.start_docker() as broker:
+            yield broker.url
+    else:
+        yield request.getfixturevalue("rabbitmq_node").url
+
+
+@pytest.fixture(scope="session")
+def embedded_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an embedded broker, a process of its own."""
+    path = Path(tmp_path_factory.mktemp("embedded")) / "address"
+    with provider.start_local(address=path) as broker:
+        yield broker.url
+
+
+@pytest.fixture(params=["embedded", "rabbitmq"])
+def broker_url(request: pytest.FixtureRequest) -> str:
+    """One broker after the other: what a test of this says holds on both."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+def _missing(reason: str) -> None:
+    if os.environ.get("GS_REQUIRE_RABBITMQ") == "1":
+        pytest.fail(f"{reason} (GS_REQUIRE_RABBITMQ=1)", pytrace=False)
+    pytest.skip(reason)
