@@ -141,6 +141,17 @@ class JournalUnwritable(GatherScatterError):
 # Sections
 
 
+class GathererPresent(GatherScatterError):
+    """The lab has a gatherer already, and it answers."""
+
+    def __init__(self, lab: str, who: str) -> None:
+        super().__init__(
+            f"lab {lab!r} has a gatherer already ({who}); end that one, or use another --lab"
+        )
+        self.lab = lab
+        self.who = who
+
+
 class SectionFailed(GatherScatterError):
     """A section could not do its work; ``cause`` is the stable word that reports carry."""
 

@@ -18,7 +18,7 @@ delivery is acked only when everything that came of it has its outcome.
 import heapq
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol
@@ -36,7 +36,7 @@ from pytest_gatherscatter.broker.port import (
     Tag,
     Verdict,
 )
-from pytest_gatherscatter.errors import MessageUnreadable
+from pytest_gatherscatter.errors import JournalUnwritable, MessageUnreadable
 from pytest_gatherscatter.machine import (
     Confirmed,
     Effect,
@@ -66,10 +66,10 @@ DEAD_BODY = 64 * 1024
 
 
 class Journal(Protocol):
-    """Where records go; ``append`` returns when they are synced, or raises ``OSError``."""
+    """Where records go. A failure to write is let out: nobody may go on without it."""
 
-    def append(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Write and sync ``events``, oldest first, all or none."""
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Add an event; it is durable when this returns."""
 
 
 @dataclass(slots=True)
@@ -181,6 +181,8 @@ class Pump:
         )
         try:
             self._handle(received, delivery, now)
+        except JournalUnwritable:
+            raise
         except Exception as error:
             if self._strict:
                 raise
@@ -190,31 +192,9 @@ class Pump:
 
     def _handle(self, message: Input, delivery: int | None, now: float) -> None:
         step = _Step(delivery)
-        effects = self.machine.handle(message, now=now)
-        records: list[Record] = []
-        for effect in effects:
-            if isinstance(effect, Record):
-                records.append(effect)  # neighbours share one sync
-                continue
-            if records and not self._write(records, now):
-                return  # nothing may follow a record that is not on disk; it comes again
-            records = []
+        for effect in self.machine.handle(message, now=now):
             self._perform(effect, step)
-        if records and not self._write(records, now):
-            return
         self._finish(step)
-
-    def _write(self, records: list[Record], now: float) -> bool:
-        if self._journal is None:
-            return True
-        try:
-            self._journal.append([record.event for record in records])
-        except OSError as error:
-            log.critical("the journal cannot be written: %s", error)
-            for record in records:
-                self.feed(Failed(record.id, str(error)), now=now)
-            return False
-        return True
 
     def _perform(self, effect: Effect, step: _Step) -> None:
         match effect:
@@ -230,8 +210,9 @@ class Pump:
                     self._run(effect)
             case Settle(_, delivery, verdict, _):
                 self._settle(delivery, verdict)
-            case Record():  # written in _handle
-                pass
+            case Record(_, event):
+                if self._journal is not None:
+                    self._journal.append(event)
 
     def _publish(  # noqa: PLR0913, PLR0917 - a publish has these parts
         self,

@@ -1,0 +1,187 @@
+"""The gatherer as a process: its machine, a link, a journal, and lines that tell its story."""
+
+import hashlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pytest_gatherscatter import __version__
+from pytest_gatherscatter.broker.drive import Driver
+from pytest_gatherscatter.broker.link import HEARTBEAT, Link
+from pytest_gatherscatter.broker.pump import Pump
+from pytest_gatherscatter.broker.topology import gatherer_topology
+from pytest_gatherscatter.errors import BrokerUnreachable, GathererPresent, NameTaken, NoGatherer
+from pytest_gatherscatter.journal import FileJournal, Journal, MemoryJournal
+from pytest_gatherscatter.machine import Effect, Input, Publish, Recovered, Send
+from pytest_gatherscatter.sections.gatherer import Gatherer, GathererFacts
+from pytest_gatherscatter.settings import Settings
+from pytest_gatherscatter.wire import messages as m
+
+log = logging.getLogger("gatherscatter.gatherer")
+
+CONNECT = 30.0
+"""Seconds that a broker may take to come up before its gatherer gives up on it: both are often
+started by the same script."""
+
+PATIENCE = 4 * HEARTBEAT
+"""Seconds for which a silent owner of the gatherer's name is waited for: the broker needs
+three missed heartbeats to see that a power-cycled gatherer is dead, and one for luck."""
+
+LONG_JOURNAL = 2_000
+"""Events after which the journal is folded into a snapshot."""
+
+
+def clock_id() -> str:
+    """Name this host's monotonic clock: equal names mean comparable times.
+
+    The boot id alone is not enough: a time namespace keeps it and shifts the clock.
+    """
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    facts = boot.read_text() if boot.exists() else f"{socket.gethostname()} {os.getpid()}"
+    namespace = Path("/proc/self/ns/time")
+    if namespace.exists():
+        facts += str(namespace.readlink())
+    return hashlib.sha256(facts.encode()).hexdigest()[:32]
+
+
+class GathererService:
+    """Runs a lab's gatherer in the calling thread.
+
+    Args:
+        settings: the lab's name and its waits.
+        url: the broker's URL.
+        required: agents without which no section starts.
+        state_dir: where decisions are journalled; without one they live as long as this.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        url: str,
+        *,
+        required: frozenset[str] = frozenset(),
+        state_dir: Path | None = None,
+    ) -> None:
+        self.lab = settings.lab
+        self._settings = settings
+        self._url = url
+        self._state_dir = state_dir
+        self.machine = Gatherer(
+            GathererFacts(
+                clock=clock_id(),
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                version=__version__,
+                required=required,
+                stale_after=settings.stale_after,
+            )
+        )
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Serve until ``stop()`` is true; a lost broker is waited for.
+
+        Raises:
+            GathererPresent: another gatherer of this lab answers.
+            NameTaken: something owns the gatherer's queue and neither answers nor goes away.
+            BrokerUnreachable, LoginRefused, BrokerRefused: as they say.
+            JournalDamaged, JournalTaken, JournalUnwritable: the state directory is unusable.
+        """
+        journal = self._journal()
+        link = Link(
+            self._url,
+            gatherer_topology(self.lab),
+            name=f"gatherscatter gatherer of {self.lab}",
+            reconnect=True,
+        )
+        try:
+            pump = Pump(
+                _Narrator(self.machine),
+                link,
+                self.lab,
+                sender=os.urandom(8).hex(),
+                journal=journal,
+                user=link.user,
+            )
+            recovered = Recovered(journal.read(), wall=time.time())
+            pump.feed(recovered, now=time.monotonic())
+            journal.snapshot(self.machine.snapshot())
+            self._open(link, stop)
+            driver = Driver(link, pump)
+            while not stop():
+                driver.turn(0.2)
+                if len(journal) > LONG_JOURNAL:
+                    journal.snapshot(self.machine.snapshot())
+        finally:
+            link.close()
+            journal.close()
+
+    def _journal(self) -> Journal:
+        if self._state_dir is None:
+            return MemoryJournal()
+        return FileJournal(self._state_dir / f"gatherer-{self.lab}.journal")
+
+    def _open(self, link: Link, stop: Callable[[], bool]) -> None:
+        """Take the gatherer's queue: owning it is being the gatherer."""
+        end = time.monotonic() + PATIENCE
+        told = False
+        while True:
+            try:
+                link.open(CONNECT, retry=True)
+            except NameTaken:
+                self._ask_incumbent()
+                if time.monotonic() > end or stop():
+                    raise
+                if not told:
+                    log.info("a silent connection still has the gatherer's name: waiting for it")
+                    told = True
+                time.sleep(0.5)
+            except BrokerUnreachable:
+                if stop():
+                    return
+                raise
+            else:
+                return
+
+    def _ask_incumbent(self) -> None:
+        """Raise ``GathererPresent`` if whoever owns the name answers."""
+        from pytest_gatherscatter.cli.asker import Asker
+
+        try:
+            with Asker(self._settings, self._url) as asker:
+                status = asker.ask(m.AskStatus(), m.LabStatus)
+        except NoGatherer:
+            return
+        who = f"pid {status.pid} on {status.host}, up {status.uptime:.0f} s"
+        raise GathererPresent(self.lab, who)
+
+
+class _Narrator:
+    """The machine, with a line of log for everything that a person would want to know."""
+
+    def __init__(self, machine: Gatherer) -> None:
+        self._machine = machine
+
+    def handle(self, message: Input, *, now: float) -> list[Effect]:
+        effects = self._machine.handle(message, now=now)
+        for effect in effects:
+            if isinstance(effect, Publish | Send):
+                _narrate(effect.message)
+        return effects
+
+
+def _narrate(message: m.Message) -> None:
+    match message:
+        case m.AgentJoined(agent=agent, benches=benches):
+            log.info("%s joined (bench %s)", agent, ", ".join(benches))
+        case m.AgentLeft(agent=agent, reason=reason):
+            log.info("%s is gone: %s", agent, reason)
+        case m.SectionChanged(name=name, bench=bench, state=state, text=text, token=token):
+            log.info("%s on %s [%d]: %s%s", name, bench, token, state, text and f" ({text})")
+        case m.SectionWaiting(awaited=awaited, holds=holds, left=left):
+            held = [f"{h.agent} holds {h.seconds:.0f} s: {h.reason}" for h in holds]
+            log.info(
+                "waiting for %s (%.0f s left)", ", ".join([*awaited, *held]) or "answers", left
+            )
