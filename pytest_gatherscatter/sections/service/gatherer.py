@@ -147,7 +147,7 @@ class GathererService:
 
     def _ask_incumbent(self) -> None:
         """Raise ``GathererPresent`` if whoever owns the name answers."""
-        from pytest_gatherscatter.cli.asker import Asker  # noqa: PLC0415
+        from pytest_gatherscatter.sections.service.asker import Asker  # noqa: PLC0415
 
         try:
             with Asker(self._settings, self._url) as asker:

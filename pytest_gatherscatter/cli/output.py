@@ -1,0 +1,94 @@
+"""How the command line tells things: answers on stdout, the log and complaints on stderr.
+
+What a program may read (tables, JSON) goes to stdout, alone. In a pipe it is plain, a record a
+line with tabs between its fields; on a terminal rich draws it. Texts that came over the wire are
+made printable first: a reason must not be able to move somebody's cursor.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+
+import click
+
+LEVELS = ("debug", "info", "warning", "error")
+
+# pika tells each step of a connection at info, and each lost one with a traceback; asyncio's
+# debug lines are nobody's here. What matters of them comes as an error of this package.
+_NOISY = ("pika", "asyncio", "tenacity")
+
+
+def printable(text: object) -> str:
+    """Return ``text`` as one line without control characters."""
+    return "".join(
+        char if char.isprintable() else " " if char.isspace() else f"\\x{ord(char):02x}"
+        for char in str(text)
+    )
+
+
+def complain(text: str) -> None:
+    """Tell an error on stderr, in one line that begins with the program's name."""
+    click.echo(f"gatherscatter: {printable(text)}", err=True)
+
+
+def say(text: str) -> None:
+    """Print one line on stdout."""
+    click.echo(printable(text))
+
+
+def say_json(value: object) -> None:
+    """Print ``value`` on stdout as JSON: indented on a terminal, one line in a pipe."""
+    indent = 2 if sys.stdout.isatty() else None
+    click.echo(json.dumps(value, indent=indent, ensure_ascii=False, sort_keys=True))
+
+
+def say_table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows: a table with ``title`` and ``heads`` on a terminal, else tabs and no heads.
+
+    In a pipe each line begins with ``title``, so that one grep finds one kind of record.
+    """
+    cells = [[printable(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        for row in cells:
+            click.echo("\t".join((title, *row)))
+        return
+    from rich.console import Console  # noqa: PLC0415 - 60 ms that a pipe need not pay
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    table = Table(*heads, title=title, title_justify="left", box=None, pad_edge=False)
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def log_to_stderr(level: str) -> None:
+    """Send all logs of ``level`` and above to stderr, coloured on a terminal, else plain."""
+    handler: logging.Handler
+    if sys.stderr.isatty():
+        from rich.console import Console  # noqa: PLC0415 - 60 ms that a pipe need not pay
+        from rich.logging import RichHandler  # noqa: PLC0415 - as above
+
+        handler = RichHandler(
+            console=Console(stderr=True),
+            show_path=False,
+            omit_repeated_times=False,
+            log_time_format="%H:%M:%S",
+        )
+        form = "%(message)s"
+    else:
+        handler = logging.StreamHandler()
+        form = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
+    handler.setFormatter(_OneLine(form, "%H:%M:%S"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+class _OneLine(logging.Formatter):
+    """Keeps each record on one line, whatever a remote text may hold."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        record.message = printable(record.message)
+        return super().formatMessage(record)
