@@ -52,7 +52,7 @@ def rabbitmq_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rabbitmq
     node = rabbitmq.wait(directory)
     yield node
     if not shared:
-        rabbitmq.stop(node)
+        rabbitmq.stop()
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,9 @@ def server() -> Path | None:
     return None
 
 
+_supervisors: list[subprocess.Popen[bytes]] = []
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A node that runs: how to reach it, and how to talk to it with ``rabbitmqctl``."""
@@ -74,12 +77,14 @@ def start(directory: Path, owner: int) -> None:
     """Start a supervisor for a node under ``directory`` that ends with process ``owner``."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "supervisor.log").open("wb") as log:
-        subprocess.Popen(
-            [sys.executable, __file__, str(directory), str(owner)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+        _supervisors.append(
+            subprocess.Popen(
+                [sys.executable, __file__, str(directory), str(owner)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         )
 
 
@@ -103,17 +108,12 @@ def wait(directory: Path) -> Node:
     raise TimeoutError(f"no RabbitMQ node in {directory}: {words.decode(errors='replace')}")
 
 
-def stop(node: Node) -> None:
-    """End the node's supervisor, and with it the node; wait until it is gone."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(node.pid, signal.SIGTERM)
-    for _ in range(200):
-        try:
-            os.waitpid(node.pid, os.WNOHANG)
-            os.kill(node.pid, 0)
-        except (ProcessLookupError, ChildProcessError):
-            return
-        time.sleep(0.05)
+def stop() -> None:
+    """End the supervisors that this process started, and with them their nodes."""
+    while _supervisors:
+        supervisor = _supervisors.pop()
+        supervisor.terminate()
+        supervisor.wait(30)
 
 
 def _ports(count: int) -> list[int]:

@@ -907,7 +907,7 @@ def _schedule() -> Any:  # noqa: ANN401 - tenacity's own
     """Build the waits between attempts."""
     import tenacity  # noqa: PLC0415 - as in Link._try_again
 
-    return tenacity.wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT)
+    return tenacity.wait_exponential(FIRST_WAIT, LONGEST_WAIT) + tenacity.wait_random(0, FIRST_WAIT)
 
 
 def _refusal(reason: ChannelClosedByBroker) -> BrokerRefused:

@@ -1,0 +1,579 @@
+"""The link, on each broker: what holds on the embedded one holds on RabbitMQ."""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from faultproxy import FaultProxy
+
+from pytest_gatherscatter.broker.link import Link
+from pytest_gatherscatter.broker.port import (
+    ConsumeCancelled,
+    Delivered,
+    PortDown,
+    PortEvent,
+    PortUp,
+    Properties,
+    PublishConfirmed,
+    PublishReturned,
+    Tag,
+    Verdict,
+)
+from pytest_gatherscatter.broker.topology import (
+    Binding,
+    Consumer,
+    Exchange,
+    Queue,
+    Topology,
+    gatherer_topology,
+    lab_topology,
+    reply_topology,
+    section_topology,
+)
+from pytest_gatherscatter.broker.url import parse
+from pytest_gatherscatter.errors import (
+    BrokerLost,
+    BrokerRefused,
+    BrokerUnreachable,
+    LoginRefused,
+    NameTaken,
+    SettingsInvalid,
+)
+from pytest_gatherscatter.wire import names
+
+PLAIN = Properties(type="t.1", message_id="m1")
+
+
+@contextlib.contextmanager
+def up(url: str, topology: Topology, **more: bool) -> Iterator[Link]:
+    """Open a link that has told its ``PortUp`` already."""
+    with Link(url, topology, name="test", **more) as link:  # type: ignore[arg-type]
+        link.open(10)
+        assert link.poll(1) == [PortUp(link.generation)]
+        yield link
+
+
+def until(
+    link: Link, done: Callable[[list[PortEvent]], bool], timeout: float = 10
+) -> list[PortEvent]:
+    """Poll until what has happened is enough."""
+    events: list[PortEvent] = []
+    end = time.monotonic() + timeout
+    while not done(events):
+        assert time.monotonic() < end, events
+        events += link.poll(0.2)
+    return events
+
+
+def some(kind: type[PortEvent], count: int = 1) -> Callable[[list[PortEvent]], bool]:
+    """Enough is ``count`` events of ``kind``."""
+    return lambda events: sum(isinstance(event, kind) for event in events) >= count
+
+
+def proxy_of(url: str) -> tuple[FaultProxy, str]:
+    """Put a fault proxy before a broker."""
+    parsed = parse(url)
+    proxy = FaultProxy(parsed.host, parsed.port)
+    return proxy, url.replace(f":{parsed.port}", f":{proxy.port}")
+
+
+def descriptors() -> set[tuple[str, str]]:
+    """What this process keeps open."""
+    found = set()
+    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - no Path needed for a number
+        with contextlib.suppress(OSError):
+            found.add((number, os.readlink(f"/proc/self/fd/{number}")))  # noqa: PTH115
+    return found
+
+
+def sockets(link: Link) -> set[str]:
+    """The sockets of the link's connections, as the kernel names them."""
+    assert link._loop is not None
+    return {os.readlink(f"/proc/self/fd/{fd}") for fd in link._loop.sockets}  # noqa: PTH115
+
+
+# ── opening and closing ────────────────────────────────────────────────────────────────
+
+
+def test_open_and_close_leave_nothing(broker_url: str, lab: str) -> None:
+    """After close there is no descriptor and no thread; between, no thread either."""
+    threads, before = threading.enumerate(), descriptors()
+    link = Link(broker_url, gatherer_topology(lab), name="test")
+    for generation in (1, 2):
+        link.open(10)
+        assert link.up
+        assert threading.enumerate() == threads
+        assert descriptors() > before
+        assert link.poll(1) == [PortUp(generation)]
+        link.close()
+        assert not link.up
+        assert descriptors() == before
+    link.close()
+    assert threading.enumerate() == threads
+
+
+def test_closing_sends_what_waits(broker_url: str, lab: str) -> None:
+    """What was published just before close is with the broker, and its outcome is told."""
+    with up(broker_url, gatherer_topology(lab)) as other:
+        with up(broker_url, lab_topology(lab)) as link:
+            number = link.publish(
+                names.direct_exchange(lab), names.GATHERER_KEY, b"last", PLAIN, mandatory=True
+            )
+        assert link.poll(0) == [PublishConfirmed(number)]
+        (event,) = until(other, some(Delivered))
+        assert isinstance(event, Delivered)
+        assert event.body == b"last"
+
+
+def test_a_close_that_nobody_answers_is_bounded(broker_url: str, lab: str) -> None:
+    """Behind a dead line, close takes its timeout and still leaves nothing."""
+    proxy, url = proxy_of(broker_url)
+    with proxy:
+        link = Link(url, gatherer_topology(lab), name="test")
+        link.open(10)
+        mine = sockets(link)
+        assert mine
+        proxy.stall()
+        link.publish(names.event_exchange(lab), "x.y", b"", PLAIN, mandatory=False)
+        start = time.monotonic()
+        link.close(timeout=0.5)
+        assert time.monotonic() - start < 1.5
+        assert not mine & {target for _, target in descriptors()}
+
+
+def test_the_name_is_taken(broker_url: str, lab: str) -> None:
+    """Who comes second for an exclusive queue is told so, and can have it afterwards."""
+    with up(broker_url, gatherer_topology(lab)):
+        second = Link(broker_url, gatherer_topology(lab), name="second")
+        with pytest.raises(NameTaken) as caught:
+            second.open(10, retry=True)
+        assert caught.value.code == 405
+    second.open(10)
+    assert second.up
+    second.close()
+
+
+@pytest.mark.parametrize("change", ["password", "user", "vhost"])
+def test_a_refused_login(broker_url: str, lab: str, change: str) -> None:
+    """A login that is refused is not tried again, and no password is in what is said."""
+    parsed = parse(broker_url)
+    user, password, vhost = parsed.user, parsed.password or "", ""
+    if change == "password":
+        password = "wr0ng"  # noqa: S105 - wrong on purpose
+    elif change == "user":
+        user = "nobody-of-this-name"
+    else:
+        vhost = "/no-such-vhost"
+    url = f"amqp://{user}:{password}@{parsed.host}:{parsed.port}{vhost}"
+    start = time.monotonic()
+    with pytest.raises(LoginRefused) as caught:
+        Link(url, lab_topology(lab), name="test").open(10, retry=True)
+    assert time.monotonic() - start < 5
+    assert f":{password}" not in str(caught.value)
+
+
+def test_a_refused_declare(broker_url: str, lab: str) -> None:
+    """A declare that does not fit what is there is a refusal with the broker's code."""
+    with up(broker_url, lab_topology(lab)):
+        other = Topology(exchanges=(Exchange(names.event_exchange(lab), kind="fanout"),))
+        with pytest.raises(BrokerRefused) as caught:
+            Link(broker_url, other, name="test").open(10, retry=True)
+        assert caught.value.code == 406
+        bound = Topology(
+            queues=(Queue(f"{lab}.q", exclusive=True),),
+            bindings=(Binding(f"{lab}.q", f"{lab}.nowhere", "#"),),
+        )
+        with pytest.raises(BrokerRefused) as caught:
+            Link(broker_url, bound, name="test").open(10)
+        assert caught.value.code == 404
+
+
+def test_nobody_there_is_bounded(lab: str) -> None:
+    """A closed port is told at once, or after the deadline if asked to retry."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    url = f"amqp://guest:s3cret@127.0.0.1:{port}"
+    before = descriptors()
+    start = time.monotonic()
+    with pytest.raises(BrokerUnreachable, match="refused") as caught:
+        Link(url, lab_topology(lab), name="test").open(5)
+    assert time.monotonic() - start < 1
+    assert "s3cret" not in str(caught.value)
+    start = time.monotonic()
+    with pytest.raises(BrokerUnreachable):
+        Link(url, lab_topology(lab), name="test").open(0.7, retry=True)
+    assert 0.6 < time.monotonic() - start < 2
+    assert descriptors() == before
+
+
+def test_a_server_that_says_nothing_is_bounded(lab: str) -> None:
+    """Something listens and never answers: the deadline ends it, at any phase."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"amqp://127.0.0.1:{silent.getsockname()[1]}"
+        before = descriptors()
+        start = time.monotonic()
+        with pytest.raises(BrokerUnreachable, match="no answer"):
+            Link(url, lab_topology(lab), name="test").open(0.5)
+        assert time.monotonic() - start < 2
+        assert descriptors() == before
+
+
+def test_something_that_is_no_broker(lab: str) -> None:
+    """A web server on that port is no broker, and is said to be none without a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def answer() -> None:
+            for _ in range(2):
+                peer, _address = other.accept()
+                with peer:
+                    peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"amqp://127.0.0.1:{other.getsockname()[1]}"
+        for _ in range(2):
+            with pytest.raises(BrokerUnreachable):
+                Link(url, lab_topology(lab), name="test").open(3)
+        thread.join()
+
+
+def test_opening_waits_for_a_broker_that_comes(broker_url: str, lab: str) -> None:
+    """With retry, a broker that is not yet there is waited for."""
+    proxy, url = proxy_of(broker_url)
+    with proxy:
+        proxy.refuse()
+        timer = threading.Timer(0.5, proxy.refuse, kwargs={"on": False})
+        timer.start()
+        link = Link(url, lab_topology(lab), name="test")
+        link.open(20, retry=True)
+        assert link.up
+        link.close()
+        timer.join()
+
+
+def test_opening_can_be_cancelled(lab: str) -> None:
+    """Another thread ends an open that would go on for a minute."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    link = Link(f"amqp://127.0.0.1:{port}", lab_topology(lab), name="test")
+    timer = threading.Timer(0.3, link.cancel)
+    timer.start()
+    start = time.monotonic()
+    with pytest.raises(BrokerUnreachable, match="cancelled"):
+        link.open(60, retry=True)
+    assert time.monotonic() - start < 3
+    timer.join()
+
+
+def test_a_missing_ca_file_is_named(lab: str) -> None:
+    """A file of the URL that cannot be read is a mistake in the settings, by name."""
+    link = Link("amqps://127.0.0.1/?cacertfile=/no/such/ca.pem", lab_topology(lab), name="test")
+    with pytest.raises(SettingsInvalid, match=r"cacertfile: /no/such/ca.pem"):
+        link.open(5)
+
+
+# ── publishing and settling ────────────────────────────────────────────────────────────
+
+
+def test_a_publish_is_confirmed_or_returned(broker_url: str, lab: str) -> None:
+    """Each publish has one outcome: confirmed where a queue is, returned where none is."""
+    to = names.direct_exchange(lab)
+    with up(broker_url, gatherer_topology(lab)) as link:
+        here = link.publish(to, names.GATHERER_KEY, b"x", PLAIN, mandatory=True)
+        nowhere = link.publish(to, names.agent_key("nobody"), b"x", PLAIN, mandatory=True)
+        event = link.publish(names.event_exchange(lab), "a.b.c", b"x", PLAIN, mandatory=False)
+        events = until(link, lambda events: len(events) >= 4)
+        assert link.unconfirmed == 0
+        assert link.poll(0.05) == []
+    outcomes = {item for item in events if not isinstance(item, Delivered)}
+    assert outcomes == {
+        PublishConfirmed(here),
+        PublishReturned(nowhere, "NO_ROUTE"),
+        PublishConfirmed(event),
+    }
+
+
+def test_an_absent_party_is_told_within_milliseconds(broker_url: str, lab: str) -> None:
+    """That nobody is there is known in the time of one round trip."""
+    with up(broker_url, lab_topology(lab)) as link:
+        took = []
+        for _ in range(20):
+            start = time.perf_counter()
+            number = link.publish(
+                names.direct_exchange(lab), names.GATHERER_KEY, b"x", PLAIN, mandatory=True
+            )
+            assert until(link, some(PublishReturned)) == [PublishReturned(number, "NO_ROUTE")]
+            took.append(time.perf_counter() - start)
+    assert sorted(took)[10] < 0.05
+
+
+def test_equal_letters_have_an_outcome_each(broker_url: str, lab: str) -> None:
+    """A return has no tag; equal letters are told apart by their order."""
+    with up(broker_url, lab_topology(lab)) as link:
+        numbers = {
+            link.publish(names.direct_exchange(lab), "nobody", b"same", PLAIN, mandatory=True)
+            for _ in range(50)
+        }
+        events = until(link, some(PublishReturned, 50))
+        assert {event.number for event in events if isinstance(event, PublishReturned)} == numbers
+        assert len(events) == 50
+
+
+def test_what_is_published_is_what_arrives(broker_url: str, lab: str) -> None:
+    """Body, key, exchange and all properties come through, also empty and large bodies."""
+    to = names.direct_exchange(lab)
+    with up(broker_url, gatherer_topology(lab)) as link:
+        full = Properties(
+            type="t.1",
+            message_id="m",
+            correlation_id="c",
+            reply_to="reply.x",
+            user_id=link.user,
+            ttl=60.0,
+            headers={"gs-reason": "größer", "count": 7},
+        )
+        sent = [(b"", PLAIN), (bytes(range(256)) * 2000, full)]
+        for body, properties in sent:
+            link.publish(to, names.GATHERER_KEY, body, properties, mandatory=True)
+        events = [e for e in until(link, some(Delivered, 2)) if isinstance(e, Delivered)]
+    assert [(event.body, event.properties) for event in events] == sent
+    assert {(e.queue, e.exchange, e.key) for e in events} == {
+        (names.gatherer_queue(lab), to, names.GATHERER_KEY)
+    }
+
+
+def test_a_forged_user_costs_the_connection(broker_url: str, lab: str) -> None:
+    """The broker refuses a ``user_id`` that is not the login, and the link says so."""
+    with up(broker_url, lab_topology(lab)) as link:
+        link.publish(
+            names.event_exchange(lab), "a.b", b"", Properties(user_id="root"), mandatory=False
+        )
+        (event,) = until(link, some(PortDown))
+        assert isinstance(event, PortDown)
+        assert "406" in event.reason
+
+
+def test_verdicts(broker_url: str, lab: str) -> None:
+    """Acked is gone, requeued comes again marked as such, dead goes to the dead letters."""
+    to, dead = names.direct_exchange(lab), names.dead(lab)
+    with up(broker_url, gatherer_topology(lab)) as link:
+
+        def deliver(body: bytes) -> Delivered:
+            link.publish(to, names.GATHERER_KEY, body, PLAIN, mandatory=True)
+            events = until(link, lambda e: some(Delivered)(e) and some(PublishConfirmed)(e))
+            return next(event for event in events if isinstance(event, Delivered))
+
+        link.settle(deliver(b"acked").tag, Verdict.ACK)
+        again = deliver(b"requeued")
+        assert not again.redelivered
+        link.settle(again.tag, Verdict.REQUEUE)
+        (back,) = until(link, some(Delivered))
+        assert isinstance(back, Delivered)
+        assert (back.body, back.redelivered) == (b"requeued", True)
+        link.settle(back.tag, Verdict.ACK)
+        link.settle(deliver(b"dead").tag, Verdict.DEAD)
+        end = time.monotonic() + 5
+        while link.queue_depth(dead) != (1, 0):
+            assert time.monotonic() < end
+        assert link.queue_depth(names.gatherer_queue(lab)) == (0, 1)
+
+
+def test_settling_twice_or_late_is_ignored(broker_url: str, lab: str) -> None:
+    """A tag that is settled, unknown or of another generation does not hurt the channel."""
+    with up(broker_url, gatherer_topology(lab)) as link:
+        link.publish(names.direct_exchange(lab), names.GATHERER_KEY, b"x", PLAIN, mandatory=True)
+        events = until(link, lambda e: some(Delivered)(e) and some(PublishConfirmed)(e))
+        tag = next(event.tag for event in events if isinstance(event, Delivered))
+        link.settle(Tag(tag.generation - 1, tag.number), Verdict.ACK)
+        link.settle(Tag(tag.generation, 99), Verdict.ACK)
+        for verdict in (Verdict.ACK, Verdict.ACK, Verdict.REQUEUE):
+            link.settle(tag, verdict)
+        assert link.poll(0.2) == []
+        assert link.queue_depth(names.gatherer_queue(lab)) == (0, 1)
+
+
+def test_each_consumer_has_its_own_prefetch(broker_url: str, lab: str) -> None:
+    """A queue that is full of unsettled deliveries does not hold up the other one."""
+    one, two = f"{lab}.one", f"{lab}.two"
+    exchange = names.direct_exchange(lab)
+    topology = lab_topology(lab) + Topology(
+        queues=(Queue(one, exclusive=True), Queue(two, exclusive=True)),
+        bindings=(Binding(one, exchange, "one"), Binding(two, exchange, "two")),
+        consumers=(Consumer(one, prefetch=2), Consumer(two, prefetch=5)),
+    )
+    with up(broker_url, topology) as link:
+        for key in ("one", "two"):
+            for _ in range(7):
+                link.publish(exchange, key, b"x", PLAIN, mandatory=True)
+        events = until(link, lambda e: some(PublishConfirmed, 14)(e) and some(Delivered, 7)(e))
+        events += link.poll(0.2)
+        queues = [event.queue for event in events if isinstance(event, Delivered)]
+        assert (queues.count(one), queues.count(two)) == (2, 5)
+
+
+# ── waiting and waking ─────────────────────────────────────────────────────────────────
+
+
+def test_poll_waits_no_longer_than_told(broker_url: str, lab: str) -> None:
+    """Nothing happens: the time passes, and an empty list comes."""
+    with up(broker_url, lab_topology(lab)) as link:
+        for timeout in (0.0, 0.2):
+            start = time.monotonic()
+            assert link.poll(timeout) == []
+            assert timeout <= time.monotonic() - start < timeout + 0.2
+
+
+def test_another_thread_wakes_poll(broker_url: str, lab: str) -> None:
+    """A wake during a poll ends it, one before it ends the next, and then it is used up."""
+    with up(broker_url, lab_topology(lab)) as link:
+        timer = threading.Timer(0.2, link.wake)
+        timer.start()
+        start = time.monotonic()
+        assert link.poll(10) == []
+        assert time.monotonic() - start < 2
+        timer.join()
+        link.wake()
+        assert link.poll(10) == []
+        assert time.monotonic() - start < 4
+        start = time.monotonic()
+        link.poll(0.2)
+        assert time.monotonic() - start >= 0.2
+
+
+# ── losing and coming back ─────────────────────────────────────────────────────────────
+
+
+def test_a_lost_connection_is_an_event(broker_url: str, lab: str) -> None:
+    """Without reconnect: PortDown, publishes are returned with the reason, open works again."""
+    proxy, url = proxy_of(broker_url)
+    with proxy, up(url, gatherer_topology(lab)) as link:
+        proxy.cut()
+        (event,) = until(link, some(PortDown))
+        assert not link.up
+        number = link.publish(names.event_exchange(lab), "a.b", b"", PLAIN, mandatory=False)
+        (returned,) = link.poll(1)
+        assert isinstance(returned, PublishReturned)
+        assert (returned.number, returned.reason) == (number, event.reason)  # type: ignore[union-attr]
+        with pytest.raises(BrokerLost):
+            link.queue_depth(names.dead(lab))
+        link.open(10)
+        assert link.poll(1) == [PortUp(2)]
+
+
+def test_it_comes_back_by_itself(broker_url: str, lab: str) -> None:
+    """With reconnect: down, up with the next generation, declared and consuming again."""
+    proxy, url = proxy_of(broker_url)
+    with proxy, up(url, gatherer_topology(lab), reconnect=True) as link:
+        link.publish(names.direct_exchange(lab), names.GATHERER_KEY, b"1", PLAIN, mandatory=True)
+        events = until(link, lambda e: some(Delivered)(e) and some(PublishConfirmed)(e))
+        stale = next(event.tag for event in events if isinstance(event, Delivered))
+        proxy.refuse()
+        until(link, some(PortDown))
+        assert link.poll(0.5) == []
+        assert isinstance(link.trouble, BrokerUnreachable)
+        proxy.refuse(on=False)
+        assert until(link, some(PortUp)) == [PortUp(link.generation)]
+        link.settle(stale, Verdict.ACK)
+        number = link.publish(
+            names.direct_exchange(lab), names.GATHERER_KEY, b"2", PLAIN, mandatory=True
+        )
+        events = until(link, lambda e: some(Delivered)(e) and some(PublishConfirmed)(e))
+        assert PublishConfirmed(number) in events
+        assert [event.body for event in events if isinstance(event, Delivered)] == [b"2"]
+
+
+def test_what_was_open_at_the_loss_is_not_told_twice(broker_url: str, lab: str) -> None:
+    """PortDown is the outcome of every open publish; no other one follows."""
+    proxy, url = proxy_of(broker_url)
+    with proxy, up(url, gatherer_topology(lab)) as link:
+        proxy.stall()
+        for _ in range(3):
+            link.publish(names.event_exchange(lab), "a.b", b"", PLAIN, mandatory=False)
+        assert link.poll(0.1) == []
+        assert link.unconfirmed == 3
+        proxy.cut()
+        assert [type(event) for event in until(link, some(PortDown))] == [PortDown]
+        assert link.unconfirmed == 0
+
+
+# ── at run time ────────────────────────────────────────────────────────────────────────
+
+
+def test_queues_at_run_time(broker_url: str, lab: str) -> None:
+    """A section's queue is declared, consumed, left alone and deleted while the link is up."""
+    section = "0123abcd"
+    queue = names.section_queue(lab, section)
+    to, key = names.direct_exchange(lab), names.section_key(section)
+    with up(broker_url, gatherer_topology(lab)) as link:
+        assert link.queue_depth(queue) is None
+        link.declare(section_topology(lab, section, prefetch=1))
+        assert link.queue_depth(queue) == (0, 1)
+        link.publish(to, key, b"chunk", PLAIN, mandatory=True)
+        events = until(link, lambda e: some(Delivered)(e) and some(PublishConfirmed)(e))
+        (delivered,) = (event for event in events if isinstance(event, Delivered))
+        assert (delivered.queue, delivered.body) == (queue, b"chunk")
+        link.settle(delivered.tag, Verdict.ACK)
+        link.cancel_consumer(queue)
+        assert link.queue_depth(queue) == (0, 0)
+        link.delete_queue(queue)
+        link.delete_queue(queue)
+        assert link.queue_depth(queue) is None
+        assert link.topology == gatherer_topology(lab)
+
+
+def test_a_refused_declare_at_run_time_leaves_the_link_up(broker_url: str, lab: str) -> None:
+    """Another's exclusive queue is refused, and nothing else suffers."""
+    with (
+        up(broker_url, gatherer_topology(lab)),
+        up(broker_url, reply_topology(lab, "0123abcd")) as link,
+    ):
+        with pytest.raises(NameTaken):
+            link.declare(gatherer_topology(lab))
+        with pytest.raises(NameTaken):
+            link.queue_depth(names.gatherer_queue(lab))
+        assert link.up
+        assert link.topology == reply_topology(lab, "0123abcd")
+
+
+def test_a_deleted_queue_is_told_to_its_consumer(broker_url: str, lab: str) -> None:
+    """Somebody deletes a durable queue: its consumer hears of it."""
+    queue = names.section_queue(lab, "0123abcd")
+    with (
+        up(broker_url, lab_topology(lab) + section_topology(lab, "0123abcd", prefetch=1)) as link,
+        up(broker_url, lab_topology(lab)) as other,
+    ):
+        other.delete_queue(queue)
+        assert until(link, some(ConsumeCancelled)) == [ConsumeCancelled(queue)]
+
+
+# ── forks ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_lets_go_silently(broker_url: str, lab: str) -> None:
+    """The child has no copy of the socket and can use a link of its own; ours lives on."""
+    with up(broker_url, gatherer_topology(lab)) as link:
+        ours = sockets(link)
+        assert ours
+        child = os.fork()
+        if child == 0:
+            code = 1
+            with contextlib.suppress(BaseException):
+                assert not ours & {target for _, target in descriptors()}
+                assert not link.up
+                link.close()
+                mine = Link(broker_url, reply_topology(lab, "0123abcd"), name="child")
+                mine.open(10)
+                mine.close()
+                code = 0
+            os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        number = link.publish(
+            names.direct_exchange(lab), names.GATHERER_KEY, b"x", PLAIN, mandatory=True
+        )
+        events = until(link, lambda e: some(Delivered)(e) and some(PublishConfirmed)(e))
+        assert PublishConfirmed(number) in events
