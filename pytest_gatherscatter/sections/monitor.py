@@ -1,0 +1,647 @@
+"""The monitor's machine: arm when asked, start at t0, stop, report; make safe when in doubt.
+
+One monitor may serve several benches. Its hooks run one at a time, so it takes one section at
+a time and tells the others that it is busy, as a hold. What it knows of each section is an
+``Arming`` (see ``arming.py`` for the states). Three rules keep it safe without a gatherer:
+
+- The deadline that came with Go is enforced on this machine's own clock, link or no link.
+- A fencing token lower than one already seen on the bench is refused; a higher one proves
+  that whatever is still open on that bench was given up, so it is disarmed first.
+- Once the prepare hook was called, ``stopped`` or ``aborted`` is called, whatever happens.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from pytest_gatherscatter.machine import (
+    Confirmed,
+    Effect,
+    Effects,
+    Exited,
+    Failed,
+    Input,
+    Lifecycle,
+    LinkDown,
+    LinkUp,
+    Received,
+    Recovered,
+    Returned,
+    Told,
+    Woken,
+)
+from pytest_gatherscatter.sections.arming import (
+    ARMING_TABLE,
+    ENDED,
+    HANDING_IN,
+    INSIDE,
+    UNCOMMITTED,
+    Arming,
+    ArmingState,
+)
+from pytest_gatherscatter.sections.delivery import Delivery
+from pytest_gatherscatter.sections.hook import Hold, SectionInfo, Veto, clip
+from pytest_gatherscatter.sections.hookcall import (
+    Broken,
+    CallHook,
+    CancelHook,
+    Collected,
+    DiscardCaptures,
+    Drain,
+    Hook,
+    HookEnded,
+    HookReturned,
+    QueueDeclared,
+)
+from pytest_gatherscatter.sections.presence import AGAIN, PROBES_AT_SECTION, Presence
+from pytest_gatherscatter.wire.messages import (
+    AgentAlive,
+    AgentBroken,
+    AgentHolding,
+    AgentReady,
+    AgentReport,
+    AgentVetoed,
+    CheckAlive,
+    ClockReading,
+    Finding,
+    GathererStarted,
+    JoinAccepted,
+    JoinLab,
+    Message,
+    OpenSection,
+    PrepareSection,
+    ReportAccepted,
+    SectionAborted,
+    SectionGo,
+    SectionStopped,
+)
+from pytest_gatherscatter.wire.names import GATHERER_KEY, agent_key
+
+HOLD_WHILE_BUSY = 2.0
+"""Seconds of a hold that tells "busy" or "preparing"; renewed every second, so one may be lost."""
+
+QUIET_PREPARE = 0.5
+"""Seconds that a prepare hook may take before it shows as a hold: most are faster, and a
+gatherer takes silence of 2 s as stale."""
+
+SHORTEST_HOLD = 0.1
+"""Seconds before prepare is called again after a hold of 0: no spinning."""
+
+REPORT_FOR = 600.0
+"""Seconds for which a report is said: twenty default report timeouts, then nobody is left."""
+
+REPORT_BYTES = 640 * 1024
+"""Bytes of findings in a report: the body may have 1 MiB, and the manifest needs room."""
+
+KEPT = 32
+"""Ended sections on record, for late repetitions: a gatherer repeats only its latest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who a monitor is; ``instance`` is random and new with each process."""
+
+    name: str
+    instance: str
+    benches: tuple[str, ...]
+    host: str = ""
+    pid: int = 0
+    advisory: bool = False
+
+
+class MonitorMachine:
+    """Decides for one monitor. ``hook_timeout`` is what each hook may take, in seconds.
+
+    Commands of its ``Run`` effects and their results are those of ``hookcall.py``. Records
+    are for the log only: a monitor's process that dies has lost what it measured.
+    """
+
+    def __init__(self, identity: Identity, *, hook_timeout: float = 30.0) -> None:
+        self.identity = identity
+        self.armings: dict[str, Arming] = {}
+        self.left = False
+        """Drained, and the gatherer was told if it could be."""
+        self._effects = Effects()
+        self._presence = Presence(self._effects, self._join)
+        self._delivery = Delivery(self._effects, identity.name)
+        self._hook_timeout = hook_timeout
+        self._tokens: dict[str, int] = {}
+        self._calls: deque[tuple[Arming, Hook]] = deque()
+        self._call: tuple[int, Arming, Hook] | None = None
+        self._stuck = ""
+        self._wake_at: float | None = None
+        self._drain_by: float | None = None
+        self._drain_reason = ""
+        self._leave_effect: int | None = None
+
+    @property
+    def presence(self) -> Presence:
+        """How it stands with the gatherer, and its clock."""
+        return self._presence
+
+    def handle(self, message: Input, *, now: float) -> list[Effect]:
+        """Take one input at local monotonic time ``now`` and say what is to be done."""
+        match message:
+            case Received(message=body):
+                self._receive(body, now)
+            case Exited(effect, result):
+                self._exited(effect, result, now)
+            case Confirmed() | Returned() | Failed():
+                self._outcome(message, now)
+            case LinkUp():
+                self._link_up(now)
+            case LinkDown(reason):
+                self._presence.link_down()
+                self._effects.record("cut-off", reason=reason)
+            case Told(request):
+                self._told(request, now)
+            case Woken() | Recovered():
+                self._wake_at = None
+        self._advance(now)
+        return self._effects.take()
+
+    def _told(self, request: object, now: float) -> None:
+        match request:
+            case HookReturned():
+                self._stuck = ""
+            case Drain(limit, reason) if self._drain_by is None:
+                self._drain_by = now + limit
+                self._drain_reason = reason
+            case _:
+                pass
+
+    # ── what comes in ──────────────────────────────────────────────────────────────────
+
+    def _receive(self, body: Message, now: float) -> None:
+        match body:
+            case PrepareSection() | CheckAlive() | SectionGo() | SectionStopped():
+                self._coordinate(body, now)
+            case SectionAborted(section=section, token=token, cause=cause):
+                arming = self.armings.get(section)
+                if arming is not None and token >= arming.info.token:
+                    self._abort(arming, cause, now)
+            case ReportAccepted():
+                self._accepted(body, now)
+            case ClockReading():
+                self._presence.reading(body, now=now)
+            case JoinAccepted():
+                if self._presence.accepted(body, now=now):
+                    self._effects.record("joined", gatherer=body.gatherer)
+            case GathererStarted():
+                self._presence.join(now=now)
+            case _:
+                self._effects.record("ignored", message=type(body).__name__)
+
+    def _coordinate(
+        self, body: PrepareSection | CheckAlive | SectionGo | SectionStopped, now: float
+    ) -> None:
+        match body:
+            case PrepareSection():
+                self._prepare(body, now)
+            case CheckAlive():
+                self._check(body)
+            case SectionGo():
+                self._go(body, now)
+            case SectionStopped():
+                self._stop(body, now)
+
+    def _prepare(self, ask: PrepareSection, now: float) -> None:
+        arming = self.armings.get(ask.section)
+        if arming is None:
+            self._prepare_new(ask, now)
+        elif ask.token < arming.info.token:
+            self._effects.record("ignored", message="PrepareSection", token=ask.token)
+        elif arming.state in ENDED or arming.owes_report:
+            self._send(self._said(AgentBroken, ask, reason=f"it ended here: {arming.cause}"))
+        elif arming.state in UNCOMMITTED:
+            self._presence.probe(PROBES_AT_SECTION, now=now)
+            self._repeat(arming, now)
+
+    def _prepare_new(self, ask: PrepareSection, now: float) -> None:
+        seen = self._tokens.get(ask.bench, -1)
+        if ask.token <= seen:
+            reason = f"token {ask.token} is refused: bench {ask.bench} has seen {seen}"
+            self._effects.record("refused", section=ask.section, reason=reason)
+            self._send(self._said(AgentBroken, ask, reason=reason))
+            self._presence.join(now=now)  # it carries the token that the gatherer has to pass
+            return
+        if self._drain_by is not None:
+            reason = "leaving the lab"
+            self._send(self._said(AgentHolding, ask, reason=reason, seconds=HOLD_WHILE_BUSY))
+            return
+        self._tokens[ask.bench] = ask.token
+        for other in self._open():
+            if other.info.bench == ask.bench and other.state not in HANDING_IN:
+                self._abort(other, "superseded", now)
+        info = SectionInfo(
+            id=ask.section,
+            name=ask.name,
+            test=ask.test,
+            bench=ask.bench,
+            owner=ask.owner,
+            token=ask.token,
+            max_duration=ask.max_duration,
+            required=ask.required,
+        )
+        what = f"section {info.id} at {self.identity.name}"
+        life = Lifecycle(what, ArmingState.WAITING, ARMING_TABLE, now=now)
+        self.armings[info.id] = Arming(info, life, say_at=now)
+        self._presence.probe(PROBES_AT_SECTION, now=now)
+        self._forget()
+
+    def _check(self, ask: CheckAlive) -> None:
+        arming = self.armings.get(ask.section)
+        armed = (
+            arming is not None
+            and arming.state is ArmingState.ARMED
+            and arming.info.token == ask.token
+        )
+        self._send(self._said(AgentAlive, ask, armed=armed))
+
+    def _go(self, go: SectionGo, now: float) -> None:
+        arming = self.armings.get(go.section)
+        if arming is None or go.token != arming.info.token or arming.state not in UNCOMMITTED:
+            if arming is None or go.token != arming.info.token:
+                self._effects.record("ignored", message="SectionGo", section=go.section)
+            return
+        if self.identity.name not in go.members:
+            self._abort(arming, "left-out", now)
+            return
+        if arming.state is not ArmingState.ARMED:
+            # Named a member without having said ready: the gatherer is to learn that.
+            arming.owes_report = True
+            self._abort(arming, "not-armed", now)
+            return
+        clock = self._presence.clock
+        # It was sent in the past, so t0 is at most this far ahead, whatever the clocks say.
+        t0 = now + go.t0 - go.sent
+        if clock.known(go.gatherer):
+            arming.offset, arming.bound = clock.offset(now), clock.bound(now)
+            t0 = min(t0, clock.to_local(go.t0, now))
+        arming.gatherer = go.gatherer
+        arming.go_sent = go.sent
+        arming.info = replace(arming.info, t0=t0, deadline=t0 + go.deadline - go.t0)
+        self._to(arming, ArmingState.STARTING, now)
+        self._calls.append((arming, Hook.STARTED))
+
+    def _stop(self, stop: SectionStopped, now: float) -> None:
+        arming = self.armings.get(stop.section)
+        if arming is None or stop.token < arming.info.token:
+            return
+        if arming.state in INSIDE:
+            self._presence.probe(PROBES_AT_SECTION, now=now)
+            self._cancel_start(arming)
+            self._to(arming, ArmingState.STOPPING, now)
+            self._calls.append((arming, Hook.STOPPED))
+        elif arming.state in UNCOMMITTED:
+            # The Go was missed: if this monitor counts as a member, its silence needs a word.
+            arming.owes_report = arming.state is ArmingState.ARMED
+            self._abort(arming, "missed", now)
+        elif arming.state in {ArmingState.REPORTING, ArmingState.REPORTED}:
+            self._report(arming, now)
+
+    def _accepted(self, accepted: ReportAccepted, now: float) -> None:
+        arming = self.armings.get(accepted.section)
+        if arming is not None and arming.state is ArmingState.REPORTING:
+            self._to(arming, ArmingState.REPORTED, now, why="fenced" if accepted.fenced else "")
+            self._settle_captures(arming)
+
+    # ── links and outcomes ─────────────────────────────────────────────────────────────
+
+    def _link_up(self, now: float) -> None:
+        self._presence.link_up(now=now)
+        for arming in self._open():
+            if arming.state in HANDING_IN:
+                arming.say_at = now
+            elif arming.state in UNCOMMITTED:
+                self._repeat(arming, now)
+
+    def _outcome(self, outcome: Confirmed | Returned | Failed, now: float) -> None:
+        problem = ""
+        if isinstance(outcome, Returned):
+            self._presence.returned(outcome.effect)
+            problem = "its queue is gone"
+        if outcome.effect == self._leave_effect:
+            self.left = True
+        arming = self._delivery.outcome(
+            outcome.effect, sent=isinstance(outcome, Confirmed), problem=problem, now=now
+        )
+        if arming is not None:
+            self._delivered(arming, now)
+
+    def _delivered(self, arming: Arming, now: float) -> None:
+        """Look whether all captures of ``arming`` are out, or will never be."""
+        if arming.state is ArmingState.SENDING and self._delivery.over(arming):
+            self._to(arming, ArmingState.REPORTING, now)
+            self._report(arming, now)
+
+    def _exited(self, effect: int, result: object, now: float) -> None:
+        if isinstance(result, QueueDeclared):
+            arming = self._delivery.declared(effect, result, now=now)
+            if arming is not None:
+                self._delivered(arming, now)
+        elif isinstance(result, HookEnded) and self._call is not None and self._call[0] == effect:
+            _, arming, hook = self._call
+            self._call = None
+            if result.stuck and isinstance(result.answer, Broken):
+                self._stuck = result.answer.reason
+            self._hook_ended(arming, hook, result, now)
+
+    # ── hooks ──────────────────────────────────────────────────────────────────────────
+
+    def _hook_ended(self, arming: Arming, hook: Hook, ended: HookEnded, now: float) -> None:
+        match hook:
+            case Hook.PREPARE:
+                if arming.state is ArmingState.PREPARING:
+                    self._prepared(arming, ended, now)
+            case Hook.STARTED:
+                self._started(arming, ended, now)
+            case Hook.OVERDUE:
+                if isinstance(ended.answer, Broken):
+                    arming.breaks(f"overdue: {ended.answer.reason}")
+            case Hook.STOPPED:
+                self._stopped(arming, ended, now)
+            case Hook.ABORTED:
+                if isinstance(ended.answer, Broken):
+                    arming.breaks(f"aborted: {ended.answer.reason}")
+                self._disarmed(arming, now)
+
+    def _prepared(self, arming: Arming, ended: HookEnded, now: float) -> None:
+        match ended.answer:
+            case Hold(seconds, reason):
+                arming.until = now + max(SHORTEST_HOLD, seconds)
+                self._to(arming, ArmingState.HOLDING, now, why=reason)
+                self._answer(arming, self._holding(arming, seconds, reason))
+            case Veto(reason):
+                self._to(arming, ArmingState.VETOED, now, why=reason)
+                self._answer(arming, self._said(AgentVetoed, arming.info, reason=clip(reason)))
+            case Broken(reason):
+                self._break(arming, reason, now)
+            case _:
+                self._to(arming, ArmingState.ARMED, now)
+                self._answer(arming, self._said(AgentReady, arming.info))
+
+    def _break(self, arming: Arming, reason: str, now: float) -> None:
+        self._to(arming, ArmingState.BROKEN, now, why=reason)
+        self._answer(arming, self._said(AgentBroken, arming.info, reason=clip(reason)))
+
+    def _started(self, arming: Arming, ended: HookEnded, now: float) -> None:
+        if arming.offset is not None:
+            if ended.began is not None:
+                arming.started = ended.began + arming.offset
+            if ended.ready is not None:
+                arming.needed = max(0.0, ended.ready + arming.offset - arming.go_sent)
+        if isinstance(ended.answer, Broken):
+            arming.breaks(f"started: {ended.answer.reason}")
+        if arming.state is ArmingState.STARTING:
+            self._to(arming, ArmingState.RUNNING, now)
+
+    def _stopped(self, arming: Arming, ended: HookEnded, now: float) -> None:
+        clock = self._presence.clock
+        if ended.began is not None:
+            if clock.known(arming.gatherer):
+                arming.stopped = clock.to_gatherer(ended.began, now)
+                arming.bound = max(arming.bound or 0.0, clock.bound(now))
+            elif arming.offset is not None:
+                arming.stopped = ended.began + arming.offset
+        match ended.answer:
+            case Collected(findings, captures):
+                arming.findings, lost = _fitting(findings)
+                if lost:
+                    arming.breaks(f"{lost} findings do not fit into a report; attach a file")
+                arming.captures = captures
+            case Broken(reason):
+                arming.breaks(f"stopped: {reason}")
+            case _:
+                pass
+        if any(capture.data is not None for capture in arming.captures):
+            self._to(arming, ArmingState.SENDING, now)
+            self._delivery.begin(arming, now=now)
+        else:
+            self._to(arming, ArmingState.REPORTING, now)
+            self._report(arming, now)
+
+    def _abort(self, arming: Arming, cause: str, now: float) -> None:
+        """Disarm, whatever was going on; a section that is over already stays as it is."""
+        if arming.state not in UNCOMMITTED | INSIDE:
+            return
+        arming.cause = cause
+        arming.say_at = None
+        self._cancel_start(arming)
+        if not arming.touched:
+            self._to(arming, ArmingState.ABORTED, now, why=cause)
+            return
+        self._to(arming, ArmingState.ABORTING, now, why=cause)
+        self._calls.append((arming, Hook.ABORTED))
+
+    def _disarmed(self, arming: Arming, now: float) -> None:
+        if arming.owes_report:
+            arming.breaks(f"never started: {arming.cause}")
+            self._to(arming, ArmingState.REPORTING, now)
+            self._report(arming, now)
+        else:
+            self._to(arming, ArmingState.ABORTED, now)
+
+    def _cancel_start(self, arming: Arming) -> None:
+        if (arming, Hook.STARTED) in self._calls:
+            self._calls.remove((arming, Hook.STARTED))
+        elif self._call is not None and self._call[1:] == (arming, Hook.STARTED):
+            self._effects.run(CancelHook(self._call[0]))
+
+    # ── what time brings ───────────────────────────────────────────────────────────────
+
+    def _advance(self, now: float) -> None:
+        """Do all that is due now, and ask to be woken for what is due next."""
+        self._presence.tick(now=now)
+        if self._drain_by is not None:
+            self._drain(now)
+        for arming in self._open():
+            self._look_at(arming, now)
+        self._take_next(now)
+        self._call_next()
+        due = [self._presence.due(), self._drain_by if not self.left else None]
+        due += [self._due(arming) for arming in self._open()]
+        at = min((time for time in due if time is not None and time > now), default=None)
+        if at is not None and (self._wake_at is None or at < self._wake_at):
+            self._wake_at = at
+            self._effects.wake(at)
+
+    def _look_at(self, arming: Arming, now: float) -> None:
+        state = arming.state
+        if state is ArmingState.WAITING and self._stuck:
+            self._break(arming, self._stuck, now)
+        elif state is ArmingState.HOLDING and arming.until <= now:
+            self._begin_prepare(arming, now)
+        elif state is ArmingState.RUNNING and (arming.info.deadline or 0.0) <= now:
+            arming.overdue = True
+            self._to(arming, ArmingState.OVERDUE, now)
+            self._calls.append((arming, Hook.OVERDUE))
+        elif state is ArmingState.REPORTING and arming.life.since + REPORT_FOR <= now:
+            self._to(arming, ArmingState.REPORTED, now, why="nobody accepts it")
+        elif arming.say_at is not None and arming.say_at <= now:
+            if state is ArmingState.PREPARING:
+                self._answer(arming, self._holding(arming, HOLD_WHILE_BUSY, "preparing"))
+                arming.say_at = now + AGAIN
+            elif state is ArmingState.REPORTING:
+                self._report(arming, now)
+            elif state is ArmingState.SENDING and self._presence.linked:
+                self._delivery.go_on(arming)
+
+    def _take_next(self, now: float) -> None:
+        """Prepare the section that waits longest if nothing else is on; tell the rest why not."""
+        for arming in self._open():
+            if arming.state is not ArmingState.WAITING:
+                continue
+            other = next((other for other in self._open() if other.busy), None)
+            if other is None:
+                self._begin_prepare(arming, now)
+            elif arming.say_at is not None and arming.say_at <= now:
+                reason = f"busy with {other.info.name} on {other.info.bench}"
+                self._answer(arming, self._holding(arming, HOLD_WHILE_BUSY, reason))
+                arming.say_at = now + AGAIN
+
+    def _begin_prepare(self, arming: Arming, now: float) -> None:
+        self._to(arming, ArmingState.PREPARING, now)
+        arming.touched = True
+        arming.say_at = now + QUIET_PREPARE
+        self._calls.append((arming, Hook.PREPARE))
+
+    def _call_next(self) -> None:
+        if self._call is not None or self._stuck or not self._calls:
+            return
+        arming, hook = self._calls.popleft()
+        at = arming.info.t0 if hook is Hook.STARTED else None
+        call = CallHook(hook, arming.info, self._hook_timeout, at=at, cause=arming.cause)
+        self._call = (self._effects.run(call), arming, hook)
+
+    def _drain(self, now: float) -> None:
+        late = self._drain_by is not None and self._drain_by <= now
+        for arming in self._open():
+            if arming.state in UNCOMMITTED or (late and arming.state in INSIDE):
+                self._abort(arming, "leaving", now)
+        # Past the limit only the hooks that make safe are waited for, each with its own limit.
+        idle = self._call is None and not self._calls
+        done = (late and bool(self._stuck)) or (idle and (late or not self._open()))
+        if done and self._leave_effect is None and not self.left:
+            effect = self._presence.leave(self.identity.instance, self._drain_reason)
+            self._leave_effect = effect
+            self.left = effect is None
+
+    @staticmethod
+    def _due(arming: Arming) -> float | None:
+        match arming.state:
+            case ArmingState.HOLDING:
+                return arming.until
+            case ArmingState.RUNNING:
+                return arming.info.deadline
+            case _:
+                return arming.say_at
+
+    # ── what goes out ──────────────────────────────────────────────────────────────────
+
+    def _join(self) -> JoinLab:
+        me = self.identity
+        return JoinLab(
+            agent=me.name,
+            instance=me.instance,
+            benches=me.benches,
+            host=me.host,
+            pid=me.pid,
+            advisory=me.advisory,
+            token=max(self._tokens.values(), default=0),
+            open=tuple(
+                OpenSection(
+                    section=arming.info.id,
+                    token=arming.info.token,
+                    started=arming.state not in UNCOMMITTED,
+                )
+                for arming in self._open()
+            )[-256:],
+        )
+
+    def _said(
+        self,
+        kind: type[AgentReady | AgentHolding | AgentVetoed | AgentBroken | AgentAlive],
+        of: PrepareSection | CheckAlive | SectionInfo,
+        **facts: object,
+    ) -> Message:
+        section = of.id if isinstance(of, SectionInfo) else of.section
+        names = {"section": section, "token": of.token, "agent": self.identity.name}
+        return kind(**names, instance=self.identity.instance, **facts)  # type: ignore[arg-type]
+
+    def _holding(self, arming: Arming, seconds: float, reason: str) -> Message:
+        return self._said(AgentHolding, arming.info, seconds=seconds, reason=clip(reason))
+
+    def _answer(self, arming: Arming, message: Message) -> None:
+        arming.answer = message
+        if arming.state is not ArmingState.PREPARING:
+            arming.say_at = None
+        self._send(message)
+
+    def _repeat(self, arming: Arming, now: float) -> None:
+        """Say again how it stands; a hold with the seconds that are left of it."""
+        answer = arming.answer
+        if isinstance(answer, AgentHolding) and arming.state is ArmingState.HOLDING:
+            left = max(0.0, arming.until - now)
+            answer = self._holding(arming, left, answer.reason)
+        if answer is not None:
+            self._send(answer)
+
+    def _report(self, arming: Arming, now: float) -> None:
+        """Say the report; it is made once, so that a repetition never differs."""
+        if arming.report is None:
+            arming.report = AgentReport(
+                section=arming.info.id,
+                token=arming.info.token,
+                agent=self.identity.name,
+                instance=self.identity.instance,
+                started=arming.started,
+                stopped=arming.stopped,
+                bound=arming.bound,
+                needed=arming.needed,
+                overdue=arming.overdue,
+                broken=clip(arming.broken),
+                findings=arming.findings,
+                artifacts=tuple(capture.manifest for capture in arming.captures),
+            )
+        self._send(arming.report)
+        arming.say_at = now + AGAIN if arming.state is ArmingState.REPORTING else None
+
+    def _send(self, message: Message) -> None:
+        if self._presence.linked:
+            self._effects.send(GATHERER_KEY, message, reply_to=agent_key(self.identity.name))
+
+    # ── keeping books ──────────────────────────────────────────────────────────────────
+
+    def _to(self, arming: Arming, state: ArmingState, now: float, *, why: str = "") -> None:
+        arming.life.to(state, now=now, why=why)
+        facts = {"section": arming.info.id, "name": arming.info.name, "bench": arming.info.bench}
+        self._effects.record(state.value, **facts, why=why)
+
+    def _settle_captures(self, arming: Arming) -> None:
+        if arming.captures:
+            arming.captures = ()
+            self._effects.run(DiscardCaptures(arming.info.id))
+
+    def _open(self) -> list[Arming]:
+        return [arming for arming in self.armings.values() if arming.state not in ENDED]
+
+    def _forget(self) -> None:
+        ended = [id_ for id_, arming in self.armings.items() if arming.state in ENDED]
+        for id_ in ended[:-KEPT]:
+            del self.armings[id_]
+
+
+def _fitting(findings: Iterable[Finding]) -> tuple[tuple[Finding, ...], int]:
+    """Return the findings that fit into a report, and how many do not."""
+    fitting: list[Finding] = []
+    room, lost = REPORT_BYTES, 0
+    for finding in findings:
+        room -= len(msgspec.json.encode(finding)) + 1
+        if room < 0:
+            lost += 1
+        else:
+            fitting.append(finding)
+    return tuple(fitting), lost

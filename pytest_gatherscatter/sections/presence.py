@@ -1,0 +1,130 @@
+"""An agent's presence in the lab: joining, keepalives, and the measuring of the clock.
+
+Part of the monitor's machine, and as pure as it. The gatherer takes whoever is silent for
+three keepalives as gone, so an agent says ``JoinLab`` again and again; one message serves as
+greeting, keepalive and, after a gatherer's restart, as its memory of what is open here.
+
+Probes go one after the other, the next when the last is answered: those of a burst would
+wait for each other in the queues and measure that.
+"""
+
+from collections.abc import Callable
+
+from pytest_gatherscatter.machine import Effects
+from pytest_gatherscatter.sections.clock import GathererClock
+from pytest_gatherscatter.wire.messages import (
+    ClockProbe,
+    ClockReading,
+    JoinAccepted,
+    JoinLab,
+    LeaveLab,
+)
+from pytest_gatherscatter.wire.names import GATHERER_KEY, agent_key
+
+AGAIN = 1.0
+"""Seconds until something unanswered is said again: ten times what a busy broker takes."""
+
+FASTEST_KEEPALIVE = 0.1
+"""Seconds: whatever a gatherer asks for, its agents do not flood it."""
+
+PROBES_AT_JOIN = 5
+PROBES_AT_SECTION = 3
+
+
+class Presence:
+    """Keeps one agent in the lab. ``facts()`` gives ``JoinLab`` as it is to be said now."""
+
+    def __init__(self, effects: Effects, facts: Callable[[], JoinLab]) -> None:
+        self.clock = GathererClock()
+        self.linked = False
+        self.gatherer: str | None = None
+        """The gatherer that accepted us last; ``None`` while there is none."""
+        self._effects = effects
+        self._facts = facts
+        self._reply_to = agent_key(facts().agent)
+        self._join_at: float | None = None
+        self._join_effect: int | None = None
+        self._probes = 0
+        self._probed_at: float | None = None
+        self._leaving = False
+
+    def link_up(self, *, now: float) -> None:
+        """Connected: greet at once."""
+        self.linked = True
+        self.join(now=now)
+
+    def link_down(self) -> None:
+        """Cut off: say nothing until the link is back."""
+        self.linked = False
+        self.gatherer = None
+        self._join_at = None
+        self._probes = 0
+        self._probed_at = None
+
+    def join(self, *, now: float) -> None:
+        """Say ``JoinLab`` now."""
+        if self.linked and not self._leaving:
+            self._join_effect = self._effects.send(
+                GATHERER_KEY, self._facts(), reply_to=self._reply_to
+            )
+            self._join_at = now + AGAIN
+
+    def accepted(self, message: JoinAccepted, *, now: float) -> bool:
+        """Take the gatherer's acceptance; say whether it is another gatherer than before."""
+        new = message.gatherer != self.gatherer
+        self.gatherer = message.gatherer
+        if not self._leaving:
+            self._join_at = now + max(FASTEST_KEEPALIVE, message.keepalive)
+        if new:
+            self.probe(PROBES_AT_JOIN, now=now)
+        return new
+
+    def returned(self, effect: int) -> None:
+        """Hear that a send found nobody; if it was our greeting, there is no gatherer."""
+        if effect == self._join_effect:
+            self.gatherer = None
+            self._probes = 0
+            self._probed_at = None
+
+    def probe(self, count: int, *, now: float) -> None:
+        """Have the clock measured ``count`` times from now on."""
+        self._probes = max(self._probes, count)
+        if self._probed_at is None:
+            self._next_probe(now)
+
+    def reading(self, message: ClockReading, *, now: float) -> None:
+        """Take a reading of the gatherer's clock."""
+        if self.clock.reading(message.sent, message.read, now, message.gatherer):
+            self._next_probe(now)
+
+    def leave(self, instance: str, reason: str) -> int | None:
+        """Say ``LeaveLab`` and nothing after it; returns its effect, ``None`` while cut off."""
+        self._leaving = True
+        self._join_at = None
+        self._probes = 0
+        if not self.linked:
+            return None
+        message = LeaveLab(agent=self._facts().agent, instance=instance, reason=reason)
+        return self._effects.send(GATHERER_KEY, message)
+
+    def tick(self, *, now: float) -> None:
+        """Do what is due."""
+        if self._join_at is not None and self._join_at <= now:
+            self.join(now=now)
+        if self._probed_at is not None and self._probed_at + AGAIN <= now:
+            self._next_probe(now)  # that one is lost
+
+    def due(self) -> float | None:
+        """When something is due next."""
+        times = [self._join_at, None if self._probed_at is None else self._probed_at + AGAIN]
+        return min((time for time in times if time is not None), default=None)
+
+    def _next_probe(self, now: float) -> None:
+        self._probed_at = None
+        if self._probes == 0 or not self.linked:
+            return
+        self._probes -= 1
+        self._probed_at = now
+        probe = ClockProbe(sent=self.clock.probe(now))
+        # A probe that waits long measures nothing, so the broker may drop it.
+        self._effects.send(GATHERER_KEY, probe, reply_to=self._reply_to, ttl=AGAIN)
