@@ -48,6 +48,7 @@ UNSUPPORTED: dict[str, str] = {
     "x-delivery-limit": "delivery limits, which only quorum queues have",
     "x-dead-letter-strategy": "dead-letter strategies, which only quorum queues have",
     "x-stream-offset": "streams",
+    "prefetch size": "basic.qos with a prefetch_size, as RabbitMQ",
     "CC": "sender-selected distribution (CC and BCC headers); bind what shall receive",
 }
 """Everything that is answered with 540: the name by which code asks, and what it means."""

@@ -1,0 +1,40 @@
+"""``python -m pytest_gatherscatter.embedded``: the local broker as a process of its own.
+
+It says nothing when all is well; whoever started it waits for the address file.
+"""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from pytest_gatherscatter.embedded.address import default_address_path
+from pytest_gatherscatter.embedded.server import serve
+from pytest_gatherscatter.errors import GatherScatterError
+
+_USAGE = 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the broker; the exit status is 0 after a signal or its parent's end, else 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pytest_gatherscatter.embedded",
+        description="An AMQP broker for this machine and this user; it forgets all at its end.",
+    )
+    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
+    parser.add_argument(
+        "--address-file", type=Path, help="where to write the URL with its password"
+    )
+    parser.add_argument("--parent-pid", type=int, help="end when this process does")
+    options = parser.parse_args(argv)
+    try:
+        path = options.address_file or default_address_path()
+        asyncio.run(serve(path, port=options.port, parent=options.parent_pid))
+    except (GatherScatterError, OSError, OverflowError) as error:
+        sys.stderr.write(f"broker: {error}\n")
+        return _USAGE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,404 @@
+"""One connection's side of AMQP 0-9-1, without a socket.
+
+``receive`` takes what came, ``take`` gives what shall go, ``tick`` lets time pass, and
+``lost`` says that the client is gone. All are called from one thread, and none of them blocks
+or raises for anything that a client can do: a client's fault ends its own connection with
+RabbitMQ's code, and nobody else's.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from hmac import compare_digest
+
+from pamqp import base, commands
+from pamqp.common import FieldTable
+
+from pytest_gatherscatter.embedded.channel import ChannelSession
+from pytest_gatherscatter.embedded.frames import (
+    FRAME_MAX,
+    FRAME_MIN,
+    HEARTBEAT,
+    HEARTBEAT_FRAME,
+    METHOD,
+    PROTOCOL_HEADER,
+    FrameReader,
+    RawFrame,
+    decode_method,
+    encode_method,
+    method_id,
+)
+from pytest_gatherscatter.embedded.hub import Hub
+from pytest_gatherscatter.embedded.record import ConnectionId, Output
+from pytest_gatherscatter.embedded.refusal import AmqpError, Code
+
+VHOST_NAME = "/"
+_CAPABILITIES: FieldTable = {
+    "publisher_confirms": True,
+    "exchange_exchange_bindings": True,
+    "basic.nack": True,
+    "consumer_cancel_notify": True,
+    "connection.blocked": True,
+    "consumer_priorities": False,
+    "authentication_failure_close": True,
+    "per_consumer_qos": True,
+    "direct_reply_to": False,
+}
+_PROPERTIES: FieldTable = {
+    "product": "pytest-gatherscatter embedded broker",
+    "platform": "Python",
+    "information": "for one machine; forgets everything at its end",
+    "capabilities": _CAPABILITIES,
+}
+_CLOSE, _CLOSE_OK = (10, 50), (10, 51)
+_CHANNEL_OPEN, _CHANNEL_CLOSE, _CHANNEL_CLOSE_OK = (20, 10), (20, 40), (20, 41)
+_PUBLISH = (60, 40)
+# A reply text is a short text.
+_TEXT_MAX = 255
+
+
+class Phase(Enum):
+    """Where a connection is; each but the last two is named after what is awaited."""
+
+    HEADER = "protocol header"
+    START_OK = "Connection.StartOk"
+    TUNE_OK = "Connection.TuneOk"
+    OPEN = "Connection.Open"
+    RUNNING = "running"
+    CLOSING = "Connection.CloseOk"
+    CLOSED = "closed"
+
+
+class Session:
+    """One connection, from its protocol header to its end.
+
+    Args:
+        hub: the broker.
+        id: its id in the vhost, never used twice.
+        now: the vhost's time, in seconds.
+    """
+
+    def __init__(self, hub: Hub, id: ConnectionId, now: float) -> None:  # noqa: A002
+        self.id = id
+        self.phase = Phase.HEADER
+        self.blocked = False
+        self.frame_max = FRAME_MAX
+        self.heartbeat = 0
+        self.capabilities: Mapping[str, object] = {}
+        self._hub = hub
+        self._reader = FrameReader()
+        self._out: list[bytes] = []
+        self._channels: dict[int, ChannelSession] = {}
+        self._user = ""
+        self._channel_max = hub.limits.channels
+        self._heard = self._sent = self._since = now
+        self._connected = False
+
+    # What a shell calls
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Handle what the client sent."""
+        self._heard = now
+        if self.closed:
+            return
+        self._reader.feed(data)
+        if self.phase is Phase.HEADER and not self._greet(now):
+            return
+        ids = (0, 0)
+        try:
+            while frames := self._reader.frames():
+                for frame in frames:
+                    # Content belongs to a publish, so that is what a refusal names.
+                    ids = method_id(frame[2]) if frame[0] == METHOD else _PUBLISH
+                    self._handle(frame, ids, now)
+                    self._hub.flush()
+                    if self.closed:
+                        return
+        except AmqpError as error:
+            self._close(error, ids, now)
+        self._hub.flush()
+
+    def take(self) -> bytes:
+        """What shall be sent, once."""
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    @property
+    def closed(self) -> bool:
+        """Whether the socket shall be closed once everything was sent."""
+        return self.phase is Phase.CLOSED
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is anything to take."""
+        return bool(self._out)
+
+    def tick(self, now: float) -> None:
+        """Send a heartbeat when one is due, and end what has timed out."""
+        if self.phase is Phase.CLOSING:
+            if now - self._since >= self._hub.limits.farewell:
+                self._end(now)
+        elif self.phase not in {Phase.RUNNING, Phase.CLOSED}:
+            if now - self._since >= self._hub.limits.handshake:
+                self._end(now)
+        elif self.phase is Phase.RUNNING and self.heartbeat:
+            # A blocked publisher is not read, so its silence says nothing.
+            if not self.blocked and now - self._heard > 2 * self.heartbeat:
+                self._end(now)
+            elif now - self._sent >= self.heartbeat / 2:
+                self.send(HEARTBEAT_FRAME)
+                self._sent = now
+
+    def wrote(self, now: float) -> None:
+        """The shell has given bytes to the client, which is as good as a heartbeat."""
+        self._sent = now
+
+    def lost(self, now: float) -> None:
+        """The client is gone."""
+        self._end(now)
+        self._hub.flush()
+
+    @property
+    def starved(self) -> bool:
+        """Whether it has had its room, so that :meth:`grant` may give it more."""
+        return self._connected and self._hub.vhost.paused(self.id)
+
+    def grant(self, now: float) -> None:
+        """The client has read what it was sent: it may have more."""
+        if self.starved:
+            self._hub.vhost.resume(self.id, room=self._hub.limits.room, now=now)
+            self._hub.flush()
+
+    def stall(self) -> None:
+        """The client does not read: nothing more is delivered to it."""
+        if self._connected:
+            self._hub.vhost.pause(self.id)
+
+    def shut(self, now: float) -> None:
+        """The broker ends: say so to the client."""
+        if self.phase is Phase.RUNNING:
+            self._close(AmqpError(Code.CONNECTION_FORCED, "broker shut down"), (0, 0), now)
+
+    def block(self) -> None:
+        """Memory is short: tell a publisher that it will not be read for a while."""
+        self.blocked = True
+        if self.capabilities.get("connection.blocked") is True:
+            self._reply(commands.Connection.Blocked("low on memory"))
+
+    def unblock(self, now: float) -> None:
+        """Memory is there again."""
+        self.blocked = False
+        # Its silence while nobody read it must not count against it.
+        self._heard = now
+        if self.capabilities.get("connection.blocked") is True:
+            self._reply(commands.Connection.Unblocked())
+
+    # What channels and the hub call
+
+    def send(self, data: bytes) -> None:
+        """Give bytes to the client."""
+        if self.phase is not Phase.CLOSED:
+            self._out.append(data)
+            self._hub.talking[self.id] = None
+
+    def emit(self, output: Output) -> None:
+        """Send what the vhost says to one of the channels."""
+        assert isinstance(output.channel, tuple)  # noqa: S101 - as made in _open_channel
+        channel = self._channels.get(output.channel[1])
+        if channel is not None and not channel.closing:
+            channel.emit(output)
+
+    # Frames
+
+    def _greet(self, now: float) -> bool:
+        header = self._reader.protocol_header()
+        if header is None:
+            return False
+        if header != PROTOCOL_HEADER:
+            # The specification's answer to a stranger: what would be understood, and good-bye.
+            self.send(PROTOCOL_HEADER)
+            self._end(now)
+            return False
+        self.phase = Phase.START_OK
+        self._reply(
+            commands.Connection.Start(
+                server_properties=_PROPERTIES, mechanisms="PLAIN", locales="en_US"
+            )
+        )
+        return True
+
+    def _handle(self, frame: RawFrame, ids: tuple[int, int], now: float) -> None:
+        kind, number, payload = frame
+        if self.phase is Phase.CLOSING:
+            if number == 0 and ids in {_CLOSE, _CLOSE_OK}:
+                if ids == _CLOSE:
+                    self._reply(commands.Connection.CloseOk())
+                self._end(now)
+        elif kind == HEARTBEAT:
+            if number:
+                raise AmqpError(Code.FRAME_ERROR, "heartbeat on a channel")
+        elif number == 0:
+            if kind != METHOD:
+                raise AmqpError(Code.UNEXPECTED_FRAME, "content on channel 0")
+            self._handle_connection(decode_method(payload), now)
+        elif self.phase is not Phase.RUNNING:
+            raise AmqpError(Code.COMMAND_INVALID, f"expected {self.phase.value}")
+        else:
+            self._handle_channel(number, kind, payload, ids, now)
+
+    def _handle_connection(self, frame: base.Frame, now: float) -> None:
+        if isinstance(frame, commands.Connection.Close):
+            self._reply(commands.Connection.CloseOk())
+            self._end(now)
+        elif self.phase is Phase.START_OK and isinstance(frame, commands.Connection.StartOk):
+            self._on_start_ok(frame, now)
+        elif self.phase is Phase.TUNE_OK and isinstance(frame, commands.Connection.TuneOk):
+            self._on_tune_ok(frame)
+        elif self.phase is Phase.OPEN and isinstance(frame, commands.Connection.Open):
+            self._on_open(frame, now)
+        elif self.phase is Phase.RUNNING and isinstance(frame, commands.Connection.UpdateSecret):
+            # The one password of this broker never expires, so there is nothing to renew.
+            self._reply(commands.Connection.UpdateSecretOk())
+        else:
+            raise AmqpError(
+                Code.COMMAND_INVALID, f"{frame.name} while {self.phase.value} is expected"
+            )
+
+    def _on_start_ok(self, frame: commands.Connection.StartOk, now: float) -> None:
+        capabilities = (frame.client_properties or {}).get("capabilities")
+        if isinstance(capabilities, dict):
+            self.capabilities = capabilities
+        # pamqp decodes what it can, and leaves bytes that are no UTF-8.
+        said: str | bytes = frame.response
+        response = said.encode() if isinstance(said, str) else said
+        login = self._hub.login
+        wanted = f"\0{login.user}\0{login.password}".encode()
+        known = frame.mechanism == "PLAIN" and compare_digest(response, wanted)
+        if not known:
+            if self.capabilities.get("authentication_failure_close") is True:
+                raise AmqpError(
+                    Code.ACCESS_REFUSED,
+                    f"Login was refused using authentication mechanism {frame.mechanism}. "
+                    "The address file of this broker holds its URL.",
+                )
+            # Older clients take a closed socket for a refused login.
+            self._end(now)
+            return
+        self._user = login.user
+        self.phase = Phase.TUNE_OK
+        limits = self._hub.limits
+        self._reply(commands.Connection.Tune(limits.channels, FRAME_MAX, limits.heartbeat))
+
+    def _on_tune_ok(self, frame: commands.Connection.TuneOk) -> None:
+        # 0 means no limit of the client's own.
+        channel_max = frame.channel_max or self._hub.limits.channels
+        frame_max = frame.frame_max or FRAME_MAX
+        if channel_max > self._hub.limits.channels:
+            raise AmqpError(Code.NOT_ALLOWED, f"negotiated channel_max = {channel_max} is too high")
+        if not FRAME_MIN <= frame_max <= FRAME_MAX:
+            raise AmqpError(
+                Code.NOT_ALLOWED,
+                f"negotiated frame_max = {frame_max} is not from {FRAME_MIN} to {FRAME_MAX}",
+            )
+        self._channel_max = channel_max
+        self.frame_max = self._reader.frame_max = frame_max
+        self.heartbeat = frame.heartbeat
+        self.phase = Phase.OPEN
+
+    def _on_open(self, frame: commands.Connection.Open, now: float) -> None:
+        if frame.virtual_host != VHOST_NAME:
+            raise AmqpError(Code.NOT_ALLOWED, f"vhost {frame.virtual_host} not found")
+        self._hub.vhost.connect(self.id, self._user)
+        self._hub.vhost.resume(self.id, room=self._hub.limits.room, now=now)
+        self._hub.sessions[self.id] = self
+        self._connected = True
+        self.phase = Phase.RUNNING
+        self._reply(commands.Connection.OpenOk())
+
+    # Channels
+
+    def _handle_channel(
+        self, number: int, kind: int, payload: bytes, ids: tuple[int, int], now: float
+    ) -> None:
+        channel = self._channels.get(number)
+        if channel is None:
+            self._open_channel(number, kind, payload)
+            return
+        closes = ids == _CHANNEL_CLOSE
+        if channel.closing:
+            # What was on its way when the channel was closed has no meaning any more.
+            if closes:
+                self._reply(commands.Channel.CloseOk(), number)
+            if closes or ids == _CHANNEL_CLOSE_OK:
+                del self._channels[number]
+        elif closes:
+            decode_method(payload)
+            self._drop_channel(channel, now)
+            del self._channels[number]
+            self._reply(commands.Channel.CloseOk(), number)
+        elif ids == _CHANNEL_OPEN:
+            raise AmqpError(Code.CHANNEL_ERROR, "second 'channel.open' seen")
+        else:
+            try:
+                channel.receive(kind, payload, now)
+            except AmqpError as error:
+                if error.hard:
+                    raise
+                # Deliveries of the calls before it go out while the channel is open.
+                self._hub.flush()
+                self._drop_channel(channel, now)
+                channel.closing = True
+                self._reply(commands.Channel.Close(error.code, _short(error.text), *ids), number)
+            # Only publishers: a consumer must be read, for its acks are what makes room.
+            if ids == _PUBLISH and self._hub.full and not self.blocked:
+                self.block()
+
+    def _open_channel(self, number: int, kind: int, payload: bytes) -> None:
+        if number > self._channel_max:
+            raise AmqpError(
+                Code.NOT_ALLOWED,
+                f"channel number {number} is past the negotiated channel_max ({self._channel_max})",
+            )
+        if kind != METHOD or not isinstance(decode_method(payload), commands.Channel.Open):
+            raise AmqpError(Code.CHANNEL_ERROR, "expected 'channel.open'")
+        channel = ChannelSession(self._hub, self, (self.id, number), number)
+        self._hub.vhost.open_channel(self.id, channel.id)
+        self._channels[number] = channel
+        self._reply(commands.Channel.OpenOk(), number)
+
+    def _drop_channel(self, channel: ChannelSession, now: float) -> None:
+        channel.drop()
+        self._hub.vhost.close_channel(channel.id, now=now)
+
+    # The end
+
+    def _close(self, error: AmqpError, ids: tuple[int, int], now: float) -> None:
+        if self.phase in {Phase.CLOSING, Phase.CLOSED}:
+            # The stream cannot be followed any more, not even to a CloseOk.
+            self._end(now)
+            return
+        self._disconnect(now)
+        self.phase = Phase.CLOSING
+        self._since = now
+        self._reply(commands.Connection.Close(error.code, _short(error.text), *ids))
+
+    def _end(self, now: float) -> None:
+        self._disconnect(now)
+        self.phase = Phase.CLOSED
+
+    def _disconnect(self, now: float) -> None:
+        if self._connected:
+            self._connected = False
+            del self._hub.sessions[self.id]
+            for channel in self._channels.values():
+                channel.drop()
+            self._channels.clear()
+            self._hub.vhost.disconnect(self.id, now=now)
+
+    def _reply(self, frame: base.Frame, number: int = 0) -> None:
+        self.send(encode_method(number, frame))
+
+
+def _short(text: str) -> str:
+    """At most 255 octets of a text, whole characters."""
+    return text.encode()[:_TEXT_MAX].decode(errors="ignore")
