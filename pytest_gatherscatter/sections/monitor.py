@@ -124,7 +124,7 @@ class MonitorMachine:
         self.left = False
         """Drained, and the gatherer was told if it could be."""
         self._effects = Effects()
-        self._presence = Presence(self._effects, self._join)
+        self._presence = Presence(self._effects, identity.name, self._join)
         self._delivery = Delivery(self._effects, identity.name)
         self._hook_timeout = hook_timeout
         self._tokens: dict[str, int] = {}

@@ -32,16 +32,17 @@ PROBES_AT_SECTION = 3
 
 
 class Presence:
-    """Keeps one agent in the lab. ``facts()`` gives ``JoinLab`` as it is to be said now."""
+    """Keeps ``agent`` in the lab. ``facts()`` gives ``JoinLab`` as it is to be said now."""
 
-    def __init__(self, effects: Effects, facts: Callable[[], JoinLab]) -> None:
+    def __init__(self, effects: Effects, agent: str, facts: Callable[[], JoinLab]) -> None:
         self.clock = GathererClock()
         self.linked = False
         self.gatherer: str | None = None
         """The gatherer that accepted us last; ``None`` while there is none."""
         self._effects = effects
         self._facts = facts
-        self._reply_to = agent_key(facts().agent)
+        self._agent = agent
+        self._reply_to = agent_key(agent)
         self._join_at: float | None = None
         self._join_effect: int | None = None
         self._probes = 0
@@ -104,7 +105,7 @@ class Presence:
         self._probes = 0
         if not self.linked:
             return None
-        message = LeaveLab(agent=self._facts().agent, instance=instance, reason=reason)
+        message = LeaveLab(agent=self._agent, instance=instance, reason=reason)
         return self._effects.send(GATHERER_KEY, message)
 
     def tick(self, *, now: float) -> None:
