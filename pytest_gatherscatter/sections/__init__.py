@@ -12,5 +12,5 @@
 
 Three machines without I/O: ``gatherer/``, ``monitor.py``, ``workload.py``. Everything that
 touches the world stands in ``service/`` and in ``ticket.py``, ``benchlock.py`` and
-``census.py``. The states of a section are the table in ``gatherer/state.py``.
+``proc.py``. The states of a section are the table in ``gatherer/state.py``.
 """

@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pytest_gatherscatter.sections import census
+from pytest_gatherscatter.sections import proc
+from pytest_gatherscatter.sections.census import Census
 
 
 @contextmanager
@@ -50,7 +51,7 @@ def test_a_connection_to_the_broker_is_ours(
 ) -> None:
     """A socket to the broker's host and port is ours; the server's end is not."""
     with connection(family, host) as (_, port, number):
-        found = census.take((host, port))
+        found = proc.take((host, port))
         broker = f"{shown}:{port}"
         (ours,) = [item for item in found.sockets if item.ours]
         assert (ours.number, ours.remote, ours.state) == (number, broker, "established")
@@ -60,16 +61,16 @@ def test_a_connection_to_the_broker_is_ours(
         assert any(broker in line for line in found.foreign())
         (descriptor,) = [item for item in found.descriptors if item.number == number]
         assert (descriptor.kind, descriptor.ours) == ("socket", True)
-    assert census.take((host, port)).ours() == ()
+    assert proc.take((host, port)).ours() == ()
 
 
 @pytest.mark.skipif(sys.byteorder != "little", reason="the examples are of little-endian kernels")
 def test_the_kernels_addresses_are_decoded() -> None:
     """IPv4, IPv6, and IPv4 on an IPv6 socket, as the kernel's tables write them."""
-    assert census._address("0100007F:1628") == ("127.0.0.1", 5672)
-    assert census._address("00000000000000000000000001000000:1627") == ("::1", 5671)
-    assert census._address("0000000000000000FFFF00000100007F:1628") == ("127.0.0.1", 5672)
-    assert census._address("B80D0120000000000000000001000000:0000") == ("2001:db8::1", 0)
+    assert proc._address("0100007F:1628") == ("127.0.0.1", 5672)
+    assert proc._address("00000000000000000000000001000000:1627") == ("::1", 5671)
+    assert proc._address("0000000000000000FFFF00000100007F:1628") == ("127.0.0.1", 5672)
+    assert proc._address("B80D0120000000000000000001000000:0000") == ("2001:db8::1", 0)
 
 
 @NEEDS_IPV6
@@ -81,7 +82,7 @@ def test_a_mapped_address_is_the_same_broker() -> None:
     ):
         port = server.getsockname()[1]
         client.connect(("::ffff:127.0.0.1", port))
-        assert [item.number for item in census.take(("127.0.0.1", port)).sockets if item.ours] == [
+        assert [item.number for item in proc.take(("127.0.0.1", port)).sockets if item.ours] == [
             client.fileno()
         ]
 
@@ -95,17 +96,17 @@ def test_other_brokers_are_not_ours() -> None:
             ("127.0.0.2", port),
             ("not-a-host.invalid", port),
         ):
-            found = census.take(broker)
+            found = proc.take(broker)
             assert found.ours() == ()
             assert number in {item.number for item in found.sockets}
 
 
 def test_a_brokers_name_is_looked_up() -> None:
     """A name stands for its addresses, an address for itself, an unknown name for none."""
-    assert "127.0.0.1" in census.addresses("localhost")
-    assert census.addresses("[::1]") == {"::1"}
+    assert "127.0.0.1" in proc.addresses("localhost")
+    assert proc.addresses("[::1]") == {"::1"}
     with connection(socket.AF_INET, "127.0.0.1") as (_, port, _number):
-        assert len(census.take(("localhost", port)).ours()) == 1
+        assert len(proc.take(("localhost", port)).ours()) == 1
 
 
 def test_threads_are_told_apart_by_name() -> None:
@@ -117,7 +118,7 @@ def test_threads_are_told_apart_by_name() -> None:
     for thread in threads:
         thread.start()
     try:
-        found = census.take(None)
+        found = proc.take(None)
         assert found.ours() == (f"thread gatherscatter-pump {threads[0].native_id}",)
         assert f"thread other {threads[1].native_id}" in found.foreign()
         (main,) = [item for item in found.threads if item.main]
@@ -127,7 +128,7 @@ def test_threads_are_told_apart_by_name() -> None:
         stop.set()
         for thread in threads:
             thread.join()
-    assert census.take(None).ours() == ()
+    assert proc.take(None).ours() == ()
 
 
 def test_a_thread_that_python_does_not_know_is_seen() -> None:
@@ -144,7 +145,7 @@ def test_a_thread_that_python_does_not_know_is_seen() -> None:
     _thread.start_new_thread(hidden, ())
     try:
         deadline = time.monotonic() + 5
-        while not (lines := [line for line in census.take(None).foreign() if "unknown to" in line]):
+        while not (lines := [line for line in proc.take(None).foreign() if "unknown to" in line]):
             assert time.monotonic() < deadline
         assert len(lines) == 1
     finally:
@@ -164,7 +165,7 @@ def test_every_descriptor_is_listed(tmp_path: Path) -> None:
         stack.enter_context(right)
         event = os.eventfd(0)
         stack.callback(os.close, event)
-        found = {item.number: item for item in census.take(None).descriptors}
+        found = {item.number: item for item in proc.take(None).descriptors}
         assert (found[file.fileno()].kind, found[file.fileno()].target) == (
             "file",
             str(tmp_path / "file"),
@@ -172,7 +173,7 @@ def test_every_descriptor_is_listed(tmp_path: Path) -> None:
         assert found[reader].kind == "pipe"
         assert found[left.fileno()].kind == "socket"
         assert found[event].kind == "eventfd"
-        lines = census.take(None).foreign()
+        lines = proc.take(None).foreign()
         assert any(line.startswith(f"socket {left.fileno()} ") for line in lines)
         open_now = {int(entry.name) for entry in Path("/proc/self/fd").iterdir()}
         assert set(found) <= open_now
@@ -180,16 +181,16 @@ def test_every_descriptor_is_listed(tmp_path: Path) -> None:
 
 def test_a_census_is_plain() -> None:
     """It survives JSON as it is, for reports and messages."""
-    found = census.take(None)
+    found = proc.take(None)
     assert found.complete
     assert found.note == ""
-    assert msgspec.json.decode(msgspec.json.encode(found), type=census.Census) == found
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Census) == found
 
 
 def test_elsewhere_it_says_that_it_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without ``/proc`` the census is empty, incomplete, and says why."""
     monkeypatch.setattr("sys.platform", "darwin")
-    found = census.take(("127.0.0.1", 5672))
+    found = proc.take(("127.0.0.1", 5672))
     assert not found.complete
     assert found.note == "no census on darwin: there is no /proc"
     assert found.ours() == found.foreign() == ()
@@ -201,6 +202,6 @@ def test_it_is_quick_enough_for_the_lead() -> None:
     with connection(socket.AF_INET, "127.0.0.1") as (host, port, _):
         for _ in range(15):
             began = time.perf_counter()
-            census.take((host, port))
+            proc.take((host, port))
             times.append(time.perf_counter() - began)
     assert min(times) < 0.005
