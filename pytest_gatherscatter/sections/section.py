@@ -28,6 +28,7 @@ from pytest_gatherscatter.errors import (
     SectionVetoed,
     SkewExceeded,
 )
+from pytest_gatherscatter.sections.census import Census
 from pytest_gatherscatter.settings import NoGatherer as NoGathererPolicy
 from pytest_gatherscatter.settings import NotGathered as NotGatheredPolicy
 from pytest_gatherscatter.settings import Settings
@@ -291,17 +292,20 @@ class Closing:
 
 @dataclass(slots=True, kw_only=True)
 class Quiet:
-    """What the process kept open right before the body and right after it.
+    """What the process kept open right before the body and right after it."""
 
-    Each is a census in plain types, with ``ours`` and ``foreign`` lists of lines.
-    """
+    entry: Census | None = None
+    exit: Census | None = None
 
-    entry: Mapping[str, Any] | None = None
-    exit: Mapping[str, Any] | None = None
-
-    def noise(self, whose: Literal["ours", "foreign"]) -> tuple[str, ...]:
-        """Lines of sockets and threads that were open on entry, ``ours`` or ``foreign``."""
-        return tuple((self.entry or {}).get(whose, ()))
+    def noise(self, *, ours: bool) -> tuple[str, ...]:
+        """Lines of the sockets and threads that were open at either end, each once."""
+        lines = [
+            line
+            for census in (self.entry, self.exit)
+            if census is not None
+            for line in (census.ours() if ours else census.foreign())
+        ]
+        return tuple(dict.fromkeys(lines))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -567,7 +571,9 @@ def _skew(section: Section, closing: Closing) -> list[SectionFailed]:
 
 
 def _noise(section: Section) -> list[SectionFailed]:
-    lines = section.census.noise("ours")
+    if not section.coordinated:
+        return []  # there was nothing to be quiet for
+    lines = section.census.noise(ours=True)
     if section.demand.quiet == "strict":
-        lines += section.census.noise("foreign")
+        lines += section.census.noise(ours=False)
     return [SectionNoisy("not quiet: " + "; ".join(lines))] if lines else []

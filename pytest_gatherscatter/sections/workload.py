@@ -163,6 +163,18 @@ class GiveUp:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class TellOf:
+    """Tell the gatherer that another section of this host is over: nobody else will.
+
+    ``outcome`` is ``died`` if its owner is proved dead, else what could not be told in time.
+    """
+
+    section: str
+    token: int
+    outcome: str
+
+
 # ── what it asks of the shell ──────────────────────────────────────────────────────────
 
 
@@ -222,6 +234,7 @@ class Workload:
         self.unreported = ""
         self.alone_because = ""
         self.answered = False
+        self.told_of: set[str] = set()
         self._owner = owner
         self._run = run
         self._met = met
@@ -264,6 +277,8 @@ class Workload:
     def handle(self, message: Input, *, now: float) -> list[Effect]:
         """Take one input at local time ``now``; see :class:`machine.Machine`."""
         match message:
+            case Received(message=ClockReading() as reading):
+                self._reading(reading, now)
             case Received(message=received):
                 self._receive(received, now)
             case LinkUp():
@@ -317,6 +332,8 @@ class Workload:
                 self._heard = now
                 self._life.to(_W.LEAVING, now=now, why=request.outcome)
                 self._next_question = now
+            case TellOf(section, token, outcome) if self._linked:
+                self._to_gatherer(LeaveSection(section=section, token=token, outcome=outcome))
             case GiveUp(reason) if self.state in BEFORE_GO:
                 self._let_go(reason, now)
                 self._life.to(_W.WITHDRAWN, now=now, why=reason)
@@ -326,10 +343,9 @@ class Workload:
                 pass  # said twice, or overtaken by what the gatherer said meanwhile
 
     def _receive(self, message: Message, now: float) -> None:
-        if isinstance(message, ClockReading):
-            self._reading(message, now)
-            return
         if getattr(message, "section", None) != self.section:
+            if isinstance(message, LeaveAccepted):
+                self.told_of.add(message.section)
             return  # a late answer to another section, or another section's Go
         if not isinstance(message, SectionGo | ArtifactChunk):
             self._hear(now)
@@ -379,17 +395,11 @@ class Workload:
         if self.state not in BEFORE_GO:
             return
         match message:
-            case SectionAccepted(token=token, gatherer=gatherer):
-                self.token = max(self.token, token)
-                if self.clock.known() and not self.clock.known(gatherer):
-                    self.clock.forget()  # it restarted: what was read was another clock
-                    self._probe(PROBES_BEFORE, now)
-                if self.state is _W.ENTERING:
-                    self._life.to(_W.ACCEPTED, now=now)
+            case SectionAccepted():
+                self._accepted(message, now)
             case SectionWaiting():
                 self.waiting = message
-                for hold in message.holds:
-                    self.holds[hold.agent] = hold
+                self.holds |= {hold.agent: hold for hold in message.holds}
                 if self.state is not _W.ACCEPTED:
                     self._life.to(_W.ACCEPTED, now=now, why=message.state)
             case SectionGathered(token=token, members=members):
@@ -397,6 +407,14 @@ class Workload:
                 self.token, self.members = token, members
                 if not again:
                     self._life.to(_W.GATHERED, now=now)
+
+    def _accepted(self, message: SectionAccepted, now: float) -> None:
+        self.token = max(self.token, message.token)
+        if self.clock.known() and not self.clock.known(message.gatherer):
+            self.clock.forget()  # it restarted: what was read was another clock
+            self._probe(PROBES_BEFORE, now)
+        if self.state is _W.ENTERING:
+            self._life.to(_W.ACCEPTED, now=now)
 
     def _take_go(self, go: SectionGo, now: float) -> None:
         if self._ready is None or go.token != self._ready.token:

@@ -1,0 +1,653 @@
+"""Sections of one run, from the thread that runs the test: gather, enter, leave.
+
+Everything blocks the caller and nothing else: there is no thread of ours, and between
+:meth:`Workloads.enter` and :meth:`Workloads.leave` no connection either. Every wait has an
+end. Whatever :meth:`Workloads.gather` or :meth:`Workloads.enter` raise, also a
+``KeyboardInterrupt``, nothing is left open behind them::
+
+    visit = workloads.gather(demand)      # raises, or is gathered, or runs alone
+    section = workloads.enter(visit)      # returns at t0, quiet
+    ...                                   # the body
+    section = workloads.leave(visit, "passed")
+    errors = verdict(section)
+
+What is decided stands in ``sections/workload.py``; here it meets sockets, files and clocks.
+"""
+
+import getpass
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pytest_gatherscatter.broker.provider import Found
+from pytest_gatherscatter.broker.topology import section_topology
+from pytest_gatherscatter.broker.url import BrokerUrl, parse
+from pytest_gatherscatter.errors import (
+    BrokerError,
+    BrokerUnreachable,
+    NoGatherer,
+    NotGathered,
+)
+from pytest_gatherscatter.machine import LinkDown, Run, Told, Woken
+from pytest_gatherscatter.sections import benchlock, proc
+from pytest_gatherscatter.sections.census import Census
+from pytest_gatherscatter.sections.section import (
+    Closing,
+    Demand,
+    Report,
+    Section,
+    SectionState,
+    Waiting,
+    error_of,
+)
+from pytest_gatherscatter.sections.service.capture import Captures, plain_name
+from pytest_gatherscatter.sections.service.contact import Contact
+from pytest_gatherscatter.sections.service.display import Display
+from pytest_gatherscatter.sections.service.memory import Memory
+from pytest_gatherscatter.sections.service.owed import LOOK_AGAIN, Owed
+from pytest_gatherscatter.sections.ticket import (
+    SectionFacts,
+    Ticket,
+    open_ticket,
+    ticket_directory,
+)
+from pytest_gatherscatter.sections.workload import (
+    ENDED,
+    BodyEnded,
+    GiveUp,
+    KeepChunk,
+    TicketSynced,
+    Workload,
+    WorkloadState,
+)
+from pytest_gatherscatter.settings import Settings
+from pytest_gatherscatter.wire import names
+from pytest_gatherscatter.wire.messages import MemberReport, SectionClosed
+
+log = logging.getLogger(__name__)
+
+TURN = 0.5
+"""Seconds of one wait inside a longer one, so that people see it go on and can interrupt it."""
+
+ATTEMPT = 2.0
+"""Seconds of one attempt to connect, for the same reason; a far TLS broker takes about one."""
+
+LOCK_TURN = 0.05
+"""Seconds between two looks at a bench's lock file while the connection is served."""
+
+CLOCK_PATIENCE = 1.0
+"""Seconds for which a gathered section waits for the gatherer's clock to be read: far over
+five round trips. Without a reading it starts on the safe side of t0, that is later."""
+
+UNKNOWN_BOUND = 1e9
+"""The bound on a ticket whose clock offset was never measured: it says nothing."""
+
+INTERRUPT_SECONDS = 3.0
+"""How long an interrupted test may take to tell the lab: a person waits for the prompt."""
+
+REPORT_GRACE = 5.0
+"""Seconds on top of ``report_timeout``, in which the gatherer, who keeps it, can say so."""
+
+CHUNK_PREFETCH = 32
+"""Chunks on their way at once: 8 MiB of the usual 256 KiB."""
+
+
+class Visit:
+    """One section on its way, made by ``Workloads.gather``; ``section`` is the author's view."""
+
+    def __init__(self, section: Section) -> None:
+        self.section = section
+        self.demand = section.demand
+        self.id = section.id
+        self.began = time.monotonic()
+        self.machine: Workload | None = None
+        self.contact: Contact | None = None
+        self.lock: benchlock.BenchLock | None = None
+        self.ticket: Ticket | None = None
+        self.captures: Captures | None = None
+        self.needed = 0.0
+
+    @property
+    def coordinated(self) -> bool:
+        """Whether a gatherer gathers it; false if it runs alone."""
+        return self.section.coordinated
+
+    @property
+    def lab(self) -> Workload:
+        """The machine of a coordinated visit."""
+        if self.machine is None:
+            raise RuntimeError(f"section {self.id} runs alone")
+        return self.machine
+
+
+class Workloads:
+    """The sections of one run (a pytest session, a command), and what it remembers.
+
+    One thread at a time may call it; it may be another one each time. ``on_wait`` is called in
+    that thread, at each change and about every half second while a call waits; what it raises
+    ends the wait. ``notes`` collects lines about what was put in order on the way.
+
+    Args:
+        settings: what the run was told; the broker itself is in ``found``.
+        found: where the broker is.
+        run: id of the run (8 to 32 hexadecimal digits).
+        on_wait: shows people for whom the section waits.
+        tickets: the folder of tickets; the user's own unless given.
+        locks: the folder of bench locks; the user's own unless given.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a run is told
+        self,
+        settings: Settings,
+        found: Found,
+        *,
+        run: str,
+        on_wait: Callable[[Waiting], None] = lambda _: None,
+        tickets: Path | None = None,
+        locks: Path | None = None,
+    ) -> None:
+        self.settings = settings
+        self.found = found
+        self.notes: list[str] = []
+        self._run = run
+        self._display = Display(on_wait)
+        self._url: BrokerUrl | None = None if found.url is None else parse(found.url)
+        self._tickets = tickets or ticket_directory()
+        self._locks = locks
+        self._memory = Memory()
+        self._owed = Owed(settings.lab, self._tickets)
+        self._looked = float("-inf")
+
+    def interrupt(self) -> None:
+        """Let a call that waits in another thread raise ``KeyboardInterrupt`` soon (2 s)."""
+        self._display.interrupt()
+
+    # ── gather ─────────────────────────────────────────────────────────────────────────
+
+    def gather(self, demand: Demand) -> Visit:
+        """Wait until all are ready, or decide that the section runs alone.
+
+        Raises:
+            NoGatherer: nobody coordinates, and the section demands it or the policy says so;
+                :meth:`Demand.skips` tells whether that is a skip.
+            NotGathered: someone is missing, the bench is busy, a hold lasts; the same.
+            SectionVetoed, MonitorBroken: a monitor said no, or its hook broke.
+            BrokerError: the broker refuses us (login, rights), which no waiting would mend.
+        """
+        section_id = secrets.token_hex(8)
+        folder = f"{plain_name(demand.name)}-{section_id}"
+        visit = Visit(
+            Section(demand=demand, id=section_id, artifacts=self.settings.artifacts / folder)
+        )
+        self._display.begin()
+        try:
+            self._gather(visit)
+        except BaseException:
+            self._drop(visit, "interrupted")
+            raise
+        visit.section.waited = time.monotonic() - visit.began
+        return visit
+
+    def _gather(self, visit: Visit) -> None:
+        demand = visit.demand
+        try:
+            why = self._seek(visit)
+        except NotGathered as error:
+            # A veto or a broken monitor is news that no policy overrules.
+            if type(error) is not NotGathered or demand.not_gathered != "run":
+                raise
+            self._go_alone(visit, error.text)
+            return
+        except BrokerError as error:
+            if demand.no_gatherer != "run":
+                raise
+            why = str(error)
+        if why is None:
+            return
+        policy = demand.no_gatherer or ("fail" if demand.demanding or self._memory.met else "run")
+        if policy != "run":
+            raise NoGatherer(f"{why}: nobody could measure it" if demand.demanding else why)
+        self._go_alone(visit, why)
+
+    def _seek(self, visit: Visit) -> str | None:
+        """Gather with the lab; returns why there is none to gather with."""
+        memory, demand = self._memory, visit.demand
+        if self._url is None:
+            return self.found.why or "no broker is configured"
+        now = time.monotonic()
+        if (why := memory.absence(now)) is not None:
+            return why
+        memory.token = max(memory.token, self._owed.highest_token())
+        visit.machine = machine = Workload(
+            demand,
+            section=visit.id,
+            owner=_owner(),
+            run=self._run,
+            token=memory.token,
+            met=memory.met,
+            now=now,
+        )
+        if (why := self._first_contact(visit, self._url)) is not None:
+            memory.absent(why, time.monotonic())
+            return why
+        self._wait(visit, lambda: machine.state is WorkloadState.GATHERED or machine.state in ENDED)
+        memory.met = memory.met or machine.answered
+        memory.token = max(memory.token, machine.token)
+        if machine.state is WorkloadState.ALONE and not machine.absent:
+            memory.absent(machine.alone_because, time.monotonic())
+        elif machine.refusal is not None and machine.refusal.cause == NoGatherer.cause:
+            memory.absent(machine.refusal.text, time.monotonic())
+        else:
+            memory.there()
+        if machine.state is WorkloadState.ALONE:
+            return machine.alone_because
+        self._raise_refusal(machine)
+        visit.section.coordinated = True
+        self._copy(visit)
+        return None
+
+    def _first_contact(self, visit: Visit, url: BrokerUrl) -> str | None:
+        """Connect for the first time; returns why that was of no use."""
+        memory = self._memory
+        patience = visit.demand.gather_timeout if memory.met else visit.demand.handshake_timeout
+        end = time.monotonic() + patience
+        retry = memory.met or not memory.tried
+        while True:
+            left = end - time.monotonic()
+            try:
+                visit.contact = self._connect(visit, url, min(ATTEMPT, left), retry=retry)
+            except BrokerUnreachable as error:
+                left = end - time.monotonic()
+                if left <= 0 or not retry:
+                    return str(error)
+                self._display.show(visit.section, "connecting", waited=patience - left, left=left)
+            else:
+                proc.addresses(url.host)  # looked up here: no name server inside the lead
+                return None
+
+    def _go_alone(self, visit: Visit, why: str) -> None:
+        """Let go of the lab, and take the bench on this host."""
+        self._drop(visit, why)
+        visit.machine = None
+        visit.section.alone_because = why
+        demand = visit.demand
+
+        def shown(waited: float, holder: str) -> None:
+            left = max(0.0, demand.queue_timeout - waited)
+            self._display.show(visit.section, "locked", (holder,), waited=waited, left=left)
+
+        visit.lock = benchlock.acquire(
+            self.settings.lab,
+            demand.bench,
+            timeout=demand.queue_timeout,
+            owner=f"{demand.test} of {_owner()}",
+            on_wait=shown,
+            folder=self._locks,
+        )
+
+    # ── enter ──────────────────────────────────────────────────────────────────────────
+
+    def enter(self, visit: Visit) -> Section:
+        """Commit, and return at t0 or right after it: quiet, with the body to come.
+
+        Raises:
+            NotGathered, SectionVetoed, MonitorBroken: it fell apart before the start.
+            BrokerError: as :meth:`gather`.
+            OSError, SettingsInvalid: the ticket cannot be written.
+        """
+        section = visit.section
+        if not section.coordinated:
+            now = time.monotonic()
+            section.t0 = now
+            section.deadline = now + visit.demand.max_duration
+            section.started = now
+            section.state = SectionState.RUNNING
+            return section
+        try:
+            self._commit(visit)
+            self._fall_quiet(visit)
+            if section.t0 is not None:
+                _sleep_until(section.t0)
+        except BaseException:
+            if visit.lab.state is WorkloadState.GO:
+                self.leave(visit, "interrupted")
+            else:
+                self._drop(visit, "interrupted")
+            raise
+        section.started = time.monotonic()
+        section.state = SectionState.RUNNING
+        return section
+
+    def _commit(self, visit: Visit) -> None:
+        machine = visit.lab
+        began = time.monotonic()
+        steady = (WorkloadState.GO, WorkloadState.GATHERED)
+        while machine.state is not WorkloadState.GO:
+            if machine.state is WorkloadState.GATHERED:
+                if not self._prepared(visit, began):
+                    self._turn(visit, LOCK_TURN)
+                elif visit.contact is not None:
+                    visit.contact.tell(TicketSynced(machine.token, self._memory.needed))
+                continue
+            self._wait(visit, lambda: machine.state in steady or machine.state in ENDED)
+            self._raise_refusal(machine)
+        self._copy(visit)
+
+    def _prepared(self, visit: Visit, began: float) -> bool:
+        """Say whether lock, clock and ticket are there; a lone section may hold the bench."""
+        demand, machine = visit.demand, visit.lab
+        waited = time.monotonic() - began
+        if visit.lock is None:
+            try:
+                visit.lock = benchlock.acquire(
+                    self.settings.lab,
+                    demand.bench,
+                    timeout=0.0,
+                    owner=f"{demand.test} of {_owner()}",
+                    folder=self._locks,
+                )
+            except NotGathered as error:
+                left = demand.gather_timeout - waited
+                if left <= 0:
+                    raise
+                holder = error.text.partition(": ")[2] or "another process"
+                self._display.show(visit.section, "locked", (holder,), waited=waited, left=left)
+                return False
+        if not machine.clock_settled and waited < CLOCK_PATIENCE:
+            return False
+        if visit.ticket is None or visit.ticket.content.facts.token != machine.token:
+            old, visit.ticket = visit.ticket, open_ticket(self._tickets, self._facts(visit))
+            if old is not None:
+                old.abandon()  # its file has just been replaced
+        return True
+
+    def _facts(self, visit: Visit) -> SectionFacts:
+        demand, machine, now = visit.demand, visit.lab, time.monotonic()
+        known = machine.clock.known()
+        return SectionFacts(
+            section=visit.id,
+            lab=self.settings.lab,
+            bench=demand.bench,
+            token=machine.token,
+            test=demand.test,
+            clock_offset=machine.clock.offset(now) if known else 0.0,
+            clock_bound=machine.clock.bound(now) if known else UNKNOWN_BOUND,
+            broker=self.found.safe,
+            max_duration=demand.max_duration,
+        )
+
+    def _fall_quiet(self, visit: Visit) -> None:
+        """Close the connection and count what is open, all within the lead."""
+        section, machine = visit.section, visit.lab
+        self._close_contact(visit)
+        section.census.entry = self._census()
+        if machine.go is not None and machine.t0 is not None:
+            section.t0, section.deadline = machine.t0, machine.deadline
+            section.lead = machine.go.t0 - machine.go.sent
+            # From the sending of Go, as the gatherer counts what its lead must cover.
+            visit.needed = max(0.0, time.monotonic() - (section.t0 - section.lead))
+            self._memory.note_needed(visit.needed)
+
+    # ── leave ──────────────────────────────────────────────────────────────────────────
+
+    def leave(self, visit: Visit, outcome: str) -> Section:
+        """Come back after the body, tell the lab how it went, and take what was measured.
+
+        ``outcome`` is ``passed``, ``failed`` or ``interrupted``. Raises nothing for what was
+        found or could not be told: ``verdict`` says it. It takes at most the demand's
+        ``report_timeout``, twice if captures come slowly, and a few seconds.
+        """
+        section = visit.section
+        section.stopped = time.monotonic()
+        self._display.begin()
+        if section.deadline is not None and section.started is not None:
+            section.overdue = section.stopped > section.deadline
+        try:
+            if section.coordinated:
+                section.census.exit = self._census()
+                self._report(visit, outcome)
+            else:
+                section.closing = Closing()
+                section.state = SectionState.CLOSED
+        finally:
+            self._close_contact(visit)
+            self._settle_ticket(visit, outcome)
+            self._unlock(visit)
+            if section.closing is None:
+                section.closing = Closing()
+                section.state = SectionState.UNREPORTED
+                section.unreported_because = visit.lab.unreported or "it was interrupted"
+        return section
+
+    def _report(self, visit: Visit, outcome: str) -> None:
+        section, machine = visit.section, visit.lab
+        ended = BodyEnded(
+            outcome,
+            section.started,
+            section.stopped,
+            section.overdue,
+            visit.needed,
+        )
+        self._tell(visit, ended)
+        patience = visit.demand.report_timeout + REPORT_GRACE
+        if outcome == "interrupted":
+            patience = INTERRUPT_SECONDS
+        end = time.monotonic() + patience
+        why = "the gatherer did not answer"
+        try:
+            self._wait(visit, lambda: machine.state in ENDED, end=end)
+        except BrokerError as error:
+            why = str(error)
+        if machine.state not in ENDED:
+            if visit.contact is None:
+                why = "the broker could not be reached again"
+            elif machine.state is WorkloadState.LEFT:
+                why = "the gatherer never closed it"
+            self._tell(visit, GiveUp(f"{why} in {patience:g} s"))
+        if machine.closed is None:
+            section.unreported_because = machine.unreported
+            return
+        if outcome != "interrupted":
+            self._fetch(visit, machine.closed)
+        section.closing = _closing(machine.closed, visit.captures)
+        section.state = SectionState.CLOSED
+
+    def _fetch(self, visit: Visit, closed: SectionClosed) -> None:
+        """Take the captures from the section's own queue, and the queue away afterwards."""
+        captures = visit.captures = Captures(visit.section.artifacts, closed.reports)
+        if not captures.awaited or visit.contact is None:
+            return
+        link, queue = visit.contact.link, names.section_queue(self.settings.lab, visit.id)
+        end = time.monotonic() + visit.demand.report_timeout
+        try:
+            link.declare(section_topology(self.settings.lab, visit.id, prefetch=CHUNK_PREFETCH))
+            while captures.awaited and visit.contact.up and (left := end - time.monotonic()) > 0:
+                self._display.show(visit.section, "reporting", captures.awaited, left=left)
+                visit.contact.turn(min(TURN, left))
+            if not captures.awaited:
+                link.delete_queue(queue)
+        except BrokerError as error:
+            log.warning("captures of section %s: %s", visit.id, error)
+
+    # ── withdraw ───────────────────────────────────────────────────────────────────────
+
+    def withdraw(self, visit: Visit, reason: str) -> None:
+        """Give a gathered section up between :meth:`gather` and :meth:`enter`; bounded."""
+        self._drop(visit, reason)
+
+    def _drop(self, visit: Visit, reason: str) -> None:
+        """Let go of everything, whatever state it is in; the lab is told if it can be."""
+        machine, contact = visit.machine, visit.contact
+        try:
+            if machine is not None and contact is not None:
+                contact.tell(GiveUp(reason))
+                end = time.monotonic() + INTERRUPT_SECONDS
+                while machine.owes_leave and contact.up and time.monotonic() < end:
+                    contact.turn(LOCK_TURN)
+        finally:
+            self._close_contact(visit)
+            self._settle_ticket(visit, "interrupted")
+            self._unlock(visit)
+
+    # ── what all of them do ────────────────────────────────────────────────────────────
+
+    def _wait(self, visit: Visit, done: Callable[[], bool], *, end: float | None = None) -> None:
+        """Turn until ``done()``, through lost connections; the machine or ``end`` bounds it."""
+        while not done():
+            left = TURN if end is None else end - time.monotonic()
+            if left <= 0:
+                return
+            self._turn(visit, min(TURN, left), end=end)
+
+    def _turn(self, visit: Visit, seconds: float, *, end: float | None = None) -> None:
+        self._display.check()
+        machine = visit.lab
+        if visit.contact is None or not visit.contact.up:
+            self._reconnect(visit, end)
+            return
+        visit.contact.turn(seconds)
+        self._tell_owed(visit)
+        began = visit.section.stopped or visit.began
+        left = 0.0 if end is None else end - time.monotonic()
+        self._display.progress(visit.section, machine, began, left)
+
+    def _reconnect(self, visit: Visit, end: float | None) -> None:
+        """Make one attempt to come back; the machine looks at its deadlines in any case."""
+        assert self._url is not None  # noqa: S101 - a machine is made with a URL only
+        if visit.contact is not None:
+            self._close_contact(visit)
+        left = ATTEMPT if end is None else min(ATTEMPT, end - time.monotonic())
+        try:
+            visit.contact = self._connect(visit, self._url, max(0.1, left), retry=True)
+        except BrokerUnreachable:
+            visit.lab.handle(Woken(), now=time.monotonic())
+            waited = time.monotonic() - visit.began
+            self._display.show(
+                visit.section, "connecting", waited=waited, left=visit.demand.gather_timeout
+            )
+
+    def _connect(self, visit: Visit, url: BrokerUrl, seconds: float, *, retry: bool) -> Contact:
+        def run(effect: Run) -> None:
+            if isinstance(effect.command, KeepChunk) and visit.captures is not None:
+                visit.captures.keep(effect.command.chunk)
+
+        before_go = visit.lab.go is None
+        return Contact.open(
+            url,
+            self.settings.lab,
+            visit.lab,
+            bench=visit.demand.bench if before_go else None,
+            seconds=max(0.1, seconds),
+            retry=retry,
+            run=run,
+        )
+
+    @staticmethod
+    def _tell(visit: Visit, request: object) -> None:
+        """Tell the machine; without a connection it says what is to be said after the next."""
+        if visit.contact is not None:
+            visit.contact.tell(request)
+        else:
+            visit.lab.handle(Told(request), now=time.monotonic())
+
+    @staticmethod
+    def _close_contact(visit: Visit) -> None:
+        contact, visit.contact = visit.contact, None
+        if contact is not None:
+            contact.close()
+            visit.lab.handle(LinkDown("closed"), now=time.monotonic())
+
+    def _settle_ticket(self, visit: Visit, outcome: str) -> None:
+        """Take the ticket away if the lab knows that it is over; else it is owed."""
+        ticket, visit.ticket = visit.ticket, None
+        if ticket is None:
+            return
+        if visit.lab.acknowledged:
+            ticket.remove()
+        else:
+            ticket.abandon()
+            self._owed.add(ticket, outcome)
+
+    @staticmethod
+    def _unlock(visit: Visit) -> None:
+        lock, visit.lock = visit.lock, None
+        if lock is not None:
+            lock.close()
+
+    def _tell_owed(self, visit: Visit) -> None:
+        """Tell a gatherer that answers of sections that nobody else will tell it about."""
+        machine, now = visit.lab, time.monotonic()
+        while machine.told_of:
+            debt = self._owed.told(machine.told_of.pop())
+            if debt is not None:
+                self.notes.append(f"told the gatherer that a former section is over: {debt.what}")
+        if machine.answered and now - self._looked >= LOOK_AGAIN and visit.contact is not None:
+            self._looked = now
+            for debt in self._owed.look():
+                if debt.news.section != visit.id:
+                    visit.contact.tell(debt.news)
+
+    def _census(self) -> Census:
+        url = self._url
+        return proc.take(None if url is None else (url.host, url.port))
+
+    @staticmethod
+    def _raise_refusal(machine: Workload) -> None:
+        if machine.refusal is not None:
+            raise error_of(machine.refusal.cause, machine.refusal.text)
+
+    @staticmethod
+    def _copy(visit: Visit) -> None:
+        """Copy what the machine knows into the author's view."""
+        section, machine = visit.section, visit.lab
+        section.token, section.members = machine.token, machine.members
+        section.holds = tuple(machine.holds.values())
+
+
+def _owner() -> str:
+    """Name this process for those who wait behind it."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a uid without a name, in a container
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()} pid {os.getpid()}"
+
+
+def _sleep_until(t0: float) -> None:
+    """Return at ``t0`` on the monotonic clock or right after it, never before."""
+    while (left := t0 - time.monotonic()) > 0:
+        time.sleep(left)
+
+
+def _closing(closed: SectionClosed, captures: Captures | None) -> Closing:
+    """Turn what the lab says into what the author sees: times after t0, captures with paths."""
+
+    def after(time_there: float | None) -> float | None:
+        return None if time_there is None else time_there - closed.t0
+
+    def report(member: MemberReport) -> Report:
+        return Report(
+            agent=member.agent,
+            required=member.required,
+            reported=member.reported,
+            started=after(member.started),
+            stopped=after(member.stopped),
+            bound=member.bound,
+            finding_list=member.findings,
+            artifacts=() if captures is None else captures.of(member.agent),
+            cause=member.cause,
+            text=member.text,
+        )
+
+    return Closing(
+        reports=tuple(report(member) for member in closed.reports),
+        skew=closed.skew,
+        skew_bound=closed.skew_bound,
+        fenced=closed.fenced,
+        cause=closed.cause,
+        text=closed.text,
+    )
