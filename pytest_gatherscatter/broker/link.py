@@ -1,4 +1,4 @@
-"""One connection to a broker, over pika: the only module that knows pika.
+"""One connection to a broker, over pika; with ``dial.py`` the only module that knows pika.
 
 A :class:`Link` turns pika's callbacks into the events of ``port.py`` and is driven by
 whoever calls :meth:`Link.poll`: it makes no thread, and nothing happens between calls. So a
@@ -19,34 +19,35 @@ How it is done, and why so:
 Only :meth:`Link.wake` and :meth:`Link.cancel` may be called from another thread.
 """
 
-import logging
 import os
-import re
-import socket
-import ssl
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import pika
-from pika.adapters.select_connection import IOLoop, SelectConnection
-from pika.adapters.utils import connection_workflow as workflow
 from pika.channel import Channel
 from pika.exceptions import (
-    AMQPError,
-    AuthenticationError,
     ChannelClosedByBroker,
     ChannelClosedByClient,
-    ConnectionClosedByBroker,
-    ProbableAccessDeniedError,
-    ProbableAuthenticationError,
 )
 
+from pytest_gatherscatter.broker.dial import (
+    FIRST_WAIT,
+    PIKA_BROKE,
+    Loop,
+    close,
+    dial,
+    explain,
+    hang_up,
+    refusal,
+    waits,
+    words,
+)
 from pytest_gatherscatter.broker.port import (
     ConsumeCancelled,
     Delivered,
@@ -66,7 +67,6 @@ from pytest_gatherscatter.errors import (
     BrokerLost,
     BrokerRefused,
     BrokerUnreachable,
-    LoginRefused,
     NameTaken,
     SettingsInvalid,
 )
@@ -75,96 +75,15 @@ HEARTBEAT = 5
 """Seconds. RabbitMQ drops a silent peer after three misses, so a dead owner's name is free
 again within about 15 s; shorter ones drop parties that are only busy."""
 
-BLOCKED_SECONDS = 30.0
-"""How long a broker that is out of memory or disk may keep us waiting for confirms."""
-
 NAME_TAKEN_HEARTBEATS = 4
 """How long a returning link asks again for its own name: the broker may not know yet that
 the lost connection is dead (three misses, and one for luck)."""
 
-FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
-"""Seconds between two attempts to connect: exponential from the first to the longest, with
-jitter, so that a hundred agents do not come back to a restarted broker at one instant."""
-
 ANSWER_SECONDS = 5.0
 """How long a declare or delete at run time may take."""
 
-ACCESS_REFUSED, RESOURCE_LOCKED, NOT_ALLOWED = 403, 405, 530
 NO_ROUTE = "NO_ROUTE"
 """The reason of a mandatory publish that found no queue."""
-
-PIKA_BROKE = (AMQPError, AssertionError, LookupError, OSError, ValueError)
-"""What pika may raise from a call when its connection breaks under it: all mean "lost"."""
-
-_log = logging.getLogger("pika")
-if _log.level == logging.NOTSET:
-    # pika logs each lost connection as errors with tracebacks, past any capture; what is
-    # lost comes as an event here. Whoever gave pika's logger a level of their own keeps it.
-    _log.setLevel(logging.CRITICAL)
-
-Address: TypeAlias = tuple[Any, ...]
-"""One answer of ``socket.getaddrinfo``."""
-
-
-class _Loop(IOLoop):
-    """pika's loop, which also knows the sockets in it.
-
-    pika has no public way to a connection's socket, and two cases need it: a peer that does
-    not answer a close, and a fork.
-    """
-
-    def __init__(self) -> None:
-        self.sockets: set[int] = set()
-        super().__init__()
-
-    def add_handler(self, fd: int, handler: Callable[[int, int], None], events: int) -> None:
-        self.sockets.add(fd)
-        super().add_handler(fd, handler, events)
-
-    def remove_handler(self, fd: int) -> None:
-        self.sockets.discard(fd)
-        super().remove_handler(fd)
-
-    def cut(self) -> None:
-        """Shut every socket down: pika then sees the end of its stream and lets go of it."""
-        for fd in tuple(self.sockets):
-            with suppress(OSError), socket.socket(fileno=os.dup(fd)) as twin:
-                twin.shutdown(socket.SHUT_RDWR)
-
-
-class _Addresses(workflow.AbstractAMQPConnectionWorkflow):
-    """Try the addresses of a host in turn, without the thread in which pika resolves names."""
-
-    def __init__(self, addresses: Iterable[Address]) -> None:
-        self._addresses = deque(addresses)
-
-    def start(
-        self,
-        connection_configs: Sequence[Any],
-        connector_factory: Callable[..., Any],
-        native_loop: object,
-        on_done: Callable[[Any], None],
-    ) -> None:
-        del native_loop
-        (self._config,) = connection_configs
-        self._factory = connector_factory
-        self._on_done = on_done
-        self._next()
-
-    def _next(self) -> None:
-        self._connector = self._factory()
-        self._connector.start(
-            addr_record=self._addresses.popleft(), conn_params=self._config, on_done=self._done
-        )
-
-    def _done(self, result: object) -> None:
-        if isinstance(result, workflow.AMQPConnectorSocketConnectError) and self._addresses:
-            self._next()
-        else:
-            self._on_done(result)
-
-    def abort(self) -> None:
-        self._connector.abort()
 
 
 @dataclass(slots=True)
@@ -214,8 +133,8 @@ class Link:
 
     def _reset(self) -> None:
         """Know of no connection."""
-        self._loop: _Loop | None = None
-        self._workflow: Any = None
+        self._loop: Loop | None = None
+        self._dialled: Any = None
         self._connection: Any = None
         self._channel: Channel | None = None
         self._connecting = False
@@ -317,7 +236,7 @@ class Link:
             retry=tenacity.retry_if_exception(
                 lambda error: isinstance(error, BrokerUnreachable) and not self._cancelled
             ),
-            wait=_schedule(),
+            wait=waits(),
             stop=lambda _: time.monotonic() >= end,
             sleep=nap,
             reraise=True,
@@ -326,60 +245,30 @@ class Link:
     def _begin(self, seconds: float) -> None:
         """Start an attempt that ends within ``seconds``, in callbacks."""
         if self._loop is None:
-            self._loop = _Loop()
+            self._loop = Loop()
             self._loop.activate_poller()
         self._attempt += 1
         self._connecting, self._failure = True, None
         attempt = self._attempt
         try:
-            parameters = self._parameters(seconds)
             self._alive.add(attempt)
-            self._workflow = SelectConnection.create_connection(
-                [parameters],
-                partial(self._on_connected, attempt),
-                custom_ioloop=self._loop,
-                workflow=self._addresses(),
+            self._dialled = dial(
+                self.url,
+                loop=self._loop,
+                name=self.name,
+                heartbeat=self._heartbeat,
+                seconds=seconds,
+                on_done=partial(self._on_connected, attempt),
             )
+        except SettingsInvalid:
+            self._alive.discard(attempt)
+            self._connecting = False
+            raise
         except OSError as error:
             self._alive.discard(attempt)
-            self._fail(BrokerUnreachable(self.url.safe, _words(error)))
+            self._fail(BrokerUnreachable(self.url.safe, words(error)))
         else:
             self._loop.call_later(seconds, partial(self._on_overtime, attempt, seconds))
-
-    def _addresses(self) -> _Addresses | None:
-        """Resolve what needs no name server; ``None`` leaves a name to pika's own thread.
-
-        A name server may not answer for half a minute: pika's thread keeps that out of
-        ``poll``. Numbers and ``localhost`` cannot hang, and save the thread.
-        """
-        flags = 0 if self.url.host == "localhost" else socket.AI_NUMERICHOST
-        try:
-            found = socket.getaddrinfo(
-                self.url.host, self.url.port, type=socket.SOCK_STREAM, flags=flags
-            )
-        except socket.gaierror:
-            return None
-        return _Addresses(found)
-
-    def _parameters(self, seconds: float) -> pika.ConnectionParameters:
-        url = self.url
-        credentials: Any
-        if url.external:
-            credentials = pika.credentials.ExternalCredentials()
-        else:
-            credentials = pika.PlainCredentials(url.user or "guest", url.password or "guest")
-        return pika.ConnectionParameters(
-            host=url.host,
-            port=url.port,
-            virtual_host=url.vhost,
-            credentials=credentials,
-            heartbeat=self._heartbeat,
-            socket_timeout=seconds,
-            stack_timeout=seconds,
-            blocked_connection_timeout=BLOCKED_SECONDS,
-            ssl_options=_ssl_options(url),
-            client_properties={"connection_name": self.name},
-        )
 
     # ── set-up, in callbacks ───────────────────────────────────────────────────────────
 
@@ -387,11 +276,11 @@ class Link:
         if isinstance(result, BaseException):
             self._alive.discard(attempt)
             if attempt == self._attempt:
-                self._fail(self._explain(result))
+                self._fail(explain(self.url, result))
             return
         result.add_on_close_callback(partial(self._on_closed, attempt))
         if attempt != self._attempt:
-            _close(result)
+            close(result)
             return
         self._connection = result
         result.channel(on_open_callback=partial(self._on_channel, attempt))
@@ -438,7 +327,7 @@ class Link:
         if attempt != self._attempt:
             return
         self._connecting, self._up, self._tries = False, True, 0
-        self._workflow = None
+        self._dialled = None
         self._events.append(PortUp(self.generation))
         self._events.extend(self._early)
         self._early.clear()
@@ -454,18 +343,18 @@ class Link:
         if attempt != self._attempt:
             return
         if self._connecting:
-            self._fail(self._explain(reason))
+            self._fail(explain(self.url, reason))
         elif self._up:
-            self._lose(_words(reason))
+            self._lose(words(reason))
 
     def _on_channel_closed(self, attempt: int, _channel: Channel, reason: Exception) -> None:
         # A connection that is lost tells its channels first: leave that to _on_closed.
         if attempt != self._attempt or not isinstance(reason, ChannelClosedByBroker):
             return
         if self._connecting:
-            self._fail(_refusal(reason))
+            self._fail(refusal(reason))
         elif self._up:
-            self._lose(_words(reason))
+            self._lose(words(reason))
 
     def _fail(self, error: BrokerError) -> None:
         """End the attempt under way."""
@@ -494,19 +383,12 @@ class Link:
         self._early.clear()
         self._tags = {}
         self._channel = None
-        attempt, self._workflow = self._workflow, None
+        attempt, self._dialled = self._dialled, None
         connection, self._connection = self._connection, None
         if connection is not None:
-            _close(connection)
-        elif attempt is not None:
-            try:
-                attempt.abort()
-            except workflow.AMQPConnectorException:
-                pass  # it is over
-            except AssertionError:
-                # pika 1.4 cannot abort during the AMQP handshake; the end of the stream can.
-                if self._loop is not None:
-                    self._loop.cut()
+            close(connection)
+        elif attempt is not None and self._loop is not None:
+            hang_up(attempt, self._loop)
 
     def _schedule(self, error: BrokerError | None) -> None:
         """Plan the next attempt to come back, or see that it would be refused again."""
@@ -523,39 +405,14 @@ class Link:
         self._tries += 1
         state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
         state.attempt_number = self._tries
-        self._loop.call_later(_schedule()(state), self._come_back)
+        self._loop.call_later(waits()(state), self._come_back)
 
     def _come_back(self) -> None:
         if not (self._up or self._connecting or self._cancelled or self._opening):
             try:
                 self._begin(self._connect_timeout)
             except SettingsInvalid as error:  # a TLS file has gone
-                self._connecting = False
                 self._refused = BrokerUnreachable(self.url.safe, str(error))
-
-    def _explain(self, error: BaseException) -> BrokerError:
-        """Say in this package's words why a connection could not be made."""
-        if isinstance(error, workflow.AMQPConnectionWorkflowFailed):
-            error = error.exceptions[-1]
-        if isinstance(error, workflow.AMQPConnectorPhaseErrorBase):
-            error = error.exception
-        safe = self.url.safe
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return LoginRefused(safe, f"its certificate is not trusted: {error.verify_message}")
-        if isinstance(error, ProbableAuthenticationError | ProbableAccessDeniedError):
-            # pika guesses from the phase; only what the broker said is a refusal.
-            said = re.search(r"ConnectionClosedByBroker: \((\d+)\) ['\"](.*?)['\"]", str(error))
-            if said and int(said[1]) in {ACCESS_REFUSED, NOT_ALLOWED}:
-                return LoginRefused(safe, said[2])
-            return BrokerUnreachable(safe, said[2] if said else "the connection broke at login")
-        if isinstance(error, AuthenticationError):
-            return LoginRefused(safe, "it does not offer our way to log in")
-        if isinstance(error, ConnectionClosedByBroker) and error.reply_code in {
-            ACCESS_REFUSED,
-            NOT_ALLOWED,
-        }:
-            return LoginRefused(safe, error.reply_text)
-        return BrokerUnreachable(safe, _words(error))
 
     # ── the loop ───────────────────────────────────────────────────────────────────────
 
@@ -632,7 +489,7 @@ class Link:
                 exchange, key, body, _to_pika(properties), mandatory=mandatory
             )
         except PIKA_BROKE as error:
-            self._events.append(PublishReturned(self._number, _words(error)))
+            self._events.append(PublishReturned(self._number, words(error)))
             return self._number
         self._published += 1
         letter = (exchange, key, properties.message_id, body) if mandatory else None
@@ -791,14 +648,14 @@ class Link:
         try:
             connection.channel(on_open_callback=opened)
         except PIKA_BROKE as error:
-            raise BrokerLost(_words(error)) from None
+            raise BrokerLost(words(error)) from None
         self._spin(lambda: bool(ends) or not self._up, ANSWER_SECONDS)
         if not ends:
             raise BrokerLost(self._down_reason if not self._up else "no answer")
         if isinstance(ends[0], ChannelClosedByBroker):
-            raise _refusal(ends[0])
+            raise refusal(ends[0])
         if not isinstance(ends[0], ChannelClosedByClient):
-            raise BrokerLost(_words(ends[0]))
+            raise BrokerLost(words(ends[0]))
 
     # ── closing ────────────────────────────────────────────────────────────────────────
 
@@ -853,7 +710,7 @@ class Link:
             for fd in loop.sockets:
                 os.dup2(nowhere, fd, inheritable=False)
             os.close(nowhere)
-            _forgotten.append((loop, self._connection, self._workflow))
+            _forgotten.append((loop, self._connection, self._dialled))
         self._reset()
         self._down_reason = "this process is a fork"
 
@@ -880,13 +737,6 @@ def _call(this: Callable[[], None], _frame: object) -> None:
     this()
 
 
-def _close(connection: Any) -> None:  # noqa: ANN401 - pika's own
-    """Ask for an orderly end, unless it has begun."""
-    with suppress(*PIKA_BROKE):
-        if not (connection.is_closed or connection.is_closing):
-            connection.close()
-
-
 def _declare(channel: Channel, topology: Topology) -> None:
     """Send every declare and bind, in their order, without waiting for answers."""
     for exchange in topology.exchanges:
@@ -901,60 +751,6 @@ def _declare(channel: Channel, topology: Topology) -> None:
         )
     for binding in topology.bindings:
         channel.queue_bind(binding.queue, binding.exchange, binding.key)
-
-
-def _schedule() -> Any:  # noqa: ANN401 - tenacity's own
-    """Build the waits between attempts."""
-    import tenacity  # noqa: PLC0415 - as in Link._try_again
-
-    return tenacity.wait_exponential(FIRST_WAIT, LONGEST_WAIT) + tenacity.wait_random(0, FIRST_WAIT)
-
-
-def _refusal(reason: ChannelClosedByBroker) -> BrokerRefused:
-    kind = NameTaken if reason.reply_code == RESOURCE_LOCKED else BrokerRefused
-    return kind(reason.reply_code, reason.reply_text)
-
-
-def _ssl_options(url: BrokerUrl) -> pika.SSLOptions | None:
-    """Build the TLS context.
-
-    Raises:
-        SettingsInvalid: naming the file that cannot be read.
-    """
-    if url.tls is None:
-        return None
-    files = url.tls
-    for what, path in (
-        ("cacertfile", files.ca),
-        ("certfile", files.certificate),
-        ("keyfile", files.key),
-    ):
-        if path is not None:
-            try:
-                with open(path, "rb"):  # noqa: PTH123 - only whether it can be read
-                    pass
-            except OSError as error:
-                raise SettingsInvalid(what, f"{path} cannot be read: {error.strerror}") from None
-    try:
-        context = ssl.create_default_context(cafile=files.ca)
-        if files.certificate is not None:
-            context.load_cert_chain(files.certificate, files.key)
-    except (ssl.SSLError, OSError) as error:
-        raise SettingsInvalid(
-            "cacertfile, certfile, keyfile", f"not PEM files that belong together: {error}"
-        ) from None
-    return pika.SSLOptions(context, server_hostname=files.server_name or url.host)
-
-
-def _words(error: BaseException) -> str:
-    """Say an error of pika or the system in words for a person."""
-    if isinstance(error, ConnectionClosedByBroker | ChannelClosedByBroker):
-        return f"{error.reply_code} {error.reply_text}"
-    if isinstance(error, TimeoutError | workflow.AMQPConnectorStackTimeout):
-        return "no answer in time"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return ": ".join(str(part) for part in error.args) or type(error).__name__
 
 
 def _text(value: object) -> str | None:

@@ -11,6 +11,8 @@ Nothing here imports pika, and testcontainers only when a container is asked for
 
 import contextlib
 import os
+import secrets
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,7 @@ from typing import Any, Final, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pytest_gatherscatter.broker.url import ALLOWED, parse, safe_url
+from pytest_gatherscatter.embedded.address import default_address_path, read_address
 from pytest_gatherscatter.errors import BrokerUnreachable, SettingsInvalid
 
 BROKER_VARIABLE: Final = "GATHERSCATTER_BROKER"
@@ -32,6 +35,12 @@ IMAGE_VARIABLE: Final = "GATHERSCATTER_RABBITMQ_IMAGE"
 
 IMAGE: Final = "rabbitmq:4-management"
 """The image for ``docker``: the newest RabbitMQ of the major version that is supported."""
+
+AMQP_PORT: Final = 5672
+CONTAINER_USER: Final = "gatherscatter"
+
+CONTAINER_SECONDS: Final = 120.0
+"""How long RabbitMQ may take to boot in a container that runs: 10 s on an idle machine."""
 
 START_SECONDS: Final = 10.0
 """How long the embedded broker may take to start: it takes 0.1 s, so this is a machine
@@ -132,10 +141,7 @@ def _password(env: Mapping[str, str]) -> str | None:
 
 def local_url() -> str | None:
     """Return the URL of the local broker of this user that runs, if one does."""
-    # The broker's own module, with asyncio and pamqp behind it, only where it is asked about.
-    from pytest_gatherscatter.embedded import server  # noqa: PLC0415
-
-    address = server.read_address(server.default_address_path())
+    address = read_address(default_address_path())
     return None if address is None else address.url
 
 
@@ -175,15 +181,13 @@ def start_local(
 
     Args:
         address: the file for its address. ``None`` is a private one, which only this
-            process knows; ``embedded.server.default_address_path()`` is where others look.
+            process knows; ``embedded.address.default_address_path()`` is where others look.
         port: 0 takes a free one.
         timeout: seconds.
 
     Raises:
         BrokerUnreachable: it did not start; the text has its own last words.
     """
-    from pytest_gatherscatter.embedded import server  # noqa: PLC0415 - as in local_url
-
     with contextlib.ExitStack() as stack, tempfile.TemporaryFile() as words:
         if address is None:
             private = tempfile.mkdtemp(prefix="gatherscatter-")
@@ -204,7 +208,7 @@ def start_local(
         )
         stack.callback(_end, child)
         deadline = time.monotonic() + timeout
-        while (found := server.read_address(address)) is None or found.pid != child.pid:
+        while (found := read_address(address)) is None or found.pid != child.pid:
             if child.poll() is not None:
                 words.seek(0)
                 said = words.read().decode(errors="replace").strip().splitlines()
@@ -227,26 +231,46 @@ def start_docker(image: str | None = None) -> StartedBroker:
         BrokerUnreachable: no engine, no image, or the container does not come up.
     """
     try:
-        from testcontainers.rabbitmq import RabbitMqContainer  # noqa: PLC0415 - an extra
+        from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - an extra
     except ImportError:
         raise SettingsInvalid(
             "broker", "docker needs the extra: python -m pip install 'pytest-gatherscatter[docker]'"
         ) from None
     image = image or os.environ.get(IMAGE_VARIABLE) or IMAGE
-    # The engine's client raises whatever its transport raises: all of it means the same here.
-    try:
-        container: Any = RabbitMqContainer(image)
-        container.start()
-    except Exception as error:
-        said = str(error).partition("\n")[0][:200]
-        raise BrokerUnreachable(
-            f"docker:{image}", f"the container does not start: {said}"
-        ) from error
-    host, port = container.get_container_host_ip(), container.get_exposed_port(5672)
-    login = f"{quote(container.username, safe='')}:{quote(container.password, safe='')}"
-    stack = contextlib.ExitStack()
-    stack.callback(container.stop)
-    return StartedBroker(f"amqp://{login}@{host}:{port}", None, stack.close)
+    password = secrets.token_urlsafe(24)
+    with contextlib.ExitStack() as stack:
+        # The engine's client raises whatever its transport raises: all of it means the same.
+        try:
+            container: Any = DockerContainer(image).with_exposed_ports(AMQP_PORT)
+            container.with_env("RABBITMQ_DEFAULT_USER", CONTAINER_USER)
+            container.with_env("RABBITMQ_DEFAULT_PASS", password)
+            stack.callback(container.stop)
+            container.start()
+            host = container.get_container_host_ip()
+            port = int(container.get_exposed_port(AMQP_PORT))
+        except Exception as error:
+            said = str(error).partition("\n")[0][:200]
+            raise BrokerUnreachable(
+                f"docker:{image}", f"the container does not start: {said}"
+            ) from error
+        deadline = time.monotonic() + CONTAINER_SECONDS
+        while not _speaks_amqp(host, port):
+            if time.monotonic() >= deadline:
+                raise BrokerUnreachable(
+                    f"docker:{image}", f"it did not accept within {CONTAINER_SECONDS:g} s"
+                )
+            time.sleep(0.1)
+        url = f"amqp://{CONTAINER_USER}:{password}@{host}:{port}"
+        return StartedBroker(url, None, stack.pop_all().close)
+
+
+def _speaks_amqp(host: str, port: int) -> bool:
+    """Whether a broker answers there: an engine accepts for a container that still boots."""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), 1) as probe:
+        probe.settimeout(2)
+        probe.sendall(b"AMQP\x00\x00\x09\x01")
+        return probe.recv(1) != b""
+    return False
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:

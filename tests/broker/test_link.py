@@ -51,7 +51,7 @@ PLAIN = Properties(type="t.1", message_id="m1")
 @contextlib.contextmanager
 def up(url: str, topology: Topology, **more: bool) -> Iterator[Link]:
     """Open a link that has told its ``PortUp`` already."""
-    with Link(url, topology, name="test", **more) as link:  # type: ignore[arg-type]
+    with Link(url, topology, name="test", **more) as link:
         link.open(10)
         assert link.poll(1) == [PortUp(link.generation)]
         yield link

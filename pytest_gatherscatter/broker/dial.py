@@ -1,0 +1,280 @@
+"""How a connection to a broker comes to be over pika, and why it does not.
+
+Apart from ``link.py``, so that there one can read what a link does once it is up. Knows
+nothing of channels, topologies and messages.
+"""
+
+import logging
+import os
+import re
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+import pika
+from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.adapters.utils import connection_workflow as workflow
+from pika.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ChannelClosedByBroker,
+    ConnectionClosedByBroker,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
+
+from pytest_gatherscatter.broker.url import BrokerUrl
+from pytest_gatherscatter.errors import (
+    BrokerError,
+    BrokerRefused,
+    BrokerUnreachable,
+    LoginRefused,
+    NameTaken,
+    SettingsInvalid,
+)
+
+BLOCKED_SECONDS = 30.0
+"""How long a broker that is out of memory or disk may keep us waiting for confirms."""
+
+FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
+"""Seconds between two attempts to connect: exponential from the first to the longest, with
+jitter, so that a hundred agents do not come back to a restarted broker at one instant."""
+
+ACCESS_REFUSED, RESOURCE_LOCKED, NOT_ALLOWED = 403, 405, 530
+PIKA_BROKE = (AMQPError, AssertionError, LookupError, OSError, ValueError)
+"""What pika may raise from a call when its connection breaks under it: all mean "lost"."""
+
+_log = logging.getLogger("pika")
+if _log.level == logging.NOTSET:
+    # pika logs each lost connection as errors with tracebacks, past any capture; what is
+    # lost comes as an event here. Whoever gave pika's logger a level of their own keeps it.
+    _log.setLevel(logging.CRITICAL)
+
+Address: TypeAlias = tuple[Any, ...]
+"""One answer of ``socket.getaddrinfo``."""
+
+
+class Loop(IOLoop):
+    """pika's loop, which also knows the sockets in it.
+
+    pika has no public way to a connection's socket, and two cases need it: a peer that does
+    not answer a close, and a fork.
+    """
+
+    def __init__(self) -> None:
+        self.sockets: set[int] = set()
+        super().__init__()
+
+    def add_handler(self, fd: int, handler: Callable[[int, int], None], events: int) -> None:
+        """Watch a socket."""
+        self.sockets.add(fd)
+        super().add_handler(fd, handler, events)
+
+    def remove_handler(self, fd: int) -> None:
+        """Watch a socket no more."""
+        self.sockets.discard(fd)
+        super().remove_handler(fd)
+
+    def cut(self) -> None:
+        """Shut every socket down: pika then sees the end of its stream and lets go of it."""
+        for fd in tuple(self.sockets):
+            with suppress(OSError), socket.socket(fileno=os.dup(fd)) as twin:
+                twin.shutdown(socket.SHUT_RDWR)
+
+
+class _InTurn(workflow.AbstractAMQPConnectionWorkflow):
+    """Try the addresses of a host in turn, without the thread in which pika resolves names."""
+
+    def __init__(self, addresses: Iterable[Address]) -> None:
+        self._addresses = deque(addresses)
+
+    def start(
+        self,
+        connection_configs: Sequence[Any],
+        connector_factory: Callable[..., Any],
+        native_loop: object,
+        on_done: Callable[[Any], None],
+    ) -> None:
+        del native_loop
+        (self._config,) = connection_configs
+        self._factory = connector_factory
+        self._on_done = on_done
+        self._next()
+
+    def _next(self) -> None:
+        self._connector = self._factory()
+        self._connector.start(
+            addr_record=self._addresses.popleft(), conn_params=self._config, on_done=self._done
+        )
+
+    def _done(self, result: object) -> None:
+        if isinstance(result, workflow.AMQPConnectorSocketConnectError) and self._addresses:
+            self._next()
+        else:
+            self._on_done(result)
+
+    def abort(self) -> None:
+        self._connector.abort()
+
+
+def dial(  # noqa: PLR0913 - each is a fact of the attempt
+    url: BrokerUrl,
+    *,
+    loop: Loop,
+    name: str,
+    heartbeat: int,
+    seconds: float,
+    on_done: Callable[[Any], None],
+) -> Any:  # noqa: ANN401 - pika's own
+    """Start to connect; ``on_done`` gets pika's connection or an exception, in the loop.
+
+    Returns:
+        The attempt, for :func:`hang_up`.
+
+    Raises:
+        SettingsInvalid: a TLS file cannot be read.
+        OSError: no descriptor is left, or the like.
+    """
+    return SelectConnection.create_connection(
+        [_parameters(url, name, heartbeat, seconds)],
+        on_done,
+        custom_ioloop=loop,
+        workflow=_addresses(url),
+    )
+
+
+def hang_up(attempt: Any, loop: Loop) -> None:  # noqa: ANN401 - pika's own
+    """End an attempt that is under way; its ``on_done`` still comes."""
+    try:
+        attempt.abort()
+    except workflow.AMQPConnectorException:
+        pass  # it is over
+    except AssertionError:
+        # pika 1.4 cannot abort during the AMQP handshake; the end of the stream can.
+        loop.cut()
+
+
+def _addresses(url: BrokerUrl) -> _InTurn | None:
+    """Resolve what needs no name server; ``None`` leaves a name to pika's own thread.
+
+    A name server may not answer for half a minute: pika's thread keeps that out of
+    ``poll``. Numbers and ``localhost`` cannot hang, and save the thread.
+    """
+    flags = 0 if url.host == "localhost" else socket.AI_NUMERICHOST
+    try:
+        found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM, flags=flags)
+    except socket.gaierror:
+        return None
+    return _InTurn(found)
+
+
+def _parameters(
+    url: BrokerUrl, name: str, heartbeat: int, seconds: float
+) -> pika.ConnectionParameters:
+    credentials: Any
+    if url.external:
+        credentials = pika.credentials.ExternalCredentials()
+    else:
+        credentials = pika.PlainCredentials(url.user or "guest", url.password or "guest")
+    return pika.ConnectionParameters(
+        host=url.host,
+        port=url.port,
+        virtual_host=url.vhost,
+        credentials=credentials,
+        heartbeat=heartbeat,
+        socket_timeout=seconds,
+        stack_timeout=seconds,
+        blocked_connection_timeout=BLOCKED_SECONDS,
+        ssl_options=_ssl_options(url),
+        client_properties={"connection_name": name},
+    )
+
+
+def explain(url: BrokerUrl, error: BaseException) -> BrokerError:
+    """Say in this package's words why a connection could not be made."""
+    if isinstance(error, workflow.AMQPConnectionWorkflowFailed):
+        error = error.exceptions[-1]
+    if isinstance(error, workflow.AMQPConnectorPhaseErrorBase):
+        error = error.exception
+    safe = url.safe
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return LoginRefused(safe, f"its certificate is not trusted: {error.verify_message}")
+    if isinstance(error, ProbableAuthenticationError | ProbableAccessDeniedError):
+        # pika guesses from the phase; only what the broker said is a refusal.
+        said = re.search(r"ConnectionClosedByBroker: \((\d+)\) ['\"](.*?)['\"]", str(error))
+        if said and int(said[1]) in {ACCESS_REFUSED, NOT_ALLOWED}:
+            return LoginRefused(safe, said[2])
+        return BrokerUnreachable(safe, said[2] if said else "the connection broke at login")
+    if isinstance(error, AuthenticationError):
+        return LoginRefused(safe, "it does not offer our way to log in")
+    if isinstance(error, ConnectionClosedByBroker) and error.reply_code in {
+        ACCESS_REFUSED,
+        NOT_ALLOWED,
+    }:
+        return LoginRefused(safe, error.reply_text)
+    return BrokerUnreachable(safe, words(error))
+
+
+def close(connection: Any) -> None:  # noqa: ANN401 - pika's own
+    """Ask for an orderly end, unless it has begun."""
+    with suppress(*PIKA_BROKE):
+        if not (connection.is_closed or connection.is_closing):
+            connection.close()
+
+
+def waits() -> Any:  # noqa: ANN401 - tenacity's own
+    """Build the waits between attempts."""
+    import tenacity  # noqa: PLC0415 - it takes 40 ms, which who connects at once need not pay
+
+    return tenacity.wait_exponential(FIRST_WAIT, LONGEST_WAIT) + tenacity.wait_random(0, FIRST_WAIT)
+
+
+def refusal(reason: ChannelClosedByBroker) -> BrokerRefused:
+    """Say in this package's words why the broker closed a channel."""
+    kind = NameTaken if reason.reply_code == RESOURCE_LOCKED else BrokerRefused
+    return kind(reason.reply_code, reason.reply_text)
+
+
+def _ssl_options(url: BrokerUrl) -> pika.SSLOptions | None:
+    """Build the TLS context.
+
+    Raises:
+        SettingsInvalid: naming the file that cannot be read.
+    """
+    if url.tls is None:
+        return None
+    files = url.tls
+    for what, path in (
+        ("cacertfile", files.ca),
+        ("certfile", files.certificate),
+        ("keyfile", files.key),
+    ):
+        if path is not None:
+            try:
+                with open(path, "rb"):  # noqa: PTH123 - only whether it can be read
+                    pass
+            except OSError as error:
+                raise SettingsInvalid(what, f"{path} cannot be read: {error.strerror}") from None
+    try:
+        context = ssl.create_default_context(cafile=files.ca)
+        if files.certificate is not None:
+            context.load_cert_chain(files.certificate, files.key)
+    except (ssl.SSLError, OSError) as error:
+        raise SettingsInvalid(
+            "cacertfile, certfile, keyfile", f"not PEM files that belong together: {error}"
+        ) from None
+    return pika.SSLOptions(context, server_hostname=files.server_name or url.host)
+
+
+def words(error: BaseException) -> str:
+    """Say an error of pika or the system in words for a person."""
+    if isinstance(error, ConnectionClosedByBroker | ChannelClosedByBroker):
+        return f"{error.reply_code} {error.reply_text}"
+    if isinstance(error, TimeoutError | workflow.AMQPConnectorStackTimeout):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return ": ".join(str(part) for part in error.args) or type(error).__name__
