@@ -11,6 +11,10 @@ from pytest_gatherscatter.wire import messages as m
 MOST_SECTIONS = 10_000
 """Open sections: far beyond a lab's need, a bound on what a flood can make the gatherer keep."""
 
+UNTAKEN = 30.0
+"""Seconds after which an entered section is dropped whose workload does not ask again, when
+the outcome of its acceptance was lost with the connection; a living one asks every second."""
+
 MonitorAnswer = m.AgentReady | m.AgentHolding | m.AgentVetoed | m.AgentBroken
 
 
@@ -44,6 +48,7 @@ class Gathering:
         lab.sections[section.id] = section
         lab.out.record("opened", **section.opened())
         lab.answer("accepted", section, lab.accepted(section))
+        lab.at(now + UNTAKEN)
 
     def accepted(self, section: SectionRecord, *, now: float) -> None:
         """Queue a section: its workload's queue has the acceptance."""
@@ -236,7 +241,10 @@ class Gathering:
     def look(self, section: SectionRecord, *, now: float) -> None:
         """Look at the deadlines of a section that waits."""
         entered = section.entered
-        if section.state is SectionState.QUEUED:
+        if section.state is SectionState.ENTERED:
+            if now - section.entered_at >= UNTAKEN:
+                self.ending.abort(section, "withdrawn", "the acceptance was not taken", now=now)
+        elif section.state is SectionState.QUEUED:
             if now - section.entered_at >= entered.queue_timeout:
                 self.ending.abort(section, "not-gathered", self._why_queued(section, now), now=now)
         elif section.state is SectionState.GATHERING:

@@ -1,0 +1,151 @@
+"""Joining, coming back, vanishing; the lab's clock; status."""
+
+from gathererplay import INSTANCE, Play, section_id
+
+from pytest_gatherscatter.machine import LinkUp
+from pytest_gatherscatter.sections.gatherer.state import SectionState as S
+from pytest_gatherscatter.wire import messages as m
+
+
+def test_joining_is_answered_and_told_once() -> None:
+    """A keepalive is accepted like the first word, but it is no event."""
+    play = Play()
+    play.join("scope")
+    play.join("scope")
+    assert len(play.said(m.JoinAccepted)) == 2
+    assert [one.agent for one in play.said(m.AgentJoined)] == ["scope"]
+
+
+def test_a_silent_agent_leaves_the_roster() -> None:
+    """Three missed keepalives, as with heartbeats."""
+    play = Play()
+    play.join("scope")
+    play.wait(5.9)
+    assert play.said(m.AgentLeft) == []
+    play.wait(4.2)
+    assert [one.reason for one in play.said(m.AgentLeft)] == ["silent: no keepalive"]
+
+
+def test_an_old_instance_cannot_sign_the_new_one_off() -> None:
+    """A LeaveLab that comes late concerns the process that is gone."""
+    play = Play()
+    play.join("scope", instance="1" * 16)
+    play.tell(m.LeaveLab(agent="scope", instance=INSTANCE))
+    assert play.said(m.AgentLeft) == []
+
+
+def test_an_agent_that_missed_the_end_is_told() -> None:
+    """Its keepalive says what it has open; the gatherer says how that stands."""
+    play = Play("scope")
+    play.join("scope")
+    section = play.enter()
+    play.ready("scope")
+    play.tell(m.WithdrawSection(section=section.id))
+    play.said(m.SectionAborted)
+    still = m.OpenSection(section=section.id, token=section.token)
+    play.join("scope", open=(still,))
+    assert [one.section for one in play.said(m.SectionAborted)] == [section.id]
+
+
+def test_an_agent_that_missed_the_stop_is_told() -> None:
+    """It comes back while reports are collected."""
+    play = Play("scope")
+    play.join("scope")
+    section = play.go("scope")
+    play.leave()
+    play.said(m.SectionStopped)
+    started = m.OpenSection(section=section.id, token=section.token, started=True)
+    play.join("scope", open=(started,))
+    assert len(play.said(m.SectionStopped)) == 1
+
+
+def test_an_agent_that_missed_go_hears_it_before_t0_only() -> None:
+    """The same Go, and never a late one."""
+    play = Play("scope")
+    play.join("scope")
+    section = play.go("scope")
+    play.said(m.SectionGo)
+    armed = m.OpenSection(section=section.id, token=section.token)
+    play.join("scope", open=(armed,))
+    assert [one.t0 for one in play.said(m.SectionGo)] == [section.t0]
+    play.wait(1)
+    play.join("scope", open=(armed,))
+    assert play.said(m.SectionGo) == []
+
+
+def test_an_agent_with_an_unknown_section_is_told_to_disarm() -> None:
+    """The gatherer was started anew without its state."""
+    play = Play()
+    play.join("scope", open=(m.OpenSection(section=section_id(9), token=3),))
+    assert play.said(m.SectionAborted)[0].cause == "unknown"
+
+
+def test_a_member_that_comes_back_in_the_section_has_died_in_it() -> None:
+    """Its new process has measured nothing."""
+    play = Play("scope")
+    play.join("scope")
+    play.go("scope")
+    play.join("scope", instance="1" * 16)
+    play.leave()
+    assert "died in the section and came back" in play.said(m.SectionClosed)[0].text
+
+
+def test_the_token_passes_what_any_agent_has_seen() -> None:
+    """Even if the gatherer's own memory is lost."""
+    play = Play()
+    play.join("scope", token=2**52)
+    assert play.enter().token == 2**52 + 1
+
+
+def test_the_clock_is_read_by_whoever_asks() -> None:
+    """The answer echoes the asker's time and names the clock."""
+    play = Play()
+    play.tell(m.ClockProbe(sent=3.5), "reply.ff")
+    (reading,) = play.said(m.ClockReading)
+    assert (reading.sent, reading.read, reading.gatherer) == (3.5, play.now, play.facts.clock)
+
+
+def test_a_link_that_comes_up_calls_everybody() -> None:
+    """Agents join again when they hear it."""
+    play = Play()
+    play.feed(LinkUp())
+    assert len(play.said(m.GathererStarted)) == 1
+
+
+def test_status_shows_agents_benches_and_open_sections() -> None:
+    """State, who is awaited, who holds and why, token, age."""
+    play = Play("thermal", "scope")
+    play.join("thermal")
+    section = play.enter()
+    play.hold("thermal", 5.0, "settling")
+    play.wait(1)
+    play.tell(m.AskStatus(), "reply.ff")
+    (status,) = play.said(m.LabStatus)
+    assert [one.agent for one in status.agents] == ["thermal"]
+    assert [one.current for one in status.benches] == [section.id]
+    (shown,) = status.sections
+    assert shown.state == "gathering"
+    assert shown.awaited == ("scope (not in the lab)",)
+    assert [(hold.agent, hold.reason) for hold in shown.holds] == [("thermal", "settling")]
+    assert (shown.token, shown.age) == (section.token, 1.0)
+
+
+def test_a_closed_section_is_forgotten_after_a_while() -> None:
+    """Memory does not grow with the number of sections."""
+    play = Play()
+    for number in range(1, 50):
+        play.go(number=number)
+        play.leave(number)
+    play.wait(700)
+    assert play.machine.lab.sections == {}
+    assert play.machine.lab.purposes == {}
+
+
+def test_everything_that_gathers_ends_when_the_lab_is_reset() -> None:
+    """Sections and persons' holds."""
+    play = Play("scope")
+    sections = [play.enter(1), play.enter(2), play.enter(3, bench="other")]
+    play.tell(m.HoldBench(hold="f" * 8, bench="third", holder="eve", seconds=50.0))
+    play.tell(m.ResetLab(everything=True, who="adam"), "reply.ff")
+    assert {section.state for section in sections} == {S.ABORTED}
+    assert play.said(m.ResetDone)[0].lines[-1] == "hold of eve on bench third"
