@@ -328,8 +328,9 @@ class Session:
         if channel.closing:
             # What was on its way when the channel was closed has no meaning any more.
             if closes:
+                # Both closed at once: its close is answered, and its CloseOk to ours still comes.
                 self._reply(commands.Channel.CloseOk(), number)
-            if closes or ids == _CHANNEL_CLOSE_OK:
+            elif ids == _CHANNEL_CLOSE_OK:
                 del self._channels[number]
         elif closes:
             decode_method(payload)
