@@ -49,6 +49,10 @@ class LockFile:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, text.encode(), 0)
 
+    def fileno(self) -> int:
+        """Return the descriptor, for a program that is to hold the lock too; -1 if closed."""
+        return -1 if self._descriptor is None else self._descriptor
+
     def close(self) -> None:
         """Let go. A second call does nothing. The file stays: unlinking a lock file is a race."""
         descriptor = self._forget()

@@ -28,6 +28,10 @@ class BenchLock:
         self.path = path
         self._lock = lock
 
+    def fileno(self) -> int:
+        """Return the lock's descriptor, for a program that is the section's body."""
+        return self._lock.fileno()
+
     def close(self) -> None:
         """Open the bench for the next one. A second call does nothing."""
         self._lock.write("")

@@ -93,6 +93,10 @@ class Ticket:
         self.content = content
         self._lock = lock
 
+    def fileno(self) -> int:
+        """Return the lock's descriptor, for a program that is the section's body."""
+        return self._lock.fileno()
+
     def remove(self) -> None:
         """Take the ticket away for good: the section was left. A second call does nothing.
 

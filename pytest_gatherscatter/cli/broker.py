@@ -1,0 +1,35 @@
+"""``gatherscatter broker``: the embedded broker alone, where it shall outlive the gatherer."""
+
+import asyncio
+import logging
+
+import click
+
+from pytest_gatherscatter.cli.option import examples
+from pytest_gatherscatter.cli.output import LEVELS, log_to_stderr
+from pytest_gatherscatter.embedded.address import default_address_path
+from pytest_gatherscatter.embedded.server import serve
+from pytest_gatherscatter.errors import SettingsInvalid
+
+log = logging.getLogger(__name__)
+
+
+@click.command(epilog=examples("gatherscatter broker", "gatherscatter broker --port 5673"))
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one.")
+@click.option("--parent-pid", type=int, hidden=True, help="End when this process is gone.")
+@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
+def broker(*, port: int, parent_pid: int | None, log_level: str) -> None:
+    """Run the embedded broker until Ctrl-C or SIGTERM; the other commands find it.
+
+    It is for this user on this machine: it listens on 127.0.0.1 only, with a password that it
+    makes up. It forgets everything when it ends. For more than one machine take RabbitMQ.
+    """
+    log_to_stderr(log_level)
+    path = default_address_path()
+    log.info("the embedded broker, for this machine; how to reach it is in %s", path)
+    log.info("it forgets everything when it ends; for more than one machine take RabbitMQ")
+    try:
+        asyncio.run(serve(path, port=port, parent=parent_pid))
+    except OSError as error:
+        raise SettingsInvalid("--port", f"{port}: {error.strerror or error}") from None
+    log.info("the embedded broker ended")

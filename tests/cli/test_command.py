@@ -1,0 +1,67 @@
+"""A program in the foreground: its status, its signals, its locks."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from pytest_gatherscatter.cli.command import Ending, missing, run
+from pytest_gatherscatter.lockfile import LockFile, is_locked
+
+
+@pytest.mark.parametrize(
+    ("script", "status"), [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143)]
+)
+def test_a_command_ends_as_a_shell_counts_it(script: str, status: int) -> None:
+    """Exit statuses are kept, a signal is 128 and its number."""
+    assert run(["sh", "-c", script]) == Ending(status)
+
+
+def test_a_signal_is_passed_on() -> None:
+    """What another process sends to us reaches the command, and the section was interrupted."""
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
+    script = "trap 'exit 9' TERM; while :; do sleep 0.05; done"
+    assert run(["sh", "-c", script], on_start=timer.start) == Ending(9, interrupted=True)
+    timer.join()
+
+
+def test_a_command_starts_with_the_signals_that_we_had() -> None:
+    """The command does not inherit the mask under which it is waited for."""
+    check = "import signal, sys; sys.exit(len(signal.pthread_sigmask(signal.SIG_BLOCK, ())))"
+    assert run([sys.executable, "-c", check]).status == 0
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
+def test_a_lock_is_held_by_what_the_command_left_behind(tmp_path: Path) -> None:
+    """Should we be killed, a child of the command still proves that somebody is inside."""
+    path = tmp_path / "lock"
+    lock = LockFile.take(path)
+    assert lock is not None
+    done = tmp_path / "done"
+    script = f"(while ! test -e {done}; do sleep 0.05; done) >/dev/null 2>&1 &"
+    assert run(["sh", "-c", script], held=[lock.fileno()]).status == 0
+    lock.abandon()  # what death does
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        assert is_locked(descriptor)
+        done.touch()
+        end = threading.Event()
+        for _ in range(100):
+            if not is_locked(descriptor):
+                break
+            end.wait(0.05)
+        assert not is_locked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def test_what_cannot_run_is_known_beforehand(tmp_path: Path) -> None:
+    """Nobody is gathered for a program that is not there."""
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert missing(["sh"]) is None
+    assert missing(["no-such-program-here"]) == Ending(127)
+    assert missing([str(plain)]) == Ending(126)

@@ -1,0 +1,108 @@
+"""The way in: help, one line for whatever is wrong, exit statuses."""
+
+import json
+
+import pytest
+from shells import Shell
+
+from pytest_gatherscatter.cli import main
+from pytest_gatherscatter.cli.main import COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_a_promise(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each command is there, and its help says what it is for, with examples."""
+    assert main.status([command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert f"Usage: gatherscatter {command}" in out
+    assert f"  gatherscatter {command}" in out.partition("Examples:")[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["nonsense"], "No such command 'nonsense' (see gatherscatter --help)"),
+        (["status", "--nonsense"], "No such option: --nonsense (see gatherscatter status --help)"),
+        (["monitor"], "Missing argument"),
+        (["status", "--broker", "foo"], "--broker: allowed are auto, local"),
+        (["status", "--lab", "a.b"], "--lab: lab name 'a.b': allowed are 1 to 64 letters"),
+        (["status", "--broker", "amqp://u:geheim@h:x"], "--broker"),
+        (["gatherer", "a b"], "agent name 'a b'"),
+        (["hold", "--for", "soon"], "--for: 'soon' is not a duration"),
+        (["reset"], "say one of --bench NAME, --section ID and --all"),
+        (["reset", "--all", "--bench", "b"], "say one of"),
+        (["reset", "--section", "zz"], "'zz' is no id"),
+        (["leave", "--section", "0123456789abcdef"], "no ticket of 0123456789abcdef"),
+        (["workload", "--max-duration", "0"], "--max-duration: '0' is no time at all"),
+        (["workload", "--require", "a,b.c"], "agent name 'b.c'"),
+        (["workload", "-E", "300"], "300 is not in the range"),
+        (["monitor", "x", "--hook-timeout", "never"], "--hook-timeout: 'never' is not a duration"),
+        (["monitor", "no.such:Thing"], "no.such"),
+        (["monitor", "a:b:c"], "must be package.module:Class"),
+        (["gatherer", "--parent-pid", "999999999"], "--parent-pid"),
+    ],
+)
+def test_bad_input_is_one_line_with_status_2(shell: Shell, words: list[str], told: str) -> None:
+    """What a person typed wrong is told in one line that names it, without a traceback."""
+    done = shell.run(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("gatherscatter: ")
+    assert told in line
+    assert "geheim" not in line
+
+
+@pytest.mark.parametrize("words", [["status"], ["reset", "--all"], ["hold"], ["watch"]])
+def test_without_a_broker_there_is_nobody_to_ask(shell: Shell, words: list[str]) -> None:
+    """With nothing configured the commands that ask say so, how to go on, and exit with 69."""
+    done = shell.run(*words)
+    assert done.returncode == 69
+    assert done.stderr.count("\n") == 1
+    assert "start 'gatherscatter gatherer', or give --broker" in done.stderr
+
+
+def test_an_unreachable_broker_is_told_without_its_password(shell: Shell) -> None:
+    """A URL with nobody behind it is one line and 69, and the password is not in it."""
+    done = shell.run("status", "--broker", "amqp://me:geheim@127.0.0.1:1")
+    assert done.returncode == 69
+    assert done.stderr == "gatherscatter: no broker at amqp://me@127.0.0.1:1: connection refused\n"
+
+
+def test_a_refused_login_is_told(labshell: Shell, embedded_url: str) -> None:
+    """A wrong password is one line and 2."""
+    host = embedded_url.rpartition("@")[2]
+    done = labshell.run("status", "--broker", f"amqp://gatherscatter:geheim@{host}")
+    assert done.returncode == 2
+    assert "refuses the login" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "geheim" not in done.stderr
+
+
+def test_settings_that_cannot_be_read_are_told(shell: Shell) -> None:
+    """A broken gatherscatter.toml is one line that names the file."""
+    (shell.folder / "gatherscatter.toml").write_text("lab = \n")
+    done = shell.run("status")
+    assert done.returncode == 2
+    assert "gatherscatter.toml: is not TOML" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_schema_names_every_message(shell: Shell) -> None:
+    """The schema is JSON, and a reader in another language finds the messages in it."""
+    told = json.loads(shell.run("schema").stdout)
+    assert {"EnterSection", "SectionGo", "AgentReport"} <= told["$defs"].keys()
+
+
+def test_what_was_not_foreseen_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bug of ours is no traceback either, unless somebody asks for it."""
+    monkeypatch.setattr("pytest_gatherscatter.wire.codec.schema", {"y": 1}.__getitem__)
+    monkeypatch.delenv("GATHERSCATTER_DEBUG", raising=False)
+    assert main.status(["schema"]) == 70
+    assert capsys.readouterr().err.startswith("gatherscatter: unforeseen TypeError")
+    monkeypatch.setenv("GATHERSCATTER_DEBUG", "1")
+    with pytest.raises(TypeError):
+        main.status(["schema"])
