@@ -20,7 +20,7 @@ def check(items: list[pytest.Item], used: list[pytest.Item]) -> None:
         problem = misuse(item)
         if problem:
             items.remove(item)
-            report = pytest.CollectReport(item.nodeid, "failed", problem, [])
+            report = pytest.CollectReport(item.nodeid, "failed", f"{item.name}: {problem}", [])
             item.ihook.pytest_collectreport(report=report)
 
 

@@ -40,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "no_gatherer, not_gathered, quiet, span, check): run the test inside a critical "
         "section: monitors arm, start together with it and hand in what they saw.",
     )
+    config.pluginmanager.register(Reports(), "gatherscatter-reports")
     options.check(config)
 
 
@@ -48,7 +49,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Start the private lab of ``--gs-local``, before xdist starts its workers."""
     config = session.config
     worker = hasattr(config, "workerinput")
-    if config.getoption("gs_local") and not worker and not config.option.collectonly:
+    if options.starts_broker(config) and not worker and not config.option.collectonly:
         from pytest_gatherscatter.plugin import local  # noqa: PLC0415 - idle cost
 
         local.start(config)
@@ -104,27 +105,27 @@ def _phases(config: pytest.Config) -> "Phases":
     return phases
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Count the sections of a report; with xdist it comes from a worker."""
-    if getattr(report, "gatherscatter", None):
-        from pytest_gatherscatter.plugin import output  # noqa: PLC0415 - idle cost
+class Reports:
+    """Counts the sections that reports tell of; with xdist they come from the workers."""
 
-        output.count(report)
+    def __init__(self) -> None:
+        self._records: list[dict[str, Any]] = []
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take what a report carries."""
+        self._records += getattr(report, "gatherscatter", ())
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print one line of totals, then what was abnormal; nothing if there were no sections."""
-    import sys  # noqa: PLC0415 - only to see whether anything was counted
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print one line of totals, then what was abnormal; nothing without sections."""
+        if self._records:
+            from pytest_gatherscatter.plugin import output  # noqa: PLC0415 - idle cost
 
-    if "pytest_gatherscatter.plugin.output" in sys.modules:
-        from pytest_gatherscatter.plugin import output  # noqa: PLC0415 - idle cost
-
-        output.summary(terminalreporter)
+            output.summary(terminalreporter, self._records)
 
 
 @pytest.fixture
 def critical_section(request: pytest.FixtureRequest) -> "CriticalSection":
-    """Return the factory of critical sections.
+    """Open sections inside a test: as many as it wants, one after the other.
 
     ::
 
@@ -149,7 +150,12 @@ def gs_section(request: pytest.FixtureRequest) -> "SectionView":
 def gs_step(
     request: pytest.FixtureRequest,
 ) -> "Callable[[str], AbstractContextManager[None]]":
-    """Name the steps of a test: ``with gs_step("warm up"): ...``.
+    """Name the steps of a test.
+
+    ::
+
+        with gs_step("warm up"):
+            ...
 
     Each is timed, listed in the report, and told to the lab once the test is not quiet.
     """

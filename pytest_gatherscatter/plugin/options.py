@@ -159,6 +159,13 @@ def _ini(config: pytest.Config) -> Iterator[tuple[str, object]]:
         yield key, config.getini(f"gs_{key}")
 
 
+def starts_broker(config: pytest.Config) -> bool:
+    """Whether this run starts a broker of its own: by ``--gs-local``, or a container."""
+    if config.getoption("gs_local"):
+        return True
+    return is_read(config) and settings(config).broker == "docker"
+
+
 def local_broker(config: pytest.Config) -> str | None:
     """Return the URL of this run's private broker, with its password, if there is one."""
     workerinput: Mapping[str, str] = getattr(config, "workerinput", {})

@@ -1,0 +1,163 @@
+"""``--gs-local``: a private lab for one run of pytest, on this machine.
+
+An embedded broker, a gatherer and the ``[[monitor]]``s of ``gatherscatter.toml``, each a
+process of its own as in a real lab. They are started once, in the process that the user
+started (the controller, with xdist), and end with it however it ends: each watches for the end
+of its parent. Ctrl-C does not reach them, so that a test that is interrupted can still leave
+its section.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from pytest_gatherscatter.broker import provider
+from pytest_gatherscatter.errors import BrokerError, GatherScatterError, NoGatherer
+from pytest_gatherscatter.plugin import options
+from pytest_gatherscatter.sections.service.asker import Asker
+from pytest_gatherscatter.settings import Settings
+from pytest_gatherscatter.wire.messages import AskStatus, LabStatus
+
+START_SECONDS = 30.0
+"""How long the lab may take to come up: a monitor's class may import its instrument's driver
+and open a connection to it."""
+
+STOP_SECONDS = 5.0
+"""How long a process of the lab may take to end before it is killed."""
+
+LOOK = 0.05
+"""Seconds between two looks at whether everybody has joined."""
+
+
+@dataclass(slots=True)
+class Member:
+    """A process of the lab, and the file that it logs to."""
+
+    name: str
+    log: Path
+    process: "subprocess.Popen[bytes]"
+
+    def last_words(self) -> str:
+        """Return the last line of its log."""
+        with contextlib.suppress(OSError):
+            said = self.log.read_text(errors="replace").strip().splitlines()
+            if said:
+                return said[-1]
+        return f"exit status {self.process.returncode}"
+
+
+@dataclass(slots=True)
+class Lab:
+    """What runs for this run; :meth:`stop` ends all of it."""
+
+    broker: provider.StartedBroker
+    members: list[Member] = field(default_factory=list)
+
+    def stop(self) -> None:
+        """End monitors, gatherer and broker, in this order, within bounds."""
+        for member in reversed(self.members):
+            member.process.terminate()
+        end = time.monotonic() + STOP_SECONDS
+        for member in reversed(self.members):
+            try:
+                member.process.wait(max(0.1, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                member.process.kill()
+                member.process.wait()
+        self.broker.stop()
+
+
+def start(config: pytest.Config) -> None:
+    """Start what the run asked for: a private lab, or a broker in a container.
+
+    Raises:
+        pytest.UsageError: it does not come up; in one line, with its own last words.
+    """
+    settings = options.settings(config)
+    private = bool(config.getoption("gs_local"))
+    if private and config.getoption("gs_broker") is not None:
+        raise pytest.UsageError("--gs-local starts a broker of its own: leave --gs-broker out")
+    try:
+        broker = provider.start_local() if private else provider.start_docker()
+    except GatherScatterError as error:
+        raise pytest.UsageError(str(error)) from None
+    lab = Lab(broker)
+    config.add_cleanup(lab.stop)
+    options.set_local_broker(config, broker.url)
+    if private:
+        try:
+            _fill(lab, settings)
+        except GatherScatterError as error:
+            raise pytest.UsageError(f"--gs-local: {error}") from None
+
+
+def _fill(lab: Lab, settings: Settings) -> None:
+    """Start gatherer and monitors, and wait until all of them are there.
+
+    Raises:
+        GatherScatterError: one of them ended, or did not join in time.
+    """
+    logs = settings.artifacts / "local"
+    logs.mkdir(parents=True, exist_ok=True)
+    # Decisions of another lab, on the state directory of the settings, are none of this one's.
+    state = logs / "state"
+    own_state = [] if settings.gatherer.state_dir is None else ["--state-dir", str(state)]
+    names = [monitor.name for monitor in settings.monitors]
+    commands = {"gatherer": ["gatherer", *own_state]} | {
+        name: ["monitor", name] for name in names if name != "gatherer"
+    }
+    for name, command in commands.items():
+        log = logs / f"{name}.log"
+        with log.open("wb") as stream:
+            lab.members.append(Member(name, log, _start(command, lab.broker.url, settings, stream)))
+    _await(lab, settings, frozenset(names))
+
+
+def _start(
+    command: list[str], url: str, settings: Settings, stream: BinaryIO
+) -> "subprocess.Popen[bytes]":
+    place = Path.cwd() if settings.file is None else settings.file.parent
+    return subprocess.Popen(  # noqa: S603 - our own module
+        [
+            *(sys.executable, "-m", "pytest_gatherscatter", *command),
+            *("--parent-pid", str(os.getpid())),
+        ],
+        cwd=place,
+        env=os.environ
+        | {
+            # A command line can be read by everybody on the machine, an environment cannot.
+            "GATHERSCATTER_BROKER": url,
+            "GATHERSCATTER_LAB": settings.lab,
+            "GATHERSCATTER_BENCH": settings.bench,
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=stream,
+        stderr=stream,
+        start_new_session=True,
+    )
+
+
+def _await(lab: Lab, settings: Settings, names: frozenset[str]) -> None:
+    end = time.monotonic() + START_SECONDS
+    missing = names | {"gatherer"}
+    with Asker(settings, lab.broker.url) as asker:
+        while missing:
+            for member in lab.members:
+                if member.process.poll() is not None:
+                    raise BrokerError(f"{member.name} ended at once: {member.last_words()}")
+            if time.monotonic() >= end:
+                who = ", ".join(sorted(missing))
+                logs = lab.members[0].log.parent
+                raise BrokerError(f"no {who} within {START_SECONDS:g} s; see the logs in {logs}")
+            with contextlib.suppress(NoGatherer):
+                status = asker.ask(AskStatus(), LabStatus)
+                missing = names - {agent.agent for agent in status.agents}
+            if missing:
+                time.sleep(LOOK)
