@@ -11,9 +11,6 @@ The shell around it (``service/workload.py``) connects, syncs the ticket, sleeps
 takes what :class:`Workload` shows in its attributes. Not thread-safe.
 """
 
-from dataclasses import dataclass
-from enum import Enum
-
 from pytest_gatherscatter.errors import NoGatherer, NotGathered
 from pytest_gatherscatter.machine import (
     Effect,
@@ -29,6 +26,20 @@ from pytest_gatherscatter.machine import (
 )
 from pytest_gatherscatter.sections.clock import GathererClock
 from pytest_gatherscatter.sections.section import Demand
+from pytest_gatherscatter.sections.workloadstate import (
+    AFTER_GO,
+    BEFORE_GO,
+    ENDED,
+    WORKLOAD_TABLE,
+    AnswerTo,
+    BodyEnded,
+    GiveUp,
+    KeepChunk,
+    Refusal,
+    TellOf,
+    TicketSynced,
+    WorkloadState,
+)
 from pytest_gatherscatter.wire import names
 from pytest_gatherscatter.wire.messages import (
     ArtifactChunk,
@@ -59,7 +70,11 @@ the broker one return, and a gatherer that restarts is met soon."""
 
 PROBES_BEFORE, PROBES_AFTER = 5, 3
 """Round trips to the gatherer's clock; the shortest counts, and few are needed to meet a
-short one. On return each of them delays the reports."""
+short one. They go on while others are waited for, until Go."""
+
+GOOD_BOUND = 0.001
+"""Seconds. On return each probe delays the reports, so the first is enough if the offset is known
+this well: a test that asks for a skew of a few milliseconds can be judged by it."""
 
 PROBE_PATIENCE = 0.25
 """Seconds after which a section on return tells what it knows instead of probing on: far over
@@ -70,127 +85,7 @@ GRACE = 10.0
 waiting by a live gatherer gives up: its answers have their own way to go."""
 
 
-class WorkloadState(Enum):
-    """Where a section stands, at the workload's side."""
-
-    ENTERING = "entering"
-    """Asked; nobody has accepted yet."""
-    ACCEPTED = "accepted"
-    """The gatherer has it; queued or gathering."""
-    GATHERED = "gathered"
-    """All are ready; the shell syncs the ticket."""
-    READY = "ready"
-    """The ticket is synced, the commit is asked for."""
-    GO = "go"
-    """t0 is known; quiet, and the body runs."""
-    LEAVING = "leaving"
-    """The body is over; the gatherer does not know it yet."""
-    LEFT = "left"
-    """The gatherer knows; reports come in."""
-    CLOSED = "closed"
-    """Over, with reports."""
-    ALONE = "alone"
-    """There is no gatherer, and none was met in this run."""
-    REFUSED = "refused"
-    """It will not be: ``refusal`` says why."""
-    WITHDRAWN = "withdrawn"
-    """Given up by its owner before the start."""
-    UNREPORTED = "unreported"
-    """The body ran, and the lab did not close it: ``unreported`` says why."""
-
-
 _W = WorkloadState
-
-WORKLOAD_TABLE: dict[WorkloadState, tuple[WorkloadState, ...]] = {
-    _W.ENTERING: (_W.ACCEPTED, _W.GATHERED, _W.ALONE, _W.REFUSED, _W.WITHDRAWN),
-    _W.ACCEPTED: (_W.GATHERED, _W.GO, _W.REFUSED, _W.WITHDRAWN),
-    _W.GATHERED: (_W.READY, _W.ACCEPTED, _W.GO, _W.REFUSED, _W.WITHDRAWN),
-    _W.READY: (_W.GO, _W.GATHERED, _W.ACCEPTED, _W.REFUSED, _W.WITHDRAWN),
-    _W.GO: (_W.LEAVING,),
-    _W.LEAVING: (_W.LEFT, _W.CLOSED, _W.UNREPORTED),
-    _W.LEFT: (_W.CLOSED, _W.UNREPORTED),
-    _W.CLOSED: (),
-    _W.ALONE: (),
-    _W.REFUSED: (),
-    _W.WITHDRAWN: (),
-    _W.UNREPORTED: (),
-}
-"""Which state may follow which. From accepted or gathered straight to go: a ``SectionGo`` may
-overtake the news that the gathering started over, if the ticket bears its token already."""
-
-BEFORE_GO = frozenset({_W.ENTERING, _W.ACCEPTED, _W.GATHERED, _W.READY})
-"""States in which nothing has happened yet: the owner may withdraw."""
-
-AFTER_GO = frozenset({_W.LEAVING, _W.LEFT})
-"""States in which the body is over and the lab is being told."""
-
-ENDED = frozenset({_W.CLOSED, _W.ALONE, _W.REFUSED, _W.WITHDRAWN, _W.UNREPORTED})
-"""Final states."""
-
-# ── what the shell says ────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerTo:
-    """Answers are taken on ``key`` from now on; said before each ``LinkUp``."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class TicketSynced:
-    """The ticket with ``token`` is on disk; ``needed`` seconds from Go until quiet."""
-
-    token: int
-    needed: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class BodyEnded:
-    """The body is over. Times are on the local clock; ``needed`` is what Go to quiet took."""
-
-    outcome: str
-    started: float | None
-    stopped: float | None
-    overdue: bool = False
-    needed: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """Withdraw if it did not start; stop waiting for the lab if it is over."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class TellOf:
-    """Tell the gatherer that another section of this host is over: nobody else will.
-
-    ``outcome`` is ``died`` if its owner is proved dead, else what could not be told in time.
-    """
-
-    section: str
-    token: int
-    outcome: str
-
-
-# ── what it asks of the shell ──────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class KeepChunk:
-    """Write a chunk of an artifact down before its delivery is acked."""
-
-    chunk: ArtifactChunk
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a section will not be; ``cause`` is a word of the error tree."""
-
-    cause: str
-    text: str
 
 
 class Workload:
@@ -263,8 +158,12 @@ class Workload:
 
     @property
     def clock_settled(self) -> bool:
-        """Whether the gatherer's clock was read often enough for a start."""
-        return self.clock.known() and self._probes == 0
+        """Whether the gatherer's clock was read, or nobody answers who could."""
+        return self.clock.known() or self._probes == 0
+
+    def patience(self, now: float) -> float:
+        """Seconds until the silence of an absent gatherer ends the section."""
+        return max(0.0, self._heard + self.demand.gather_timeout - now)
 
     @property
     def owes_leave(self) -> bool:
@@ -380,7 +279,9 @@ class Workload:
             return
         self.absent = False
         self._probes = max(0, self._probes - 1)
-        if self._probes and self._linked:
+        if self.state in AFTER_GO and self.clock.bound(now) <= GOOD_BOUND:
+            self._probes = 0
+        if self._probes and self._linked and self.state is not _W.GO:
             self._send_probe(now)
 
     # ── towards go ─────────────────────────────────────────────────────────────────────

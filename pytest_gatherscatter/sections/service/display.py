@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 
 from pytest_gatherscatter.sections.section import Section, Waiting
-from pytest_gatherscatter.sections.workload import Workload, WorkloadState
+from pytest_gatherscatter.sections.workload import Workload
+from pytest_gatherscatter.sections.workloadstate import ENDED, WorkloadState
 
 AGAIN = 0.5
 """Seconds between two words about the same wait, so that its seconds can be seen to count."""
@@ -39,7 +40,10 @@ class Display:
         """Show what the machine waits for; ``left`` is the caller's own limit in seconds."""
         waited = time.monotonic() - began
         told = machine.waiting
-        if machine.absent:
+        if machine.state in ENDED:
+            self.check()
+        elif machine.absent and section.stopped is None:
+            left = machine.patience(time.monotonic())
             self.show(section, "gathering", ("the gatherer",), waited=waited, left=left)
         elif section.stopped is not None:
             self.show(section, "reporting", waited=waited, left=left)

@@ -14,11 +14,8 @@ end. Whatever :meth:`Workloads.gather` or :meth:`Workloads.enter` raise, also a
 What is decided stands in ``sections/workload.py``; here it meets sockets, files and clocks.
 """
 
-import getpass
 import logging
-import os
 import secrets
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,13 +29,12 @@ from pytest_gatherscatter.errors import (
     NoGatherer,
     NotGathered,
 )
-from pytest_gatherscatter.machine import LinkDown, Run, Told, Woken
+from pytest_gatherscatter.machine import Run, Woken
 from pytest_gatherscatter.sections import benchlock, proc
 from pytest_gatherscatter.sections.census import Census
 from pytest_gatherscatter.sections.section import (
     Closing,
     Demand,
-    Report,
     Section,
     SectionState,
     Waiting,
@@ -49,24 +45,25 @@ from pytest_gatherscatter.sections.service.contact import Contact
 from pytest_gatherscatter.sections.service.display import Display
 from pytest_gatherscatter.sections.service.memory import Memory
 from pytest_gatherscatter.sections.service.owed import LOOK_AGAIN, Owed
-from pytest_gatherscatter.sections.ticket import (
-    SectionFacts,
-    Ticket,
-    open_ticket,
-    ticket_directory,
+from pytest_gatherscatter.sections.service.visit import (
+    Visit,
+    closing_of,
+    owner_line,
+    sleep_until,
 )
-from pytest_gatherscatter.sections.workload import (
+from pytest_gatherscatter.sections.ticket import open_ticket, ticket_directory
+from pytest_gatherscatter.sections.workload import Workload
+from pytest_gatherscatter.sections.workloadstate import (
     ENDED,
     BodyEnded,
     GiveUp,
     KeepChunk,
     TicketSynced,
-    Workload,
     WorkloadState,
 )
 from pytest_gatherscatter.settings import Settings
 from pytest_gatherscatter.wire import names
-from pytest_gatherscatter.wire.messages import MemberReport, SectionClosed
+from pytest_gatherscatter.wire.messages import SectionClosed
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +80,6 @@ CLOCK_PATIENCE = 1.0
 """Seconds for which a gathered section waits for the gatherer's clock to be read: far over
 five round trips. Without a reading it starts on the safe side of t0, that is later."""
 
-UNKNOWN_BOUND = 1e9
-"""The bound on a ticket whose clock offset was never measured: it says nothing."""
-
 INTERRUPT_SECONDS = 3.0
 """How long an interrupted test may take to tell the lab: a person waits for the prompt."""
 
@@ -94,34 +88,6 @@ REPORT_GRACE = 5.0
 
 CHUNK_PREFETCH = 32
 """Chunks on their way at once: 8 MiB of the usual 256 KiB."""
-
-
-class Visit:
-    """One section on its way, made by ``Workloads.gather``; ``section`` is the author's view."""
-
-    def __init__(self, section: Section) -> None:
-        self.section = section
-        self.demand = section.demand
-        self.id = section.id
-        self.began = time.monotonic()
-        self.machine: Workload | None = None
-        self.contact: Contact | None = None
-        self.lock: benchlock.BenchLock | None = None
-        self.ticket: Ticket | None = None
-        self.captures: Captures | None = None
-        self.needed = 0.0
-
-    @property
-    def coordinated(self) -> bool:
-        """Whether a gatherer gathers it; false if it runs alone."""
-        return self.section.coordinated
-
-    @property
-    def lab(self) -> Workload:
-        """The machine of a coordinated visit."""
-        if self.machine is None:
-            raise RuntimeError(f"section {self.id} runs alone")
-        return self.machine
 
 
 class Workloads:
@@ -225,7 +191,7 @@ class Workloads:
         visit.machine = machine = Workload(
             demand,
             section=visit.id,
-            owner=_owner(),
+            owner=owner_line(),
             run=self._run,
             token=memory.token,
             met=memory.met,
@@ -247,7 +213,7 @@ class Workloads:
             return machine.alone_because
         self._raise_refusal(machine)
         visit.section.coordinated = True
-        self._copy(visit)
+        visit.copy()
         return None
 
     def _first_contact(self, visit: Visit, url: BrokerUrl) -> str | None:
@@ -284,7 +250,7 @@ class Workloads:
             self.settings.lab,
             demand.bench,
             timeout=demand.queue_timeout,
-            owner=f"{demand.test} of {_owner()}",
+            owner=f"{demand.test} of {owner_line()}",
             on_wait=shown,
             folder=self._locks,
         )
@@ -311,7 +277,7 @@ class Workloads:
             self._commit(visit)
             self._fall_quiet(visit)
             if section.t0 is not None:
-                _sleep_until(section.t0)
+                sleep_until(section.t0)
         except BaseException:
             if visit.lab.state is WorkloadState.GO:
                 self.leave(visit, "interrupted")
@@ -335,7 +301,7 @@ class Workloads:
                 continue
             self._wait(visit, lambda: machine.state in steady or machine.state in ENDED)
             self._raise_refusal(machine)
-        self._copy(visit)
+        visit.copy()
 
     def _prepared(self, visit: Visit, began: float) -> bool:
         """Say whether lock, clock and ticket are there; a lone section may hold the bench."""
@@ -347,7 +313,7 @@ class Workloads:
                     self.settings.lab,
                     demand.bench,
                     timeout=0.0,
-                    owner=f"{demand.test} of {_owner()}",
+                    owner=f"{demand.test} of {owner_line()}",
                     folder=self._locks,
                 )
             except NotGathered as error:
@@ -360,30 +326,18 @@ class Workloads:
         if not machine.clock_settled and waited < CLOCK_PATIENCE:
             return False
         if visit.ticket is None or visit.ticket.content.facts.token != machine.token:
-            old, visit.ticket = visit.ticket, open_ticket(self._tickets, self._facts(visit))
+            old, visit.ticket = (
+                visit.ticket,
+                open_ticket(self._tickets, visit.facts(self.settings.lab, self.found.safe)),
+            )
             if old is not None:
                 old.abandon()  # its file has just been replaced
         return True
 
-    def _facts(self, visit: Visit) -> SectionFacts:
-        demand, machine, now = visit.demand, visit.lab, time.monotonic()
-        known = machine.clock.known()
-        return SectionFacts(
-            section=visit.id,
-            lab=self.settings.lab,
-            bench=demand.bench,
-            token=machine.token,
-            test=demand.test,
-            clock_offset=machine.clock.offset(now) if known else 0.0,
-            clock_bound=machine.clock.bound(now) if known else UNKNOWN_BOUND,
-            broker=self.found.safe,
-            max_duration=demand.max_duration,
-        )
-
     def _fall_quiet(self, visit: Visit) -> None:
         """Close the connection and count what is open, all within the lead."""
         section, machine = visit.section, visit.lab
-        self._close_contact(visit)
+        visit.close_contact()
         section.census.entry = self._census()
         if machine.go is not None and machine.t0 is not None:
             section.t0, section.deadline = machine.t0, machine.deadline
@@ -414,9 +368,9 @@ class Workloads:
                 section.closing = Closing()
                 section.state = SectionState.CLOSED
         finally:
-            self._close_contact(visit)
+            visit.close_contact()
             self._settle_ticket(visit, outcome)
-            self._unlock(visit)
+            visit.unlock()
             if section.closing is None:
                 section.closing = Closing()
                 section.state = SectionState.UNREPORTED
@@ -432,7 +386,7 @@ class Workloads:
             section.overdue,
             visit.needed,
         )
-        self._tell(visit, ended)
+        visit.tell(ended)
         patience = visit.demand.report_timeout + REPORT_GRACE
         if outcome == "interrupted":
             patience = INTERRUPT_SECONDS
@@ -447,13 +401,13 @@ class Workloads:
                 why = "the broker could not be reached again"
             elif machine.state is WorkloadState.LEFT:
                 why = "the gatherer never closed it"
-            self._tell(visit, GiveUp(f"{why} in {patience:g} s"))
+            visit.tell(GiveUp(f"{why} in {patience:g} s"))
         if machine.closed is None:
             section.unreported_because = machine.unreported
             return
         if outcome != "interrupted":
             self._fetch(visit, machine.closed)
-        section.closing = _closing(machine.closed, visit.captures)
+        section.closing = closing_of(machine.closed, visit.captures)
         section.state = SectionState.CLOSED
 
     def _fetch(self, visit: Visit, closed: SectionClosed) -> None:
@@ -489,9 +443,9 @@ class Workloads:
                 while machine.owes_leave and contact.up and time.monotonic() < end:
                     contact.turn(LOCK_TURN)
         finally:
-            self._close_contact(visit)
+            visit.close_contact()
             self._settle_ticket(visit, "interrupted")
-            self._unlock(visit)
+            visit.unlock()
 
     # ── what all of them do ────────────────────────────────────────────────────────────
 
@@ -519,7 +473,7 @@ class Workloads:
         """Make one attempt to come back; the machine looks at its deadlines in any case."""
         assert self._url is not None  # noqa: S101 - a machine is made with a URL only
         if visit.contact is not None:
-            self._close_contact(visit)
+            visit.close_contact()
         left = ATTEMPT if end is None else min(ATTEMPT, end - time.monotonic())
         try:
             visit.contact = self._connect(visit, self._url, max(0.1, left), retry=True)
@@ -546,21 +500,6 @@ class Workloads:
             run=run,
         )
 
-    @staticmethod
-    def _tell(visit: Visit, request: object) -> None:
-        """Tell the machine; without a connection it says what is to be said after the next."""
-        if visit.contact is not None:
-            visit.contact.tell(request)
-        else:
-            visit.lab.handle(Told(request), now=time.monotonic())
-
-    @staticmethod
-    def _close_contact(visit: Visit) -> None:
-        contact, visit.contact = visit.contact, None
-        if contact is not None:
-            contact.close()
-            visit.lab.handle(LinkDown("closed"), now=time.monotonic())
-
     def _settle_ticket(self, visit: Visit, outcome: str) -> None:
         """Take the ticket away if the lab knows that it is over; else it is owed."""
         ticket, visit.ticket = visit.ticket, None
@@ -571,12 +510,6 @@ class Workloads:
         else:
             ticket.abandon()
             self._owed.add(ticket, outcome)
-
-    @staticmethod
-    def _unlock(visit: Visit) -> None:
-        lock, visit.lock = visit.lock, None
-        if lock is not None:
-            lock.close()
 
     def _tell_owed(self, visit: Visit) -> None:
         """Tell a gatherer that answers of sections that nobody else will tell it about."""
@@ -599,55 +532,3 @@ class Workloads:
     def _raise_refusal(machine: Workload) -> None:
         if machine.refusal is not None:
             raise error_of(machine.refusal.cause, machine.refusal.text)
-
-    @staticmethod
-    def _copy(visit: Visit) -> None:
-        """Copy what the machine knows into the author's view."""
-        section, machine = visit.section, visit.lab
-        section.token, section.members = machine.token, machine.members
-        section.holds = tuple(machine.holds.values())
-
-
-def _owner() -> str:
-    """Name this process for those who wait behind it."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a uid without a name, in a container
-        user = f"uid {os.getuid()}"
-    return f"{user}@{socket.gethostname()} pid {os.getpid()}"
-
-
-def _sleep_until(t0: float) -> None:
-    """Return at ``t0`` on the monotonic clock or right after it, never before."""
-    while (left := t0 - time.monotonic()) > 0:
-        time.sleep(left)
-
-
-def _closing(closed: SectionClosed, captures: Captures | None) -> Closing:
-    """Turn what the lab says into what the author sees: times after t0, captures with paths."""
-
-    def after(time_there: float | None) -> float | None:
-        return None if time_there is None else time_there - closed.t0
-
-    def report(member: MemberReport) -> Report:
-        return Report(
-            agent=member.agent,
-            required=member.required,
-            reported=member.reported,
-            started=after(member.started),
-            stopped=after(member.stopped),
-            bound=member.bound,
-            finding_list=member.findings,
-            artifacts=() if captures is None else captures.of(member.agent),
-            cause=member.cause,
-            text=member.text,
-        )
-
-    return Closing(
-        reports=tuple(report(member) for member in closed.reports),
-        skew=closed.skew,
-        skew_bound=closed.skew_bound,
-        fenced=closed.fenced,
-        cause=closed.cause,
-        text=closed.text,
-    )
