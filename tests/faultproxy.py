@@ -3,8 +3,10 @@
 import contextlib
 import selectors
 import socket
+import ssl
 import struct
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
@@ -13,13 +15,20 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class FaultProxy:
-    """Forwards ``127.0.0.1:port`` to a broker, in a thread of its own, until it is closed."""
+    """Forwards ``127.0.0.1:port`` to a broker, in a thread of its own, until it is closed.
 
-    def __init__(self, host: str, port: int) -> None:
+    With ``tls``, clients must speak TLS to it; the broker behind it is spoken to without.
+    """
+
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._target = (host, port)
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._pairs: dict[socket.socket, socket.socket] = {}
+        self._clients: set[socket.socket] = set()
+        self._kept: list[socket.socket] = []
+        self._abandon = False
         self._lock = threading.Lock()
         self._stalled = False
         self._refusing = False
@@ -33,13 +42,21 @@ class FaultProxy:
         with self._lock:
             return len(self._pairs) // 2
 
-    def cut(self) -> None:
+    def cut(self, *, clients_only: bool = False) -> None:
         """Reset every connection."""
         with self._lock:
-            for one in list(self._pairs):
+            for one in list(self._clients if clients_only else self._pairs):
                 with contextlib.suppress(OSError):
                     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                     one.shutdown(socket.SHUT_RDWR)
+
+    def abandon(self) -> None:
+        """Reset every client, and let the broker go on believing in it: a host that froze."""
+        self._abandon = True
+        while self.connections:
+            self.cut(clients_only=True)
+            time.sleep(0.01)
+        self._abandon = False
 
     def stall(self, *, on: bool = True) -> None:
         """Forward nothing any more, and keep every connection: a cable pulled out."""
@@ -56,6 +73,8 @@ class FaultProxy:
         self._over = True
         self.cut()
         self._thread.join(5)
+        for one in self._kept:
+            one.close()
         self._listener.close()
 
     def __enter__(self) -> Self:
@@ -85,6 +104,13 @@ class FaultProxy:
 
     def _accept(self, selector: selectors.BaseSelector) -> None:
         client, _ = self._listener.accept()
+        if self._tls is not None:
+            client.settimeout(5)
+            try:
+                client = self._tls.wrap_socket(client, server_side=True)
+            except OSError:
+                client.close()
+                return
         if self._refusing:
             client.close()
             return
@@ -95,6 +121,7 @@ class FaultProxy:
             return
         with self._lock:
             self._pairs[client], self._pairs[broker] = broker, client
+            self._clients.add(client)
         selector.register(client, selectors.EVENT_READ)
         selector.register(broker, selectors.EVENT_READ)
 
@@ -103,10 +130,11 @@ class FaultProxy:
         if other is None:
             return
         try:
-            data = one.recv(65536)
-            if data:
+            while data := one.recv(65536):
                 other.sendall(data)
-                return
+                # What TLS has decrypted already, the selector knows nothing of.
+                if not (isinstance(one, ssl.SSLSocket) and one.pending()):
+                    return
         except OSError:
             pass
         self._drop(selector, one)
@@ -119,4 +147,8 @@ class FaultProxy:
             del self._pairs[other]
         for end in (one, other):
             selector.unregister(end)
-            end.close()
+            if self._abandon and end not in self._clients:
+                self._kept.append(end)
+            else:
+                end.close()
+            self._clients.discard(end)

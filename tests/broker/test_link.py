@@ -3,11 +3,15 @@
 import contextlib
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+import rabbitmq
+import trustme
 from faultproxy import FaultProxy
 
 from pytest_gatherscatter.broker.link import Link
@@ -498,6 +502,121 @@ def test_what_was_open_at_the_loss_is_not_told_twice(broker_url: str, lab: str) 
         proxy.cut()
         assert [type(event) for event in until(link, some(PortDown))] == [PortDown]
         assert link.unconfirmed == 0
+
+
+def test_a_returning_link_waits_for_its_own_name(broker_url: str, lab: str) -> None:
+    """The broker still believes in the old connection: its name is asked for again."""
+    proxy, url = proxy_of(broker_url)
+    with (
+        proxy,
+        Link(url, gatherer_topology(lab), name="test", heartbeat=1, reconnect=True) as link,
+    ):
+        link.open(10)
+        proxy.abandon()
+        until(link, some(PortDown))
+        assert link.poll(0.3) == []
+        assert isinstance(link.trouble, NameTaken)
+        assert until(link, some(PortUp)) == [PortUp(link.generation)]
+
+
+def test_a_name_that_stays_taken_is_an_error(embedded_url: str, lab: str) -> None:
+    """Somebody else took the name meanwhile: after four heartbeats that is said, once."""
+    proxy, url = proxy_of(embedded_url)
+    with (
+        proxy,
+        Link(url, gatherer_topology(lab), name="test", heartbeat=1, reconnect=True) as link,
+    ):
+        link.open(10)
+        proxy.refuse()
+        until(link, some(PortDown))
+        with up(embedded_url, gatherer_topology(lab)):
+            proxy.refuse(on=False)
+            with pytest.raises(NameTaken):
+                until(link, some(PortUp), timeout=20)
+            assert link.poll(0.1) == []
+
+
+def test_a_dead_line_is_noticed_by_heartbeats(embedded_url: str, lab: str) -> None:
+    """Nothing comes any more and nothing breaks: pika allows the heartbeat and 5 s."""
+    proxy, url = proxy_of(embedded_url)
+    with proxy, Link(url, lab_topology(lab), name="test", heartbeat=1) as link:
+        link.open(10)
+        link.poll(0)
+        proxy.stall()
+        start = time.monotonic()
+        until(link, some(PortDown), timeout=20)
+        assert time.monotonic() - start < 14
+
+
+def test_an_operator_closes_all_connections(rabbitmq_node: rabbitmq.Node, lab: str) -> None:
+    """What RabbitMQ says on closing is in the event, and the link comes back."""
+    with up(rabbitmq_node.url, gatherer_topology(lab), reconnect=True) as link:
+        rabbitmq_node.ctl("close_all_connections", "for the test")
+        down = until(link, some(PortDown))[0]
+        assert isinstance(down, PortDown)
+        assert "320 CONNECTION_FORCED - for the test" in down.reason
+        until(link, some(PortUp))
+
+
+# ── TLS ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """A certificate authority of our own."""
+    return trustme.CA()
+
+
+def tls_files(authority: trustme.CA, directory: Path) -> tuple[ssl.SSLContext, str, str]:
+    """A server's context that wants client certificates, the CA's file, a client's file."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    ca, client = directory / "ca.pem", directory / "client.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    authority.issue_cert("client@example.org").private_key_and_cert_chain_pem.write_to_path(
+        str(client)
+    )
+    return context, str(ca), str(client)
+
+
+def test_tls_with_a_client_certificate(
+    rabbitmq_url: str, lab: str, authority: trustme.CA, tmp_path: Path
+) -> None:
+    """CA, client certificate and key from the URL; large bodies come through."""
+    context, ca, client = tls_files(authority, tmp_path)
+    at = parse(rabbitmq_url)
+    with FaultProxy(at.host, at.port, context) as proxy:
+        login = f"amqps://{at.user}:{at.password}@localhost:{proxy.port}"
+        good = f"{login}?cacertfile={ca}&certfile={client}"
+        with up(good, gatherer_topology(lab)) as link:
+            body = os.urandom(1_000_000)
+            link.publish(
+                names.direct_exchange(lab), names.GATHERER_KEY, body, PLAIN, mandatory=True
+            )
+            events = until(link, lambda e: some(Delivered)(e) and some(PublishConfirmed)(e))
+            assert body in [event.body for event in events if isinstance(event, Delivered)]
+        with pytest.raises(LoginRefused, match="certificate is not trusted"):
+            Link(f"{login}?certfile={client}", lab_topology(lab), name="test").open(5, retry=True)
+        named = f"{good}&server_name_indication=other.example.org"
+        with pytest.raises(LoginRefused, match="certificate is not trusted"):
+            Link(named, lab_topology(lab), name="test").open(5, retry=True)
+        with pytest.raises(BrokerUnreachable):
+            Link(f"{login}?cacertfile={ca}", lab_topology(lab), name="test").open(2)
+        with pytest.raises(BrokerUnreachable):
+            Link(f"amqp://127.0.0.1:{proxy.port}", lab_topology(lab), name="test").open(2)
+        (tmp_path / "broken.pem").write_text("no certificate")
+        broken = f"{login}?cacertfile={tmp_path}/broken.pem"
+        with pytest.raises(SettingsInvalid, match="PEM"):
+            Link(broken, lab_topology(lab), name="test").open(2)
+
+
+def test_tls_to_a_broker_without_tls(broker_url: str, lab: str) -> None:
+    """Amqps to a plain port is told in bounded time, without a traceback."""
+    at = parse(broker_url)
+    with pytest.raises(BrokerUnreachable):
+        Link(f"amqps://{at.host}:{at.port}", lab_topology(lab), name="test").open(3)
 
 
 # ── at run time ────────────────────────────────────────────────────────────────────────
