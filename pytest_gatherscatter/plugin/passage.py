@@ -22,7 +22,7 @@ from pytest_gatherscatter.plugin.marker import Arguments
 from pytest_gatherscatter.plugin.run import Run
 from pytest_gatherscatter.sections.section import Demand, Section, finding_line
 from pytest_gatherscatter.sections.section import verdict as verdict_of
-from pytest_gatherscatter.sections.service.workload import Visit
+from pytest_gatherscatter.sections.service.visit import Visit
 
 LABEL = 512
 """Characters in a section's and a test's name on the wire; longer ones are cut."""
@@ -79,6 +79,11 @@ class Passage:
         self.record["state"] = "coordinated" if self.section.coordinated else "alone"
         self.run.met = self.run.met or self.section.coordinated
         return self.section
+
+    def stop(self) -> None:
+        """Take the time of the body's end now; :meth:`leave` does it otherwise."""
+        assert self._visit is not None  # noqa: S101 - gather came before
+        self.run.workloads.stop(self._visit)
 
     def leave(self, outcome: str) -> list[SectionFailed]:
         """End the quiet, hand in what happened, and return what is wrong, first things first.

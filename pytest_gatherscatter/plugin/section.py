@@ -158,6 +158,7 @@ class SectionBlock:
         __tracebackhide__ = True
         passage = self._current()
         outcome = self._progress.outcome(error)
+        passage.stop()
         self._judge(passage, error, await self._off_loop(lambda: passage.leave(outcome)))
 
     async def _off_loop(self, work: Callable[[], T]) -> T:

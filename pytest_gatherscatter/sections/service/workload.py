@@ -348,6 +348,21 @@ class Workloads:
 
     # ── leave ──────────────────────────────────────────────────────────────────────────
 
+    def stop(self, visit: Visit) -> None:
+        """Take the time and the census of the body's end; does nothing the second time.
+
+        :meth:`leave` begins with it. Who leaves in a thread of its own calls it before that
+        thread exists, which would be noise of ours otherwise.
+        """
+        section = visit.section
+        if section.stopped is not None:
+            return
+        section.stopped = time.monotonic()
+        if section.deadline is not None:
+            section.overdue = section.stopped > section.deadline
+        if section.coordinated:
+            section.census.exit = self._census()
+
     def leave(self, visit: Visit, outcome: str) -> Section:
         """Come back after the body, tell the lab how it went, and take what was measured.
 
@@ -356,13 +371,10 @@ class Workloads:
         ``report_timeout``, twice if captures come slowly, and a few seconds.
         """
         section = visit.section
-        section.stopped = time.monotonic()
+        self.stop(visit)
         self._display.begin()
-        if section.deadline is not None and section.started is not None:
-            section.overdue = section.stopped > section.deadline
         try:
             if section.coordinated:
-                section.census.exit = self._census()
                 self._report(visit, outcome)
             else:
                 section.closing = Closing()
