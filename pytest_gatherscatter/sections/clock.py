@@ -20,9 +20,6 @@ it corrects, but a disciplined or free-running quartz stays within 100."""
 OPEN_PROBES = 64
 """Probes whose answer is still taken: several bursts, so that a slow answer still counts."""
 
-OLD_GATHERERS = 8
-"""Ids of former gatherers whose late readings are refused: restarts within a message's life."""
-
 
 class GathererClock:
     """The offset from this process's clock to the gatherer's, with an honest bound.
@@ -37,9 +34,8 @@ class GathererClock:
 
     def __init__(self) -> None:
         self.gatherer: str | None = None
-        """Id of the gatherer whose clock this is; a restarted gatherer is another clock."""
+        """Id of the clock that was measured, as the gatherer tells it."""
         self._open: deque[float] = deque(maxlen=OPEN_PROBES)
-        self._old: deque[str] = deque(maxlen=OLD_GATHERERS)
         self._estimate: _Estimate | None = None
 
     def probe(self, now: float) -> float:
@@ -53,7 +49,7 @@ class GathererClock:
         Refused are answers to probes that this clock never sent (a former process of the same
         name, a redelivery) and late answers of a former gatherer.
         """
-        if sent not in self._open or gatherer in self._old:
+        if sent not in self._open:
             return False
         self._open.remove(sent)
         if not (math.isfinite(read) and received >= sent):
@@ -69,8 +65,8 @@ class GathererClock:
 
     def forget(self) -> None:
         """Drop what was measured, as of a gatherer that is no more."""
-        if self.gatherer is not None:
-            self._old.append(self.gatherer)
+        # What is still on its way would be read on a clock that no longer counts.
+        self._open.clear()
         self.gatherer = None
         self._estimate = None
 

@@ -79,10 +79,11 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What ``stopped`` brought, read and hashed."""
+    """What ``stopped`` brought, read and hashed; ``problem`` is what could not be."""
 
     findings: tuple[Finding, ...] = ()
     captures: tuple[Capture, ...] = ()
+    problem: str = ""
 
 
 Answer: TypeAlias = Hold | Veto | Broken | Collected | None

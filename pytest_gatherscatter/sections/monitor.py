@@ -407,7 +407,9 @@ class MonitorMachine:
             elif arming.offset is not None:
                 arming.stopped = ended.began + arming.offset
         match ended.answer:
-            case Collected(findings, captures):
+            case Collected(findings, captures, problem):
+                if problem:
+                    arming.breaks(f"stopped: {problem}")
                 arming.findings, lost = _fitting(findings)
                 if lost:
                     arming.breaks(f"{lost} findings do not fit into a report; attach a file")

@@ -74,6 +74,8 @@ def test_another_gatherer_is_another_clock() -> None:
     assert clock.offset(3.0) == pytest.approx(6.4995)
     assert not clock.reading(late, 502.0, 3.0, "g1")
     assert clock.known("g2")
+    assert clock.reading(clock.probe(4.0), 504.0, 4.001, "g1")  # it may come back
+    assert clock.known("g1")
 
 
 def test_an_answer_that_nobody_asked_for_is_refused() -> None:
