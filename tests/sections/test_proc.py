@@ -2,6 +2,7 @@
 
 import _thread
 import os
+import queue
 import socket
 import sys
 import threading
@@ -133,24 +134,21 @@ def test_threads_are_told_apart_by_name() -> None:
 
 def test_a_thread_that_python_does_not_know_is_seen() -> None:
     """The kernel's list of tasks counts, not the threading module's."""
-    lock = threading.Lock()
-    lock.acquire()
-    ended = threading.Event()
+    end = threading.Event()
+    begun: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def hidden() -> None:
-        threading._active.pop(threading.get_ident(), None)  # type: ignore[attr-defined]
-        with lock:
-            ended.set()
+        begun.put(threading.get_native_id())
+        end.wait()
 
     _thread.start_new_thread(hidden, ())
     try:
-        deadline = time.monotonic() + 5
-        while not (lines := [line for line in proc.take(None).foreign() if "unknown to" in line]):
-            assert time.monotonic() < deadline
-        assert len(lines) == 1
+        number = begun.get(timeout=10)
+        (found,) = [item for item in proc.take(None).threads if item.native_id == number]
+        assert not found.python
+        assert f"thread unknown to Python {found.name} {number}" in proc.take(None).foreign()
     finally:
-        lock.release()
-        ended.wait(5)
+        end.set()
 
 
 def test_every_descriptor_is_listed(tmp_path: Path) -> None:
