@@ -1,0 +1,343 @@
+"""The broker as a process, with pika as its client: all that the shells of the product need."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import pika
+import pytest
+from brokerprocess import PATIENCE, Running, start, until
+from pika.exceptions import (
+    AMQPConnectionError,
+    ChannelClosedByBroker,
+    ConnectionClosedByBroker,
+    NackError,
+    ProbableAuthenticationError,
+    UnroutableError,
+)
+
+from pytest_gatherscatter.embedded.address import (
+    Address,
+    boot_id,
+    default_address_path,
+    process_start,
+    read_address,
+    write_address,
+)
+from pytest_gatherscatter.errors import SettingsInvalid
+
+CONSUMER = """
+import sys, pika
+connection = pika.BlockingConnection(pika.URLParameters(sys.stdin.readline()))
+channel = connection.channel()
+channel.basic_qos(prefetch_count=1)
+for method, _, body in channel.consume("work"):
+    print(body.decode(), flush=True)
+"""
+
+PARENT = """
+import subprocess, sys, os, time
+child = subprocess.Popen([sys.executable, "-m", "pytest_gatherscatter.embedded",
+                          "--address-file", sys.argv[1], "--parent-pid", str(os.getpid())])
+time.sleep(600)
+"""
+
+
+def test_confirm_mandatory_and_consume(broker: Running) -> None:
+    """What is confirmed is consumed; what nobody wants comes back at once."""
+    with broker.connect() as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.queue_declare("work[1]é", durable=True)
+        sent = pika.BasicProperties(message_id="m", headers={"a": {"b": [1, True]}})
+        channel.basic_publish("", "work[1]é", b"hello", sent, mandatory=True)
+        with pytest.raises(UnroutableError):
+            channel.basic_publish("", "nobody", b"", mandatory=True)
+        method, properties, body = next(channel.consume("work[1]é", inactivity_timeout=PATIENCE))
+        assert (body, properties) == (b"hello", sent)
+        channel.basic_ack(method.delivery_tag)
+        assert channel.cancel() == 0
+
+
+def test_a_full_queue_refuses_a_confirm(broker: Running) -> None:
+    """x-overflow=reject-publish is a nack."""
+    with broker.connect() as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        arguments = {"x-max-length": 1, "x-overflow": "reject-publish"}
+        channel.queue_declare("small", durable=True, arguments=arguments)
+        channel.basic_publish("", "small", b"1")
+        with pytest.raises(NackError):
+            channel.basic_publish("", "small", b"2")
+
+
+def test_exclusive_queue_is_405_for_others_and_free_afterwards(broker: Running) -> None:
+    """The gatherer's singleton check: its name is taken, and free as soon as it is gone."""
+    owner = broker.connect()
+    owner.channel().queue_declare("gatherer", exclusive=True)
+    with broker.connect() as other:
+        channel = other.channel()
+        with pytest.raises(ChannelClosedByBroker) as refused:
+            channel.queue_declare("gatherer", exclusive=True)
+        assert refused.value.reply_code == 405
+        asking = other.channel()
+        asking.confirm_delivery()
+        asking.basic_publish("", "gatherer", b"ping", mandatory=True)
+        owner.close()
+        with pytest.raises(UnroutableError):
+            asking.basic_publish("", "gatherer", b"ping", mandatory=True)
+        other.channel().queue_declare("gatherer", exclusive=True)
+
+
+def test_work_of_a_killed_consumer_comes_again(broker: Running) -> None:
+    """Kill -9 loses nothing: the delivery is handed to the next one, marked."""
+    with broker.connect() as connection:
+        channel = connection.channel()
+        channel.queue_declare("work", durable=True)
+        channel.basic_publish("", "work", b"precious")
+        consumer = subprocess.Popen(
+            [sys.executable, "-c", CONSUMER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with consumer:
+            assert consumer.stdin is not None
+            assert consumer.stdout is not None
+            consumer.stdin.write(broker.address.url + "\n")
+            consumer.stdin.flush()
+            assert consumer.stdout.readline() == "precious\n"
+            consumer.kill()
+        method, _, body = next(channel.consume("work", inactivity_timeout=PATIENCE))
+        assert (body, method.redelivered) == (b"precious", True)
+
+
+def test_time_runs(broker: Running) -> None:
+    """A message expires into the dead letters by the broker's own clock, and says so."""
+    with broker.connect() as connection:
+        channel = connection.channel()
+        channel.queue_declare("dead", durable=True)
+        arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
+        channel.queue_declare("work", durable=True, arguments=arguments)
+        before = time.time()
+        channel.basic_publish("", "work", b"x", pika.BasicProperties(expiration="50"))
+        _, properties, body = next(channel.consume("dead", inactivity_timeout=PATIENCE))
+        assert body == b"x"
+        headers: Any = properties.headers
+        (death,) = headers["x-death"]
+        assert (death["reason"], death["original-expiration"]) == ("expired", "50")
+        # A whole second, in UTC, which pika gives without saying so.
+        assert abs(death["time"].replace(tzinfo=UTC).timestamp() - before) < PATIENCE
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"GET / HTTP/1.1\r\n\r\n", os.urandom(4096), b"AMQP\x00\x00\x09\x01" + b"\xff" * 64],
+    ids=["http", "random", "greeting and garbage"],
+)
+def test_garbage_hurts_nobody_else(broker: Running, garbage: bytes) -> None:
+    """The offender's socket is closed; a client that was there goes on."""
+    with broker.connect() as connection:
+        channel = connection.channel()
+        port = pika.URLParameters(broker.address.url).port
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as offender:
+            offender.sendall(garbage)
+            offender.settimeout(PATIENCE)
+            try:
+                while offender.recv(65536):
+                    pass
+            except ConnectionResetError:
+                pass
+        channel.queue_declare("still here", durable=True)
+
+
+def test_a_slow_reader_costs_little_memory(broker: Running) -> None:
+    """A consumer that never reads is not sent a whole queue, and others are served."""
+    with broker.connect() as connection:
+        channel = connection.channel()
+        channel.queue_declare("big", durable=True)
+        for _ in range(60):
+            channel.basic_publish("", "big", bytes(1024 * 1024))
+        connection.process_data_events(0)
+        slow = broker.connect(heartbeat=0)
+        slow.channel().basic_consume("big", lambda *_: None)
+        channel.queue_declare("other", durable=True)
+        resident = int(
+            Path(f"/proc/{broker.process.pid}/status").read_text().split("VmRSS:")[1].split()[0]
+        )
+        # The queue itself is 60 MiB; sent all at once, it would be there twice.
+        assert resident < 130 * 1024
+        slow.close()
+
+        def back() -> bool | None:
+            state = channel.queue_declare("big", passive=True).method
+            return state.message_count == 60 or None
+
+        assert until(back, "the messages to be back")
+
+
+def test_a_wrong_password_is_refused(broker: Running) -> None:
+    """As a refused login, not as a broken socket."""
+    wrong = pika.PlainCredentials("gatherscatter", "guess")
+    with pytest.raises(ProbableAuthenticationError, match="403"):
+        broker.connect(credentials=wrong)
+
+
+def test_heartbeats_keep_a_silent_client_and_find_a_dead_one(broker: Running) -> None:
+    """Two silent intervals end a client, however healthy its socket looks."""
+    dead = broker.connect(heartbeat=1)
+    dead.channel().queue_declare("mine", exclusive=True)
+    with broker.connect(heartbeat=1) as alive:
+        alive.channel().queue_declare("other", exclusive=True)
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            alive.process_data_events(0.2)
+        alive.channel().queue_declare("mine", exclusive=True)
+    with pytest.raises(AMQPConnectionError):
+        dead.process_data_events(0)
+
+
+def test_signals_end_it_cleanly(tmp_path: Path) -> None:
+    """Clients are told, the address file goes, the status is 0."""
+    running = start(tmp_path / "broker.json")
+    connection = running.connect()
+    running.process.send_signal(signal.SIGINT)
+    with pytest.raises(ConnectionClosedByBroker) as told:
+        connection.process_data_events(PATIENCE)
+    assert told.value.reply_code == 320
+    assert running.process.wait(PATIENCE) == 0
+    assert not running.path.exists()
+
+
+def test_it_ends_with_its_parent(tmp_path: Path) -> None:
+    """Also when the parent is killed and cannot tell anybody."""
+    path = tmp_path / "broker.json"
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(path)])
+    address = until(lambda: read_address(path), "the broker's address")
+    parent.kill()
+    parent.wait()
+    until(lambda: True if process_start(address.pid) is None else None, "the broker's end")
+    assert not path.exists()
+
+
+def test_one_address_file_has_one_broker(broker: Running) -> None:
+    """A second one says who is there, in one line, and ends."""
+    command = [sys.executable, "-m", "pytest_gatherscatter.embedded"]
+    second = subprocess.run(
+        [*command, "--address-file", str(broker.path)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert second.returncode == 2
+    assert f"another broker (pid {broker.process.pid}) serves it already" in second.stderr
+    assert len(second.stderr.splitlines()) == 1
+    assert read_address(broker.path) == broker.address
+
+
+def test_a_port_that_is_taken_is_one_line(broker: Running, tmp_path: Path) -> None:
+    """No traceback, and no address file."""
+    port = pika.URLParameters(broker.address.url).port
+    command = [sys.executable, "-m", "pytest_gatherscatter.embedded", "--port", str(port)]
+    second = subprocess.run(
+        [*command, "--address-file", str(tmp_path / "second.json")],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert second.returncode == 2
+    assert len(second.stderr.splitlines()) == 1
+    assert not (tmp_path / "second.json").exists()
+
+
+def test_many_clients_at_once(broker: Running) -> None:
+    """Fifty of them say hello to each other over one fanout exchange."""
+    connections = [broker.connect() for _ in range(50)]
+    channels = [connection.channel() for connection in connections]
+    channels[0].exchange_declare("hello", "fanout")
+    names = [str(c.queue_declare("", exclusive=True).method.queue) for c in channels]
+    for channel, name in zip(channels, names, strict=True):
+        channel.queue_bind(name, "hello")
+    channels[0].basic_publish("hello", "", b"hi")
+    for channel, name in zip(channels, names, strict=True):
+        _, _, body = next(channel.consume(name, inactivity_timeout=PATIENCE))
+        assert body == b"hi"
+    for connection in connections:
+        connection.close()
+
+
+def test_the_address_is_private(broker: Running) -> None:
+    """Readable by its owner only, and it does not listen beyond this machine."""
+    assert broker.path.stat().st_mode & 0o777 == 0o600
+    assert broker.address.pid == broker.process.pid
+    parameters = pika.URLParameters(broker.address.url)
+    assert (parameters.host, parameters.virtual_host) == ("127.0.0.1", "/")
+    port = f":{parameters.port:04X}"
+    rows = Path("/proc/net/tcp").read_text().splitlines() + (
+        Path("/proc/net/tcp6").read_text().splitlines() if Path("/proc/net/tcp6").exists() else []
+    )
+    listening = [row.split()[1] for row in rows[1:] if row.split()[3] == "0A"]
+    assert [place for place in listening if place.endswith(port)] == [f"0100007F{port}"]
+
+
+# The address file
+
+
+def test_an_address_is_stale_when_its_process_is_not_the_same(tmp_path: Path) -> None:
+    """A pid that is gone, a pid of somebody else, another boot."""
+    path = tmp_path / "broker.json"
+    mine = write_address(path, "amqp://x")
+    assert read_address(path) == mine
+    started = process_start(os.getpid())
+    assert started is not None
+    for stale in (
+        Address("amqp://x", 2**22 + 1, started, boot_id()),
+        Address("amqp://x", os.getpid(), started + 1, boot_id()),
+        Address("amqp://x", os.getpid(), started, "another boot"),
+    ):
+        path.write_text(json.dumps(asdict(stale)))
+        assert read_address(path) is None
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"url": 1}', "{", "\udcff"])
+def test_an_odd_address_file_counts_for_nothing(tmp_path: Path, text: str) -> None:
+    """Whatever stands in it."""
+    path = tmp_path / "broker.json"
+    path.write_text(text, errors="surrogateescape")
+    path.chmod(0o600)
+    assert read_address(path) is None
+
+
+def test_an_address_file_that_others_may_read_counts_for_nothing(tmp_path: Path) -> None:
+    """They could have written it as well."""
+    path = tmp_path / "broker.json"
+    write_address(path, "amqp://x")
+    path.chmod(0o644)
+    assert json.loads(path.read_text())["url"] == "amqp://x"
+    assert read_address(path) is None
+
+
+def test_the_runtime_directory_must_be_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made with 700; one that others may enter, or a link, is refused."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    path = default_address_path()
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    path.parent.chmod(0o755)
+    with pytest.raises(SettingsInvalid, match="chmod it to 700"):
+        default_address_path()
+    path.parent.rmdir()
+    path.parent.symlink_to(tmp_path)
+    with pytest.raises(SettingsInvalid, match="not a directory of this user"):
+        default_address_path()
