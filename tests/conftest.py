@@ -18,12 +18,14 @@ from pytest_gatherscatter.broker import provider
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _nobodys_lab() -> Iterator[None]:
-    """Keep the lab of whoever runs the tests out of them."""
+def _nobodys_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the lab of whoever runs the tests out of them: variables, locks, tickets, broker."""
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
             if name.startswith("GATHERSCATTER_"):
                 patch.delenv(name)
+        for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
         yield
 
 
