@@ -79,6 +79,10 @@ NAME_TAKEN_HEARTBEATS = 4
 """How long a returning link asks again for its own name: the broker may not know yet that
 the lost connection is dead (three misses, and one for luck)."""
 
+STEADY_SECONDS = 5.0
+"""A connection that lived shorter does not count as success for the waits: what broke it (a
+refused publish, say) may break the next one too, and must not turn into a busy loop."""
+
 ANSWER_SECONDS = 5.0
 """How long a declare or delete at run time may take."""
 
@@ -143,7 +147,7 @@ class Link:
         self._attempt = 0
         self._alive: set[int] = set()
         self._tries = 0
-        self._down_since = 0.0
+        self._up_since = self._down_since = 0.0
         self._down_reason = "not connected"
         self._failure: BrokerError | None = None
         self._refused: BrokerError | None = None
@@ -247,6 +251,8 @@ class Link:
         if self._loop is None:
             self._loop = Loop()
             self._loop.activate_poller()
+        if self._connecting:
+            self._retire()  # an open takes over from an attempt to come back
         self._attempt += 1
         self._connecting, self._failure = True, None
         attempt = self._attempt
@@ -326,7 +332,8 @@ class Link:
     def _on_ready(self, attempt: int) -> None:
         if attempt != self._attempt:
             return
-        self._connecting, self._up, self._tries = False, True, 0
+        self._connecting, self._up = False, True
+        self._up_since = time.monotonic()
         self._dialled = None
         self._events.append(PortUp(self.generation))
         self._events.extend(self._early)
@@ -370,6 +377,8 @@ class Link:
         self._up = False
         self._down_reason = reason
         self._down_since = time.monotonic()
+        if self._down_since - self._up_since > STEADY_SECONDS:
+            self._tries = 0
         self._retire()
         self._events.append(PortDown(reason))
         if self._reconnect:

@@ -536,6 +536,35 @@ def test_a_name_that_stays_taken_is_an_error(embedded_url: str, lab: str) -> Non
             assert link.poll(0.1) == []
 
 
+def test_what_breaks_each_connection_makes_no_busy_loop(embedded_url: str, lab: str) -> None:
+    """A publish that closes every channel is answered with growing waits."""
+    with up(embedded_url, lab_topology(lab), reconnect=True) as link:
+        end = time.monotonic() + 3
+        link.publish(f"{lab}.nowhere", "x", b"", PLAIN, mandatory=False)
+        while time.monotonic() < end:
+            for event in link.poll(0.1):
+                if isinstance(event, PortDown):
+                    assert "404" in event.reason
+                if isinstance(event, PortUp):
+                    link.publish(f"{lab}.nowhere", "x", b"", PLAIN, mandatory=False)
+        # Waits of 0.1, 0.2, 0.4, 0.8 and 1.6 s; without them it would be hundreds.
+        assert 3 <= link.generation <= 6
+
+
+def test_open_takes_over_from_coming_back(broker_url: str, lab: str) -> None:
+    """Who cannot wait for the next attempt may open, and nothing of the old one is left."""
+    proxy, url = proxy_of(broker_url)
+    with proxy, up(url, gatherer_topology(lab), reconnect=True) as link:
+        proxy.refuse()
+        until(link, some(PortDown))
+        link.poll(0.3)
+        proxy.refuse(on=False)
+        link.open(10, retry=True)
+        assert until(link, some(PortUp)) == [PortUp(link.generation)]
+        assert link.poll(0.5) == []
+        assert proxy.connections == 1
+
+
 def test_a_dead_line_is_noticed_by_heartbeats(embedded_url: str, lab: str) -> None:
     """Nothing comes any more and nothing breaks: pika allows the heartbeat and 5 s."""
     proxy, url = proxy_of(embedded_url)
