@@ -24,7 +24,6 @@ BOOT_SECONDS = 60.0
 """A node boots in about 6 s on an idle machine; two busy cores may need many times that."""
 
 SERVERS = (
-    os.environ.get("GS_RABBITMQ_SERVER"),
     # Debian's wrapper on PATH insists on being root; the server itself does not.
     "/usr/lib/rabbitmq/bin/rabbitmq-server",
     shutil.which("rabbitmq-server"),
@@ -40,8 +39,9 @@ disk_free_limit.absolute = 50MB
 
 
 def server() -> Path | None:
-    """Find the program that runs a node."""
-    for candidate in SERVERS:
+    """Find the program that runs a node; ``GS_RABBITMQ_SERVER`` is the only one if it is set."""
+    named = os.environ.get("GS_RABBITMQ_SERVER")
+    for candidate in (named,) if named else SERVERS:
         if candidate and Path(candidate).exists():
             return Path(candidate)
     return None
