@@ -1,0 +1,14 @@
+"""A whole lab in one process and in virtual time, out of one seed.
+
+What runs here is the production code: codec, pump, journal and machines, over the pure heart
+of the embedded broker. What is played is everything around them: the network, the clocks, the
+processes that die, the people. So a thousand bad days pass in seconds, and a bad one can be
+replayed from its number::
+
+    python -m pytest_gatherscatter.simulation --seeds 1000
+    python -m pytest_gatherscatter.simulation --seed 17 --story
+
+``world`` is time and what was seen; ``network`` and ``connection`` are the broker and the ways
+to it; ``party`` is a process, of which ``authority``, ``instrument``, ``visitor`` and ``person``
+are the kinds; ``scenario`` says what a seed plays; ``invariant`` what must hold all the same.
+"""

@@ -1,0 +1,288 @@
+"""A party's way to the broker: first in, first out, each way with a delay of its own.
+
+A connection can be lost in the ways that matter: both ends see it at once (a reset), or each
+sees it when its heartbeats run out, so that exclusive names linger at the broker and a party
+believes in a connection that is none. What a dying process had handed to its kernel still
+arrives; what it had not, does not.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from pytest_gatherscatter.broker.port import (
+    Delivered,
+    PortDown,
+    PortEvent,
+    PortUp,
+    Properties,
+    PublishConfirmed,
+    PublishReturned,
+    Tag,
+    Verdict,
+)
+from pytest_gatherscatter.broker.topology import Topology
+from pytest_gatherscatter.embedded.record import Message, Outcome
+from pytest_gatherscatter.embedded.refusal import AmqpError
+from pytest_gatherscatter.simulation.network import USER, Network
+
+HEARTBEAT = 5.0
+MISSES = 3
+
+
+class Connection:
+    """One connection, from its first byte to its end. Its id is also that of its channel.
+
+    ``hear`` gets what comes to the client, ``refused`` why it was turned away.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        topology: Topology,
+        hear: Callable[[PortEvent], None],
+        refused: Callable[[str], None],
+    ) -> None:
+        self.id = network.number()
+        self.up = False
+        self._network = network
+        self._world = network.world
+        self._topology = topology
+        self._hear = hear
+        self._refused = refused
+        self._there = self._back = 0.0
+        self._deaf = False  # nothing more reaches the client
+        self._cut = False  # nothing more reaches anybody
+        self.send(self._open)
+
+    # ── towards the broker ─────────────────────────────────────────────────────────────
+
+    def send(self, action: Callable[[], None]) -> None:
+        """Do ``action`` at the broker, after all that was sent before."""
+        self._there = max(self._there, self._world.now + self._network.delay())
+        self._world.at(self._there, partial(self._arrive, action))
+
+    def _arrive(self, action: Callable[[], None]) -> None:
+        if self._cut:
+            return
+        action()
+        self._network.drain()
+
+    def publish(  # noqa: PLR0913, PLR0917 - a publish has these parts
+        self,
+        number: int,
+        exchange: str,
+        key: str,
+        body: bytes,
+        properties: Properties,
+        mandatory: bool,  # noqa: FBT001 - as the port has it
+    ) -> None:
+        """Publish at the broker, now, and tell the client what became of it."""
+        message = Message(
+            exchange, key, body, properties, ttl=properties.ttl, user_id=properties.user_id
+        )
+        vhost = self._network.vhost
+        outcome = vhost.publish(self.id, message, mandatory=mandatory, now=self._world.now)
+        if outcome is Outcome.QUEUED or (outcome is Outcome.UNROUTABLE and not mandatory):
+            self.tell(PublishConfirmed(number))
+        else:
+            self.tell(PublishReturned(number, outcome.value))
+
+    def settle(self, tag: Tag, verdict: Verdict) -> None:
+        """Settle at the broker, now."""
+        vhost, now = self._network.vhost, self._world.now
+        if verdict is Verdict.ACK:
+            vhost.ack(self.id, tag.number, now=now)
+        else:
+            vhost.nack(self.id, tag.number, requeue=verdict is Verdict.REQUEUE, now=now)
+
+    def declare(self, topology: Topology) -> None:
+        """Declare, bind and consume at the broker, now; AmqpError as it says."""
+        vhost, now = self._network.vhost, self._world.now
+        for exchange in topology.exchanges:
+            vhost.declare_exchange(exchange.name, exchange.kind, durable=exchange.durable)
+        for queue in topology.queues:
+            vhost.declare_queue(
+                self.id,
+                queue.name,
+                durable=queue.durable,
+                exclusive=queue.exclusive,
+                auto_delete=queue.auto_delete,
+                arguments=queue.arguments,
+                now=now,
+            )
+        for binding in topology.bindings:
+            vhost.bind_queue(self.id, binding.queue, binding.exchange, binding.key)
+        for consumer in topology.consumers:
+            vhost.qos(self.id, consumer.prefetch)
+            vhost.consume(self.id, consumer.queue, consumer.queue, now=now)
+
+    def _open(self) -> None:
+        network = self._network
+        if network.down:
+            self._turn_away("connection refused")
+            return
+        network.connections[self.id] = self
+        network.vhost.connect(self.id, USER)
+        network.vhost.open_channel(self.id, self.id)
+        try:
+            self.declare(self._topology)
+        except AmqpError as error:
+            self._gone()
+            self._turn_away(str(error))
+            return
+        self.tell(PortUp(self.id))
+
+    def _turn_away(self, why: str) -> None:
+        self._at_client(lambda: self._refused(why))
+
+    def _gone(self) -> None:
+        """The broker sees that the connection is no more."""
+        if self._network.connections.pop(self.id, None) is not None:
+            self._network.vhost.disconnect(self.id, now=self._world.now)
+            self._network.drain()
+
+    # ── towards the client ─────────────────────────────────────────────────────────────
+
+    def deliver(self, event: Delivered) -> None:
+        """Deliver to the client, sometimes twice."""
+        self.tell(event)
+        if self._network.twice and self._world.random.random() < self._network.twice:
+            again = Delivered(
+                Tag(self.id, -event.tag.number),  # settled once is enough
+                event.queue,
+                event.exchange,
+                event.key,
+                event.properties,
+                event.body,
+                redelivered=True,
+            )
+            late = self._world.random.random() * Network.LATE
+            self._world.at(self._back + late, partial(self._come, again))
+
+    def tell(self, event: PortEvent) -> None:
+        """Tell the client, after all that it was told before."""
+        self._at_client(partial(self._come, event))
+
+    def _at_client(self, action: Callable[[], None]) -> None:
+        self._back = max(self._back, self._world.now + self._network.delay())
+        self._world.at(self._back, action)
+
+    def _come(self, event: PortEvent) -> None:
+        if self._deaf or self._cut:
+            return
+        if isinstance(event, PortUp):
+            self.up = True
+        self._hear(event)
+
+    # ── ends ───────────────────────────────────────────────────────────────────────────
+
+    def close(self) -> None:
+        """The client closes, or its kernel does after its death: what was sent arrives first."""
+        self._deaf = True
+        self.up = False
+        self.send(self._gone)
+
+    def lose(self, *, at_client: float, at_broker: float) -> None:
+        """Cut it: nothing goes through any more; each end sees it after some seconds."""
+        if self._cut:
+            return
+        self._cut = True
+        self._world.after(at_broker, self._gone)
+        self._world.after(at_client, self._down)
+
+    def reset_by_peer(self) -> None:
+        """The broker is gone: its kernel, or the next packet, tells the client."""
+        if not self._cut:
+            self._cut = True
+            self._world.after(self._network.delay(), self._down)
+
+    def _down(self) -> None:
+        if not self._deaf:
+            self._deaf = True
+            if self.up:
+                self.up = False
+                self._hear(PortDown("connection lost"))
+            else:
+                self._refused("connection lost")
+
+
+class SimulatedLink:
+    """The port of one pump: the connection of the moment, or none.
+
+    What is published leaves with :meth:`flush`, as with pika; ``effect`` is called before
+    each publish, and may raise to end the process there.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        hear: Callable[[PortEvent], None],
+        refused: Callable[[str], None],
+        effect: Callable[[], None],
+        said: Callable[[str, bytes, Properties], None],
+    ) -> None:
+        self._network = network
+        self._hear = hear
+        self._refused = refused
+        self._effect = effect
+        self._said = said
+        self._numbers = 0
+        self._outbox: list[Callable[[], None]] = []
+        self.connection: Connection | None = None
+        self.failed: list[PublishReturned] = []
+
+    @property
+    def up(self) -> bool:
+        """Whether it is of use."""
+        return self.connection is not None and self.connection.up
+
+    def connect(self, topology: Topology) -> None:
+        """Begin to connect; ``PortUp`` or a refusal follows."""
+        self._outbox.clear()
+        self.connection = Connection(self._network, topology, self._hear, self._refused)
+
+    def publish(
+        self, exchange: str, key: str, body: bytes, properties: Properties, *, mandatory: bool
+    ) -> int:
+        """Publish; see :class:`pytest_gatherscatter.broker.port.Port`."""
+        self._effect()
+        self._numbers += 1
+        number, connection = self._numbers, self.connection
+        if connection is None or not connection.up:
+            self.failed.append(PublishReturned(number, "not connected"))
+            return number
+
+        def go() -> None:
+            self._said(key, body, properties)
+            parts = (number, exchange, key, body, properties, mandatory)
+            connection.send(partial(connection.publish, *parts))
+
+        self._outbox.append(go)
+        return number
+
+    def settle(self, tag: Tag, verdict: Verdict) -> None:
+        """Settle; see :class:`pytest_gatherscatter.broker.port.Port`."""
+        connection = self.connection
+        if connection is None or tag.generation != connection.id or tag.number < 0:
+            return
+        self._outbox.append(
+            partial(connection.send, partial(connection.settle, tag, verdict))
+        )
+
+    def flush(self, most: int | None = None) -> None:
+        """Hand what was published to the kernel, at most ``most`` of it."""
+        outbox, self._outbox = self._outbox, []
+        for go in outbox[:most]:
+            go()
+
+    @property
+    def waiting(self) -> int:
+        """How much of the step has not left yet."""
+        return len(self._outbox)
+
+    def close(self) -> None:
+        """Close in good order: what was published leaves first."""
+        self.flush()
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()

@@ -1,0 +1,95 @@
+"""The broker of a simulated lab, and how long the ways to it take."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pytest_gatherscatter.broker.port import ConsumeCancelled, Delivered, Properties, Tag
+from pytest_gatherscatter.embedded.record import CancelNotify, Deliver
+from pytest_gatherscatter.embedded.vhost import VHost
+from pytest_gatherscatter.simulation.world import World
+
+if TYPE_CHECKING:
+    from pytest_gatherscatter.simulation.connection import Connection
+
+USER = "lab"
+SHORTEST = 0.0001
+"""Seconds of the fastest way to the broker: loopback and two schedulers."""
+
+
+class Network:
+    """One broker. ``mean`` is the usual delay of one way in seconds, beside ``SHORTEST``.
+
+    ``spikes`` is the chance that a message takes up to ``SPIKE`` seconds, ``twice`` the chance
+    that it is delivered a second time, up to ``LATE`` seconds later.
+    """
+
+    SPIKE = 0.4
+    LATE = 3.0
+
+    def __init__(self, world: World, *, mean: float, spikes: float, twice: float) -> None:
+        self.world = world
+        self.vhost = VHost()
+        self.connections: dict[int, Connection] = {}
+        self.down_until = 0.0
+        self.slow_until = 0.0
+        self.twice = twice
+        self._mean = mean
+        self._spikes = spikes
+        self._ids = 0
+
+    def number(self) -> int:
+        """Number a connection."""
+        self._ids += 1
+        return self._ids
+
+    @property
+    def down(self) -> bool:
+        """Whether the broker is away."""
+        return self.world.now < self.down_until
+
+    def delay(self) -> float:
+        """Draw how long one way takes."""
+        chance = self.world.random
+        seconds = SHORTEST + chance.expovariate(1.0) * self._mean
+        if self.world.now < self.slow_until or (self._spikes and chance.random() < self._spikes):
+            seconds += chance.random() * self.SPIKE
+        return seconds
+
+    def restart(self, away: float) -> None:
+        """Kill the broker: it comes back in ``away`` seconds and remembers nothing."""
+        self.world.tell("broker", f"is killed, comes back in {away:.1f} s")
+        self.down_until = self.world.now + away
+        self.vhost = VHost()
+        connections, self.connections = list(self.connections.values()), {}
+        for connection in connections:
+            connection.reset_by_peer()
+
+    def drain(self) -> None:
+        """Send out what the broker has to say."""
+        vhost = self.vhost
+        deadline = vhost.next_deadline()
+        if deadline is not None and deadline <= self.world.now:
+            vhost.expire(self.world.now)
+        for output in vhost.drain():
+            match output:
+                case Deliver(channel, _, number, redelivered, queue, message):
+                    properties = message.properties
+                    delivered = Delivered(
+                        Tag(channel, number),  # type: ignore[arg-type] # channels are numbers here
+                        queue,
+                        message.exchange,
+                        message.key,
+                        properties if isinstance(properties, Properties) else Properties(),
+                        message.body,
+                        redelivered,
+                    )
+                    self._to(channel, lambda c, e=delivered: c.deliver(e))  # type: ignore[misc]
+                case CancelNotify(channel, tag):
+                    self._to(channel, lambda c, t=tag: c.tell(ConsumeCancelled(t)))  # type: ignore[misc]
+                case _:
+                    pass  # a return is the outcome of the publish that is under way
+
+    def _to(self, channel: object, action: "Callable[[Connection], None]") -> None:
+        connection = self.connections.get(channel)  # type: ignore[call-overload]
+        if connection is not None:
+            action(connection)

@@ -1,0 +1,254 @@
+"""Virtual time, the clocks that everybody reads instead, and what an onlooker saw.
+
+The onlooker sees what leaves a process or comes in, hooks and bodies that begin and end, and
+nothing of any machine's own state: so the invariants cannot believe what a machine believes.
+"""
+
+import heapq
+from collections.abc import Callable
+from itertools import count
+from random import Random
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from pytest_gatherscatter.sections.hookcall import Hook
+from pytest_gatherscatter.sections.section import Demand
+from pytest_gatherscatter.wire.messages import Message
+
+EPOCH = 1_790_000_000.0
+"""Unix time at the world's beginning: any will do, as long as it is the same in each run."""
+
+HAIR = 1e-6
+"""Seconds by which a timer fires late: conversions between clocks round, and must not round
+to before the time that was asked for."""
+
+
+class Violated(Exception):  # noqa: N818 - the name states the fact
+    """Something happened that must not; ``rule`` names the invariant."""
+
+    def __init__(self, rule: str, text: str) -> None:
+        super().__init__(f"{rule}: {text}")
+        self.rule = rule
+        self.text = text
+
+
+# ── what the onlooker sees ─────────────────────────────────────────────────────────────
+
+
+class Said(NamedTuple):
+    """A message left a process; ``clock`` names the clock that its times are meant on."""
+
+    at: float
+    party: str
+    key: str
+    message: Message
+    clock: str | None
+
+
+class Heard(NamedTuple):
+    """A message came in."""
+
+    at: float
+    party: str
+    message: Message
+
+
+class Recorded(NamedTuple):
+    """An event became durable."""
+
+    at: float
+    party: str
+    event: dict[str, Any]
+
+
+class HookCalled(NamedTuple):
+    """A monitor's hook began. ``due`` is the true time of the deadline, if one is known."""
+
+    at: float
+    party: str
+    instance: str
+    section: str
+    hook: Hook
+    due: float | None
+    bound: float | None
+
+
+class HookAnswered(NamedTuple):
+    """A monitor's hook ended; ``answer`` in a word: ``ready``, ``hold``, ``veto``, ``broken``."""
+
+    at: float
+    party: str
+    instance: str
+    section: str
+    hook: Hook
+    answer: str
+
+
+class VisitBegan(NamedTuple):
+    """A workload wants to enter a section."""
+
+    at: float
+    party: str
+    section: str
+    demand: Demand
+
+
+class WentAlone(NamedTuple):
+    """A workload decided that there is no gatherer."""
+
+    at: float
+    party: str
+    section: str
+
+
+class BodyBegan(NamedTuple):
+    """A workload is inside. ``bound`` is how well it knows the gatherer's clock."""
+
+    at: float
+    party: str
+    section: str
+    bench: str
+    host: str
+    coordinated: bool
+    bound: float | None
+
+
+class BodyLeft(NamedTuple):
+    """A workload is outside again, or dead."""
+
+    at: float
+    party: str
+    section: str
+
+
+class VisitEnded(NamedTuple):
+    """A workload's test went on (or its process died); ``excused`` seconds do not count."""
+
+    at: float
+    party: str
+    section: str
+    outcome: str
+    excused: float
+
+
+class Happened(NamedTuple):
+    """Anything else that a reader of the story wants to know: faults, most of all."""
+
+    at: float
+    party: str
+    what: str
+
+
+class Died(NamedTuple):
+    """A process is gone, with what it had in memory."""
+
+    at: float
+    party: str
+
+
+class Froze(NamedTuple):
+    """A process stands still for ``seconds``."""
+
+    at: float
+    party: str
+    seconds: float
+
+
+Sight: TypeAlias = (
+    Said
+    | Heard
+    | Recorded
+    | HookCalled
+    | HookAnswered
+    | VisitBegan
+    | WentAlone
+    | BodyBegan
+    | BodyLeft
+    | VisitEnded
+    | Happened
+    | Died
+    | Froze
+)
+
+
+class Onlooker(Protocol):
+    """Who is shown everything, in the moment."""
+
+    def see(self, sight: Sight) -> None:
+        """Take a sight; raise :class:`Violated` if it must not be."""
+
+
+class VirtualClock:
+    """A host's monotonic clock: ``offset`` seconds off, and ``drift`` seconds a second."""
+
+    def __init__(self, world: "World", name: str, offset: float, drift: float) -> None:
+        self._world = world
+        self.name = name
+        self.offset = offset
+        self.rate = 1.0 + drift
+        world.clocks[name] = self
+
+    def read(self) -> float:
+        """What it shows now."""
+        return self.offset + self.rate * self._world.now
+
+    def shows(self, true: float) -> float:
+        """What it shows at true time ``true``."""
+        return self.offset + self.rate * true
+
+    def true(self, local: float) -> float:
+        """The true time at which it shows ``local``."""
+        return (local - self.offset) / self.rate
+
+
+class World:
+    """True time, one source of chance, and the history."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)  # noqa: S311 - chance that can be repeated is the point
+        self.now = 0.0
+        self.steps = 0
+        self.clocks: dict[str, VirtualClock] = {}
+        self.history: list[Sight] = []
+        self.onlookers: list[Onlooker] = []
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = count()
+
+    def at(self, when: float, action: Callable[[], None]) -> None:
+        """Do ``action`` at true time ``when``, in the order of asking if others are due then."""
+        heapq.heappush(self._queue, (max(when, self.now), next(self._order), action))
+
+    def after(self, delay: float, action: Callable[[], None]) -> None:
+        """Do ``action`` in ``delay`` seconds."""
+        self.at(self.now + delay, action)
+
+    def step(self) -> bool:
+        """Let the next thing happen; say whether there was one."""
+        if not self._queue:
+            return False
+        self.now, _, action = heapq.heappop(self._queue)
+        self.steps += 1
+        action()
+        return True
+
+    def run(self, until: float, *, done: Callable[[], bool] = lambda: False) -> bool:
+        """Let things happen up to true time ``until``; say whether ``done()`` came true."""
+        while not done():
+            if not self._queue or self._queue[0][0] > until:
+                self.now = max(self.now, until)
+                return False
+            self.step()
+        return True
+
+    def see(self, sight: Sight) -> None:
+        """Show something to every onlooker."""
+        self.history.append(sight)
+        for onlooker in self.onlookers:
+            onlooker.see(sight)
+
+    def tell(self, party: str, what: str) -> None:
+        """Note something for the story."""
+        self.see(Happened(self.now, party, what))
+
+    def id(self) -> str:
+        """Make an identifier, as programs would by chance."""
+        return f"{self.random.getrandbits(32):08x}"
