@@ -21,6 +21,7 @@ import click
 from pytest_gatherscatter.broker import provider
 from pytest_gatherscatter.cli.option import examples
 from pytest_gatherscatter.cli.output import printable
+from pytest_gatherscatter.cli.stop import ended_by_signals
 from pytest_gatherscatter.errors import NotGathered
 
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red")
@@ -39,6 +40,7 @@ ENOUGH = 5.0
 def demo() -> int:
     """Show all actors in one terminal: gatherer, two monitors, workloads. Ends by itself."""
     with (
+        ended_by_signals(),
         TemporaryDirectory(prefix="gatherscatter-demo-") as folder,
         provider.start_local() as broker,
     ):

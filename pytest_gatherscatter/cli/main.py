@@ -6,6 +6,7 @@ the traceback out, for those who mend it.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -18,7 +19,7 @@ from pytest_gatherscatter import __version__
 from pytest_gatherscatter.cli.output import complain
 from pytest_gatherscatter.errors import GatherScatterError
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
+INTERRUPTED = 128 + signal.SIGINT  # as shells count
 UNFORESEEN = 70  # EX_SOFTWARE of sysexits.h
 
 
@@ -60,6 +61,12 @@ class _Commands(click.Group):
             return None
         module = import_module(f"{__package__}.{entry.module}")
         return cast("click.Command", getattr(module, cmd_name))
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stopped:  # before click prints an empty line for it
+            return 128 + getattr(stopped, "number", signal.SIGINT)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         with formatter.section("Commands"):

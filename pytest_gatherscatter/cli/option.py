@@ -15,7 +15,7 @@ import click
 
 from pytest_gatherscatter.broker import provider
 from pytest_gatherscatter.cli.output import LEVELS, log_to_stderr
-from pytest_gatherscatter.errors import NoGatherer
+from pytest_gatherscatter.errors import NoGatherer, SettingsInvalid
 from pytest_gatherscatter.settings import Settings, load
 from pytest_gatherscatter.wire.names import check_name
 
@@ -52,7 +52,11 @@ def find(settings: Settings) -> provider.Found:
     Raises:
         SettingsInvalid: the URL cannot be one.
     """
-    return provider.resolve(settings.broker, env=os.environ)
+    try:
+        return provider.resolve(settings.broker, env=os.environ)
+    except SettingsInvalid as error:
+        where = settings.origin("broker") if error.where == "broker" else error.where
+        raise SettingsInvalid(where, error.problem) from None
 
 
 def need_url(settings: Settings) -> str:

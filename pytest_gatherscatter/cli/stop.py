@@ -1,10 +1,12 @@
-"""When a service has to end: a signal, or the end of the process that started it."""
+"""When a command has to end: a signal, or the end of the process that started it."""
 
 import logging
 import os
 import select
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from pytest_gatherscatter.errors import SettingsInvalid
@@ -13,6 +15,29 @@ log = logging.getLogger(__name__)
 
 SLICE = 0.1
 """Seconds of one sleep: how late a signal may be noticed by a person who waits for it."""
+
+
+class Ended(KeyboardInterrupt):
+    """A signal other than Ctrl-C that ends this process as Ctrl-C would."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise :class:`Ended`: what is open is closed as on Ctrl-C."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise Ended(number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Stop:

@@ -3,17 +3,15 @@
 import logging
 import secrets
 import shlex
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 
 import click
 
 from pytest_gatherscatter.cli import command
 from pytest_gatherscatter.cli.option import Asked, examples, find, lab_options, names
 from pytest_gatherscatter.cli.output import complain
+from pytest_gatherscatter.cli.stop import ended_by_signals
 from pytest_gatherscatter.errors import (
     FindingFailed,
     NotGathered,
@@ -27,7 +25,8 @@ from pytest_gatherscatter.sections.section import (
     finding_line,
     verdict,
 )
-from pytest_gatherscatter.sections.service.workload import Visit, Workloads
+from pytest_gatherscatter.sections.service.visit import Visit
+from pytest_gatherscatter.sections.service.workload import Workloads
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +38,6 @@ SAY_AT_ALL = 0.5
 
 SAY_AGAIN = 5.0
 """Seconds until a wait that did not change is told once more."""
-
-
-class _Ended(KeyboardInterrupt):
-    """A signal other than Ctrl-C that ends this process as Ctrl-C would."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
 
 
 @click.command(
@@ -108,12 +99,10 @@ def workload(  # noqa: PLR0913 - each is an option
         min_monitors=min_monitors,
     )
     try:
-        with _ended_by_signals():
+        with ended_by_signals():
             found = find(settings)
             workloads = Workloads(settings, found, run=secrets.token_hex(8), on_wait=Teller())
             return _visit(workloads, demand, words)
-    except _Ended as ended:
-        return 128 + ended.number
     except SectionFailed as error:
         if demand.skips(error):
             log.info("skipped: %s", error)
@@ -207,18 +196,3 @@ def _report(report: Report) -> Iterator[str]:
     for file in report.artifacts:
         place = file.path or f"stays at {file.host}:{file.remote_path}"
         yield f"{report.agent} captured {file.name}, {file.size} bytes: {file.problem or place}"
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end this as Ctrl-C does: nothing of a section stays open."""
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        raise _Ended(number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

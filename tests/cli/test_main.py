@@ -23,8 +23,8 @@ def test_every_command_has_help_with_a_promise(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["nonsense"], "No such command 'nonsense' (see gatherscatter --help)"),
-        (["status", "--nonsense"], "No such option: --nonsense (see gatherscatter status --help)"),
+        (["nonsense"], "nonsense"),
+        (["status", "--nonsense"], "--nonsense"),
         (["monitor"], "Missing argument"),
         (["status", "--broker", "foo"], "--broker: allowed are auto, local"),
         (["status", "--lab", "a.b"], "--lab: lab name 'a.b': allowed are 1 to 64 letters"),

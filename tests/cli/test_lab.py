@@ -1,0 +1,174 @@
+"""Seeing and steering: status, watch, hold, reset, doctor."""
+
+import json
+import signal
+
+import pytest
+from shells import Shell, until
+
+from pytest_gatherscatter.broker.link import Link
+from pytest_gatherscatter.broker.port import Properties
+from pytest_gatherscatter.broker.topology import lab_topology
+from pytest_gatherscatter.wire.names import GATHERER_KEY, direct_exchange
+
+
+@pytest.fixture
+def gathered(labshell: Shell) -> Shell:
+    """A shell in a lab with a gatherer that answers."""
+    labshell.start("gatherer", "scope").says("every section needs: scope")
+    until(lambda: labshell.run("status").returncode == 0)
+    return labshell
+
+
+def test_status_in_a_pipe_is_a_record_a_line(gathered: Shell, lab: str) -> None:
+    """Tabs part the fields, the first one says the kind, and there is no heading."""
+    waiting = gathered.start("workload", "--name", "my\tburst\x1b[31m", "--", "true")
+    waiting.says("waiting for scope")
+    done = gathered.run("status")
+    assert done.returncode == 0
+    records = {line.split("\t")[0]: line.split("\t")[1:] for line in done.stdout.splitlines()}
+    assert records["gatherer"][0] == lab
+    assert records["gatherer"][5] == "scope"
+    assert records["bench"][0] == "default"
+    assert records["section"][1] == "my burst\\x1b[31m"
+    assert records["section"][3] == "gathering"
+    assert "scope" in records["section"][4]
+
+
+def test_status_as_json_has_all_its_keys_always(gathered: Shell, lab: str) -> None:
+    """Programs need not ask whether a key is there; lists are lists when they are empty too."""
+    told = json.loads(gathered.run("status", "--json").stdout)
+    keys = (
+        "agents benches broker dead_letters gatherer host lab lead pid required sections"
+        " unreadable uptime version"
+    )
+    assert " ".join(sorted(told)) == keys
+    assert (told["lab"], told["required"], told["agents"]) == (lab, ["scope"], [])
+    assert "gatherscatter:" not in told["broker"]  # user:password
+
+
+def test_what_nobody_can_read_is_counted(gathered: Shell, lab: str, embedded_url: str) -> None:
+    """A message that is none goes to the dead letters; status counts it, doctor points at it."""
+    link = Link(embedded_url, lab_topology(lab), name="somebody with a bug")
+    link.open(5.0)
+    link.publish(direct_exchange(lab), GATHERER_KEY, b"\x00{", Properties(), mandatory=True)
+    link.close()
+
+    def told() -> dict[str, int]:
+        answer: dict[str, int] = json.loads(gathered.run("status", "--json").stdout)
+        return answer
+
+    until(lambda: told()["dead_letters"] == 1)
+    assert "! dead letters: 1" in gathered.run("doctor").stdout
+
+
+def test_a_hold_keeps_sections_off_until_it_ends(gathered: Shell) -> None:
+    """Who holds and why is seen in status and by who waits; Ctrl-C opens the bench."""
+    hold = gathered.start("hold", "--bench", "rack2", "probe moved")
+    hold.says("bench rack2 is held")
+    (bench,) = json.loads(gathered.run("status", "--json").stdout)["benches"]
+    assert (bench["bench"], bench["holds"][0]["reason"]) == ("rack2", "probe moved")
+    hold.signal(signal.SIGINT)
+    assert hold.ends() == 0
+    hold.says("bench rack2 is free again")
+    (bench,) = json.loads(gathered.run("status", "--json").stdout)["benches"]
+    assert bench["holds"] == []
+
+
+def test_a_hold_may_end_by_itself(gathered: Shell) -> None:
+    """--for is how long it lasts."""
+    done = gathered.run("hold", "--for", "300ms")
+    assert done.returncode == 0
+    assert "bench default is free again" in done.stderr
+
+
+def test_a_hold_outlives_its_gatherer(labshell: Shell) -> None:
+    """A gatherer that restarts is told again of the hold, by who holds."""
+    first = labshell.start("gatherer")
+    first.says("every section needs")
+    until(lambda: labshell.run("status").returncode == 0)
+    hold = labshell.start("hold", "coffee")
+    hold.says("is held")
+    first.end()
+    hold.says("there is no gatherer")
+    labshell.start("gatherer")
+    hold.says("bench default is held again")
+
+
+def test_a_reset_says_what_it_gave_up(gathered: Shell) -> None:
+    """A section that waits is given up, its workload told, and the lines say which it was."""
+    assert gathered.run("reset", "--all").stdout == "nothing was open\n"
+    waiting = gathered.start("workload", "--", "true")
+    waiting.says("waiting for scope")
+    done = gathered.run("reset", "--bench", "default")
+    assert done.returncode == 0
+    assert "true" in done.stdout
+    assert waiting.ends() == 75
+    waiting.says("reset by")
+
+
+def test_watch_tells_what_happens(gathered: Shell) -> None:
+    """Events as they come, and what no event tells: holds, who is awaited, a lost gatherer."""
+    watch = gathered.start("watch")
+    watch.says("here: nobody, sections: 0")
+    waiting = gathered.start("workload", "--name", "burst", "--", "true")
+    watch.says("burst on default is gathering")
+    watch.says("burst on default waits for scope")
+    waiting.signal(signal.SIGINT)
+    watch.says("burst on default is aborted")
+    gathered.started[0].end()
+    watch.says("there is no gatherer")
+    watch.signal(signal.SIGINT)
+    assert watch.ends() == 130
+
+
+def test_watch_as_json_is_an_object_a_line(gathered: Shell) -> None:
+    """Each line can be read by itself, and says its kind and when it was heard."""
+    watch = gathered.start("watch", "--json")
+    assert json.loads(watch.says("LabStatus"))["required"] == ["scope"]
+    gathered.run("hold", "--for", "3s", "coffee")
+    told = json.loads(watch.says("coffee"))
+    assert told["kind"] == "Standing"
+    assert told["at"] > 0
+
+
+def test_doctor_finds_what_is_missing(gathered: Shell) -> None:
+    """Everything up to the gatherer is well, the required agent is missing: exit 1."""
+    done = gathered.run("doctor")
+    assert done.returncode == 1
+    told = dict(line[2:].split(": ", 1) for line in done.stdout.splitlines())
+    assert told["agents"] == "scope must be there and did not join"
+    marks = {line[2:].split(":")[0]: line[0] for line in done.stdout.splitlines()}
+    assert [what for what, mark in marks.items() if mark == "✗"] == ["agents"]
+    assert "the gatherer's clock is known to ±" in told["clock"]
+    facts = json.loads(gathered.run("doctor", "--json").stdout)
+    assert facts["well"] is False
+    assert {check["mark"] for check in facts["checks"]} == {"good", "wrong"}
+
+
+def test_doctor_is_content_with_a_lab_that_is_well(labshell: Shell) -> None:
+    """With all there it exits with 0."""
+    labshell.start("gatherer")
+    until(lambda: labshell.run("status").returncode == 0)
+    done = labshell.run("doctor")
+    assert (done.returncode, "✗" in done.stdout) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({"GATHERSCATTER_BROKER": "amqp://127.0.0.1:1"}, "✗ broker: no broker at"),
+        ({"GATHERSCATTER_BROKER": "none"}, "✗ broker: no broker, as asked"),
+        ({"GATHERSCATTER_LAB": "a.b"}, "✗ settings: GATHERSCATTER_LAB: lab name 'a.b'"),
+        ({}, "✗ gatherer: no gatherer in lab"),
+    ],
+)
+def test_doctor_stops_where_it_is_wrong(
+    labshell: Shell, environ: dict[str, str], told: str
+) -> None:
+    """The first thing that is wrong is told, and nothing that depends on it."""
+    done = labshell.run("doctor", **environ)
+    assert done.returncode == 1
+    (wrong,) = (line for line in done.stdout.splitlines() if line.startswith("✗"))
+    assert wrong.startswith(told)
+    assert done.stderr == ""

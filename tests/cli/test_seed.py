@@ -1,0 +1,149 @@
+"""The seed's shells, with no broker installed: the story that all this began with."""
+
+import json
+import os
+import signal
+
+from shells import Shell, until
+
+
+def test_the_seeds_shells(shell: Shell) -> None:
+    """Nothing goes on until agent2 is there; then again and again, with nothing restarted."""
+    gatherer = shell.start("gatherer", "agent1", "agent2")
+    gatherer.says("every section needs: agent1, agent2")
+    gatherer.says("the embedded one, for this machine")
+    until(lambda: shell.run("status").returncode == 0)
+    one = shell.start("monitor", "agent1")
+    one.says("joined")
+    first = shell.start("workload")
+    first.says("waiting for agent2")
+    told = json.loads(shell.run("status", "--json").stdout)
+    assert [agent["agent"] for agent in told["agents"]] == ["agent1"]
+    assert told["sections"][0]["state"] == "gathering"
+    assert first.process.poll() is None
+
+    two = shell.start("monitor", "agent2")
+    assert first.ends() == 0
+    first.says("go: agent1, agent2")
+    first.says("done: workload after 1.0")
+    first.says("agent1 started")
+    first.says("skew ")
+
+    for time in range(2, 4):
+        done = shell.run("workload", "--", "sh", "-c", "echo inside")
+        assert (done.returncode, done.stdout) == (0, "inside\n")
+        assert "go: agent1, agent2" in done.stderr
+        for monitor in (one, two):
+            monitor.says("prepare for", time)
+            monitor.says("go: ", time)
+            monitor.says("stop: ", time)
+
+    two.signal(signal.SIGTERM)
+    assert two.ends() == 0
+    gatherer.says("agent2 is gone")
+    gatherer.signal(signal.SIGINT)
+    assert gatherer.ends() == 130
+    assert shell.run("status").returncode == 69
+
+
+def test_who_comes_before_the_gatherer_finds_it(shell: Shell) -> None:
+    """A monitor waits for a local broker, and goes along to the next one."""
+    monitor = shell.start("monitor", "agent1")
+    monitor.says("waiting for one")
+    for time in (1, 2):
+        gatherer = shell.start("gatherer", "agent1")
+        monitor.says("joined", time)
+        assert shell.run("workload", "--", "true").returncode == 0
+        gatherer.end()
+    assert monitor.process.poll() is None
+
+
+def test_a_second_gatherer_is_refused(shell: Shell) -> None:
+    """One line says who is there already, and the first one goes on."""
+    first = shell.start("gatherer")
+    until(lambda: shell.run("status").returncode == 0)
+    done = shell.run("gatherer", "--log-level", "error")
+    assert done.returncode == 1
+    assert done.stderr.startswith("gatherscatter: lab 'default' has a gatherer already")
+    assert done.stderr.count("\n") == 1
+    assert shell.run("status").returncode == 0
+    assert first.process.poll() is None
+
+
+def test_labs_on_one_broker_do_not_meet(shell: Shell) -> None:
+    """A second gatherer uses the broker of the first, in a lab of its own."""
+    shell.start("gatherer", "agent1")
+    until(lambda: shell.run("status").returncode == 0)
+    shell.start("gatherer", "--lab", "other")
+    until(lambda: shell.run("status", "--lab", "other").returncode == 0)
+    done = shell.run("workload", "--lab", "other", "--", "true")
+    assert done.returncode == 0
+    assert "go: nobody" in done.stderr
+
+
+def test_services_end_with_their_parent(labshell: Shell) -> None:
+    """--parent-pid: nothing is left behind by who started them and was killed."""
+    parent = labshell.start("broker", "--port", "0")  # any process
+    gatherer = labshell.start("gatherer", "--parent-pid", str(parent.process.pid))
+    gatherer.says("every section needs")
+    monitor = labshell.start("monitor", "m", "--parent-pid", str(parent.process.pid))
+    monitor.says("joined")
+    parent.signal(signal.SIGKILL)
+    assert (gatherer.ends(), monitor.ends()) == (0, 0)
+    gatherer.says("the process that started this one is gone")
+
+
+def test_a_broker_alone_outlives_its_gatherer(shell: Shell) -> None:
+    """It says what it is for, others find it, a second one is refused, SIGTERM ends it."""
+    broker = shell.start("broker")
+    broker.says("it forgets everything when it ends")
+    until(lambda: "no gatherer in lab" in shell.run("status").stderr)
+    done = shell.run("broker", "--log-level", "error")
+    assert done.returncode == 2
+    assert done.stderr.startswith("gatherscatter: ")
+    gatherer = shell.start("gatherer")
+    until(lambda: shell.run("status").returncode == 0)
+    gatherer.end()
+    assert "no gatherer in lab" in shell.run("status").stderr
+    broker.signal(signal.SIGTERM)
+    assert broker.ends() == 0
+
+
+def test_the_demo_plays_to_its_end(shell: Shell) -> None:
+    """All actors in one terminal, each line under its name; it ends by itself, leaving nothing."""
+    demo = shell.start("demo")
+    assert demo.ends() == 0, demo.text
+    demo.says("workload | ")
+    demo.says("waiting for agent2")
+    demo.says("the delicate moment")
+    for name in ("gatherer", "agent1", "agent2"):
+        demo.says(f"{name:8} | ")
+    assert "\x1b[" not in demo.text  # no colours in a pipe
+    assert not (shell.folder / "run" / "gatherscatter" / "broker.json").exists()
+    assert _children(demo.process.pid) == []
+
+
+def test_a_demo_that_is_ended_leaves_nobody_behind(shell: Shell) -> None:
+    """SIGTERM in the middle ends every actor."""
+    demo = shell.start("demo")
+    demo.says("waiting for agent2")
+    children = _children(demo.process.pid)
+    assert len(children) >= 4  # broker, gatherer, agent1, workload
+    demo.signal(signal.SIGTERM)
+    assert demo.ends() == 143
+    assert not [pid for pid in children if os.path.exists(f"/proc/{pid}")]  # noqa: PTH110
+
+
+def _children(pid: int) -> list[int]:
+    """List the living processes that ``pid`` started."""
+    found = []
+    for entry in os.listdir("/proc"):  # noqa: PTH208
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat") as stat:  # noqa: PTH123
+                    fields = stat.read().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == pid:
+                found.append(int(entry))
+    return found

@@ -1,0 +1,156 @@
+"""Any command as a section: its status, its signals, and what is left behind."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from shells import Shell, until
+
+
+def gathered(shell: Shell) -> Shell:
+    """Start the shell's gatherer, and wait until it answers."""
+    shell.start("gatherer").says("every section needs")
+    until(lambda: shell.run("status").returncode == 0)
+    return shell
+
+
+def sections(shell: Shell) -> list[dict[str, object]]:
+    """Ask which sections are open."""
+    found: list[dict[str, object]] = json.loads(shell.run("status", "--json").stdout)["sections"]
+    return found
+
+
+def tickets(shell: Shell) -> list[Path]:
+    """List the tickets of the shell's host."""
+    return list(Path(shell.environ["XDG_STATE_HOME"]).glob("gatherscatter/tickets/*.ticket"))
+
+
+def test_a_command_keeps_its_stdout_and_its_status(labshell: Shell) -> None:
+    """What the command prints is all of stdout, and its exit status is ours."""
+    done = gathered(labshell).run("workload", "--", "sh", "-c", "echo inside; exit 3")
+    assert (done.returncode, done.stdout) == (3, "inside\n")
+    assert "go: nobody, token" in done.stderr
+    assert not tickets(labshell)
+
+
+def test_a_command_that_dies_of_a_signal_is_told_as_by_a_shell(labshell: Shell) -> None:
+    """128 and the signal's number."""
+    done = gathered(labshell).run("workload", "--", "sh", "-c", "kill -9 $$")
+    assert done.returncode == 128 + 9
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "stdout", "told"),
+    [
+        ([], 3, "inside\n", "go, alone: no gatherer"),
+        (["--no-gatherer", "run", "--require", "scope"], 3, "inside\n", "go, alone: no gatherer"),
+        (["--no-gatherer", "fail"], 69, "", "LAB: no gatherer"),
+        (["--no-gatherer", "skip"], 0, "", "skipped: no gatherer"),
+        (["--require", "scope"], 69, "", "nobody could measure it"),
+        (["--min-monitors", "1"], 69, "", "nobody could measure it"),
+    ],
+)
+def test_without_a_gatherer_the_demands_decide(
+    labshell: Shell, words: list[str], status: int, stdout: str, told: str
+) -> None:
+    """On a live broker without a gatherer a command runs alone, unless something was demanded."""
+    began = time.monotonic()
+    done = labshell.run("workload", *words, "--", "sh", "-c", "echo inside; exit 3")
+    assert (done.returncode, done.stdout) == (status, stdout)
+    assert told in done.stderr
+    assert time.monotonic() - began < 10
+
+
+def test_without_a_broker_a_command_runs_alone(shell: Shell) -> None:
+    """With nothing configured at all it is as without a gatherer."""
+    done = shell.run("workload", "--", "sh", "-c", "exit 4")
+    assert done.returncode == 4
+    assert "go, alone: no broker is configured" in done.stderr
+
+
+@pytest.mark.parametrize(("words", "status"), [([], 75), (["-E", "5"], 5)])
+def test_what_was_not_gathered_is_told_by_its_own_status(
+    labshell: Shell, words: list[str], status: int
+) -> None:
+    """A missing agent is 75, or what -E says; the command did not run."""
+    options = ("--require", "scope", "--gather-timeout", "300ms", *words)
+    done = gathered(labshell).run("workload", *options, "--", "echo", "inside")
+    assert (done.returncode, done.stdout) == (status, "")
+    assert "gatherscatter: LAB: not gathered after" in done.stderr
+    assert "scope" in done.stderr
+
+
+def test_a_program_that_is_not_there_gathers_nobody(labshell: Shell) -> None:
+    """127 at once, as in a shell, and the lab never heard of it."""
+    done = gathered(labshell).run("workload", "--", "no-such-program-here")
+    assert done.returncode == 127
+    assert done.stderr == "gatherscatter: no-such-program-here: there is no such program\n"
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_inside_ends_the_command_and_leaves_the_section(
+    labshell: Shell, number: int, status: int
+) -> None:
+    """The signal reaches the command; the section is left as interrupted, the bench is free."""
+    watch = gathered(labshell).start("watch", "--json")
+    watch.says("LabStatus")
+    workload = labshell.start("workload", "--", "sleep", "60")
+    workload.says("go: nobody")
+    workload.signal(number)
+    assert workload.ends() == status
+    watch.says('"state": "closed"')
+    assert sections(labshell) == []
+    assert not tickets(labshell)
+    assert labshell.run("workload", "--", "true").returncode == 0
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_while_waiting_withdraws(labshell: Shell, number: int, status: int) -> None:
+    """Who is interrupted before the start leaves nothing open."""
+    workload = gathered(labshell).start("workload", "--require", "scope", "--", "echo", "inside")
+    workload.says("waiting for scope")
+    workload.signal(number)
+    assert workload.ends() == status
+    assert "Traceback" not in workload.text
+    until(lambda: sections(labshell) == [])
+
+
+def test_a_killed_workload_is_not_dead_while_its_command_lives(
+    labshell: Shell, tmp_path: Path
+) -> None:
+    """The command holds the ticket's lock: only its end proves that nobody is inside."""
+    pid = tmp_path / "pid"
+    script = f"echo $$ > {pid}; exec sleep 60"
+    workload = gathered(labshell).start("workload", "--name", "burst", "--", "sh", "-c", script)
+    workload.says("go: nobody")
+    until(pid.exists)
+    workload.signal(signal.SIGKILL)
+    workload.process.wait(10)
+    (ticket,) = tickets(labshell)
+    done = labshell.run("leave", "--section", ticket.stem)
+    assert done.returncode == 75
+    assert "its owner holds it" in done.stderr
+    assert [section["name"] for section in sections(labshell)] == ["burst"]
+    doctor = labshell.run("doctor")
+    assert "✗ ticket" not in doctor.stdout
+
+    os.kill(int(pid.read_text()), signal.SIGTERM)
+    until(lambda: "✗ ticket" in labshell.run("doctor").stdout)
+    done = labshell.run("leave")
+    assert done.returncode == 0
+    assert f"{ticket.stem} on default is left" in done.stdout
+    assert not tickets(labshell)
+    until(lambda: sections(labshell) == [])
+
+
+def test_two_workloads_on_one_bench_take_turns(labshell: Shell, tmp_path: Path) -> None:
+    """The second one waits until the first one has left."""
+    gathered(labshell)
+    log = tmp_path / "log"
+    script = f"echo in >> {log}; sleep 0.5; echo out >> {log}"
+    both = [labshell.start("workload", "--", "sh", "-c", script) for _ in range(2)]
+    assert [workload.ends() for workload in both] == [0, 0]
+    assert log.read_text().split() == ["in", "out", "in", "out"]
