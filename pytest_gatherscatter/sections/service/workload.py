@@ -188,6 +188,7 @@ class Workloads:
         if (why := memory.absence(now)) is not None:
             return why
         memory.token = max(memory.token, self._owed.highest_token())
+        self._looked = float("-inf")
         visit.machine = machine = Workload(
             demand,
             section=visit.id,
