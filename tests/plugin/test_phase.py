@@ -1,0 +1,171 @@
+"""In a lab of real processes: which phase tells what, and in which words."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+from suite import Lab, Suite
+
+pytest_plugins = ["pytester"]
+
+
+def properties(suite: Suite, test: str) -> dict[str, str]:
+    """Return the properties of a test in ``junit.xml``."""
+    root = ET.parse(suite.path / "junit.xml")  # noqa: S314 - pytest has just written it
+    (case,) = root.findall(f".//testcase[@name='{test}']")
+    found = [(one.attrib["name"], one.attrib["value"]) for one in case.iter("property")]
+    assert len(found) == len(dict(found)), "each property stands there once"
+    return dict(found)
+
+
+def test_who_is_told_to_be_at_fault(lab_suite: Suite) -> None:
+    """Lab trouble is an ERROR of setup, a finding a FAILURE of the call, both in one line."""
+    lab_suite.write("""
+@pytest.mark.critical_section(require="scope", min_monitors=2, max_skew="2s",
+    check=lambda section: section.reports["scope"].artifacts[0].path.read_bytes())
+def test_good(gs_section, gs_step):
+    assert gs_section.coordinated
+    assert set(gs_section.members) == {"scope", "thermal"}
+    assert not [one for one in threading.enumerate() if one.name.startswith("gatherscatter")]
+    with gs_step("warm up"):
+        time.sleep(0.01)
+
+def test_two_bursts(critical_section):
+    for _ in range(2):
+        with critical_section("burst", require={"scope"}) as section:
+            pass
+        assert section.reports["scope"].findings["peak_v"] < 5.5
+        assert section.skew_ms < 1000
+
+@pytest.mark.critical_section("bad")
+def test_device(): pass
+
+@pytest.mark.critical_section("bad")
+def test_device_and_own(): assert 1 == 2
+
+def test_device_in_block(critical_section):
+    with critical_section("bad"):
+        pass
+
+@pytest.mark.critical_section("veto")
+def test_veto(): pass
+
+@pytest.mark.critical_section("broken")
+def test_broken(): pass
+
+@pytest.mark.critical_section(require="nobody")
+def test_missing(): pass
+
+@pytest.mark.critical_section(require="nobody", not_gathered="skip")
+def test_missing_skip(): pass
+
+@pytest.mark.critical_section(min_monitors=3)
+def test_too_few(): pass
+
+@pytest.mark.critical_section(max_skew=0)
+def test_skewed(): pass
+""")
+    result = lab_suite.run("--junitxml=junit.xml", "-rs")
+    result.assert_outcomes(passed=2, failed=5, errors=3, skipped=1)
+    finding = "DUT: scope: peak_v = 7 V (*5.5 V)"
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at setup of test_veto*",
+            "LAB: thermal vetoes: door open",
+            "*ERROR at setup of test_broken*",
+            "LAB: thermal is broken: RuntimeError: no instrument*",
+            "*ERROR at setup of test_missing*",
+            "LAB: *nobody*",
+            "*_ test_device _*",
+            finding,
+            "*_ test_device_and_own _*",
+            "*assert 1 == 2",
+            "*Captured gatherscatter call*",
+            finding,
+            "*_ test_device_in_block _*",
+            finding,
+            "*_ test_too_few _*",
+            "LAB: measured by scope, thermal: 3 monitors were demanded",
+            "*_ test_skewed _*",
+            "LAB: skew * passes 0 ms",
+            "8 coordinated, 0 alone, 6 LAB, 3 DUT, 0 overdue",
+        ]
+    )
+    facts = properties(lab_suite, "test_good")
+    assert facts["gs.test_good.coordinated"] == "True"
+    assert facts["gs.test_good.members"] == "scope,thermal"
+    assert facts["gs.test_good.scope.peak_v"] == "5.1"
+    assert "gs.test_good.skew_ms" in facts
+    assert "gs.step.1.warm up" in facts
+    twice = properties(lab_suite, "test_two_bursts")
+    assert {"gs.burst.token", "gs.burst#2.token"} <= set(twice)
+
+
+def test_a_section_may_span_the_fixtures(lab_suite: Suite) -> None:
+    """With ``span="test"`` set-up and teardown run inside; a finding then errs in teardown."""
+    lab_suite.write("""
+@pytest.fixture
+def early(gs_section):
+    assert gs_section.coordinated
+    yield
+    assert gs_section.state.value == "running"
+
+@pytest.mark.critical_section(span="test")
+def test_inside(early): pass
+
+@pytest.mark.critical_section("bad", span="test")
+def test_found(early): pass
+
+@pytest.mark.critical_section(span="test")
+@pytest.mark.skip(reason="not today")
+def test_skipped(early): pass
+
+@pytest.mark.critical_section(span="test")
+def test_fixture_fails(early, missing): pass
+""")
+    result = lab_suite.run()
+    result.assert_outcomes(passed=2, errors=2, skipped=1)
+    result.stdout.fnmatch_lines(
+        ["*ERROR at teardown of test_found*", "DUT: scope: peak_v*", "3 coordinated, 0 alone*"]
+    )
+
+
+def test_what_was_not_measured_errs_in_teardown(lab_suite: Suite, running_lab: Lab) -> None:
+    """A required monitor that dies inside the section leaves a passed test with an ERROR."""
+    lab_suite.write("""
+@pytest.mark.critical_section("dies", require="scope")
+def test_dies(): pass
+""")
+    result = lab_suite.run()
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*ERROR at teardown of test_dies*", "LAB: unmeasured: scope (*", "1 coordinated*, 1 LAB*"]
+    )
+    assert running_lab.processes["scope"].wait(10) == 1
+
+
+def test_waiting_is_visible(lab_suite: Suite) -> None:
+    """From two seconds on lines say for whom, past capturing; in workers of xdist as well."""
+    lab_suite.write("""
+@pytest.mark.critical_section("hold")
+def test_held():
+    print("not shown")
+""")
+    result = lab_suite.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["test_it.py::test_held: thermal holds * s: settling"])
+    result.stdout.no_fnmatch_line("*not shown*")
+    spread = lab_suite.run("-n", "1")
+    spread.assert_outcomes(passed=1)
+    spread.stderr.fnmatch_lines(["[[]gw0[]] test_it.py::test_held: thermal holds * s: settling"])
+
+
+def test_the_options_requirement_is_for_every_section(lab_suite: Suite) -> None:
+    """``--gs-require`` is added to what the markers require."""
+    lab_suite.write("""
+@pytest.mark.critical_section(require="scope")
+def test_one(): pass
+""")
+    lab_suite.run("--gs-require", "thermal").assert_outcomes(passed=1)
+    result = lab_suite.run("--gs-require", "thermal,nobody")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["LAB: *nobody*"])
