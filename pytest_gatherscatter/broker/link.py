@@ -49,6 +49,7 @@ from pytest_gatherscatter.broker.dial import (
     words,
 )
 from pytest_gatherscatter.broker.port import (
+    NO_ROUTE,
     ConsumeCancelled,
     Delivered,
     PortDown,
@@ -85,9 +86,6 @@ refused publish, say) may break the next one too, and must not turn into a busy 
 
 ANSWER_SECONDS = 5.0
 """How long a declare or delete at run time may take."""
-
-NO_ROUTE = "NO_ROUTE"
-"""The reason of a mandatory publish that found no queue."""
 
 
 @dataclass(slots=True)

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, TypeAlias
 
+NO_ROUTE = "NO_ROUTE"
+"""The reason of a mandatory publish that found no queue: nobody is there."""
+
 
 class Verdict(Enum):
     """What becomes of a delivery."""
@@ -64,7 +67,11 @@ class PublishConfirmed:
 
 @dataclass(frozen=True, slots=True)
 class PublishReturned:
-    """A mandatory publish found no queue (or was refused); comes instead of a confirm."""
+    """Comes instead of a confirm.
+
+    ``reason`` is ``NO_ROUTE`` if a mandatory publish found no queue; anything else (refused,
+    not connected) says nothing of whether somebody is there.
+    """
 
     number: int
     reason: str

@@ -24,6 +24,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from pytest_gatherscatter.broker.port import (
+    NO_ROUTE,
     ConsumeCancelled,
     Delivered,
     Port,
@@ -247,8 +248,14 @@ class Pump:
             return
         step.waiting.discard(number)
         self._finish(step)
-        if effect is not None:
-            self.feed(Returned(effect) if reason else Confirmed(effect), now=now)
+        if effect is None:
+            return
+        if not reason:
+            self.feed(Confirmed(effect), now=now)
+        elif reason == NO_ROUTE:
+            self.feed(Returned(effect), now=now)
+        else:
+            self.feed(Failed(effect, reason), now=now)
 
     def _lost(self, reason: str, now: float) -> None:
         lost = [effect for effect, _ in self._publishes.values() if effect is not None]

@@ -17,6 +17,7 @@ from pytest_gatherscatter.errors import BrokerUnreachable, GathererPresent, Name
 from pytest_gatherscatter.journal import FileJournal, Journal, MemoryJournal
 from pytest_gatherscatter.machine import Effect, Input, Publish, Recovered, Send
 from pytest_gatherscatter.sections.gatherer import Gatherer, GathererFacts
+from pytest_gatherscatter.sections.gatherer.state import ENDED
 from pytest_gatherscatter.settings import Settings
 from pytest_gatherscatter.wire import messages as m
 
@@ -29,6 +30,11 @@ started by the same script."""
 PATIENCE = 4 * HEARTBEAT
 """Seconds for which a silent owner of the gatherer's name is waited for: the broker needs
 three missed heartbeats to see that a power-cycled gatherer is dead, and one for luck."""
+
+RETELL = 15.0
+"""Seconds until the log says once more that the same wait goes on."""
+
+ENDED_WORDS = frozenset(state.value for state in ENDED)
 
 LONG_JOURNAL = 2_000
 """Events after which the journal is folded into a snapshot."""
@@ -163,25 +169,35 @@ class _Narrator:
 
     def __init__(self, machine: Gatherer) -> None:
         self._machine = machine
+        self._waits: dict[str, tuple[object, float]] = {}
 
     def handle(self, message: Input, *, now: float) -> list[Effect]:
         effects = self._machine.handle(message, now=now)
         for effect in effects:
             if isinstance(effect, Publish | Send):
-                _narrate(effect.message)
+                self._narrate(effect.message, now)
         return effects
 
+    def _narrate(self, message: m.Message, now: float) -> None:
+        match message:
+            case m.AgentJoined(agent=agent, benches=benches):
+                log.info("%s joined (bench %s)", agent, ", ".join(benches))
+            case m.AgentLeft(agent=agent, reason=reason):
+                log.info("%s is gone: %s", agent, reason)
+            case m.SectionChanged(name=name, bench=bench, state=state, text=text):
+                log.info("%s on bench %s: %s%s", name, bench, state, text and f" ({text})")
+                if state in ENDED_WORDS:
+                    self._waits.pop(message.section, None)
+            case m.SectionWaiting():
+                self._narrate_waiting(message, now)
 
-def _narrate(message: m.Message) -> None:
-    match message:
-        case m.AgentJoined(agent=agent, benches=benches):
-            log.info("%s joined (bench %s)", agent, ", ".join(benches))
-        case m.AgentLeft(agent=agent, reason=reason):
-            log.info("%s is gone: %s", agent, reason)
-        case m.SectionChanged(name=name, bench=bench, state=state, text=text, token=token):
-            log.info("%s on %s [%d]: %s%s", name, bench, token, state, text and f" ({text})")
-        case m.SectionWaiting(awaited=awaited, holds=holds, left=left):
-            held = [f"{h.agent} holds {h.seconds:.0f} s: {h.reason}" for h in holds]
-            log.info(
-                "waiting for %s (%.0f s left)", ", ".join([*awaited, *held]) or "answers", left
-            )
+    def _narrate_waiting(self, message: m.SectionWaiting, now: float) -> None:
+        """Say for whom a section waits when that changes, and now and then."""
+        who = (message.awaited, tuple((hold.agent, hold.reason) for hold in message.holds))
+        told, at = self._waits.get(message.section, (None, 0.0))
+        if not any(who) or (told == who and now - at < RETELL):
+            return
+        self._waits[message.section] = (who, now)
+        holds = [f"{hold.agent} (holds: {hold.reason})" for hold in message.holds]
+        names = ", ".join([*message.awaited, *holds])
+        log.info("waiting for %s, %.0f s at the most", names, message.left)
