@@ -139,24 +139,20 @@ class Directory:
     # Bindings
 
     def bind(self, binding: Binding) -> None:
-        """Bind; both ends are there and may be touched. AmqpError 403, 404."""
-        exchange = self._source(binding)
-        exchange.add(binding)
+        """Bind; a queue is there and may be touched. AmqpError 403, 404."""
+        _refuse_default(binding)
+        if binding.destination.kind == "exchange":
+            self.exchange(binding.destination.name)
+        self.exchange(binding.source).add(binding)
         self._leading.setdefault(binding.destination, {})[binding] = None
 
     def unbind(self, binding: Binding) -> None:
-        """Unbind; nothing happens when it is not bound. AmqpError 403, 404."""
-        exchange = self._source(binding)
-        if exchange.discard(binding):
+        """Unbind; what is not bound, or not there at all, is no error, as on RabbitMQ. 403."""
+        _refuse_default(binding)
+        exchange = self.exchanges.get(binding.source)
+        if exchange is not None and exchange.discard(binding):
             self._forget(binding)
             self._delete_if_unused(exchange)
-
-    def _source(self, binding: Binding) -> Exchange:
-        if not binding.source or binding.destination == ("exchange", ""):
-            raise _default_exchange()
-        if binding.destination.kind == "exchange":
-            self.exchange(binding.destination.name)
-        return self.exchange(binding.source)
 
     def forget_destination(self, destination: Destination) -> None:
         """Drop every binding that leads to something that is gone."""
@@ -227,6 +223,11 @@ def freeze(arguments: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
 
 def _default_exchange() -> AmqpError:
     return AmqpError(Code.ACCESS_REFUSED, "operation not permitted on the default exchange")
+
+
+def _refuse_default(binding: Binding) -> None:
+    if not binding.source or binding.destination == ("exchange", ""):
+        raise _default_exchange()
 
 
 def _refuse_reserved(kind: str, name: str) -> None:

@@ -158,7 +158,7 @@ class VHost(Flow):
     def unbind_exchange(
         self, destination: str, source: str, key: str, arguments: Mapping[str, object] = _NOTHING
     ) -> None:
-        """Undo :meth:`bind_exchange`; AmqpError 403, 404."""
+        """Undo :meth:`bind_exchange`; what is not bound or not there is no error. AmqpError 403."""
         self._directory.unbind(
             Binding(source, Destination("exchange", destination), key, freeze(arguments))
         )
@@ -183,8 +183,14 @@ class VHost(Flow):
         key: str,
         arguments: Mapping[str, object] = _NOTHING,
     ) -> None:
-        """Undo :meth:`bind_queue`; AmqpError 403, 404, 405."""
-        name = self._queue(channel, queue).name
+        """Undo :meth:`bind_queue`; what is not bound or not there is no error.
+
+        Raises:
+            AmqpError: 403, 404 (no name, and no queue declared before), 405.
+        """
+        name = queue or self._queue(channel, queue).name
+        if name in self._directory.queues:
+            self._queue(channel, name)
         self._directory.unbind(
             Binding(exchange, Destination("queue", name), key, freeze(arguments))
         )

@@ -63,6 +63,8 @@ def test_confirm_mandatory_and_consume(broker: Running) -> None:
             channel.basic_publish("", "nobody", b"", mandatory=True)
         method, properties, body = next(channel.consume("work[1]é", inactivity_timeout=PATIENCE))
         assert (body, properties) == (b"hello", sent)
+        assert method is not None
+        assert method.delivery_tag is not None
         channel.basic_ack(method.delivery_tag)
         assert channel.cancel() == 0
 
@@ -117,6 +119,7 @@ def test_work_of_a_killed_consumer_comes_again(broker: Running) -> None:
             assert consumer.stdout.readline() == "precious\n"
             consumer.kill()
         method, _, body = next(channel.consume("work", inactivity_timeout=PATIENCE))
+        assert method is not None
         assert (body, method.redelivered) == (b"precious", True)
 
 
@@ -131,6 +134,7 @@ def test_time_runs(broker: Running) -> None:
         channel.basic_publish("", "work", b"x", pika.BasicProperties(expiration="50"))
         _, properties, body = next(channel.consume("dead", inactivity_timeout=PATIENCE))
         assert body == b"x"
+        assert properties is not None
         headers: Any = properties.headers
         (death,) = headers["x-death"]
         assert (death["reason"], death["original-expiration"]) == ("expired", "50")
