@@ -2,7 +2,9 @@
 
 One monitor may serve several benches. Its hooks run one at a time, so it takes one section at
 a time and tells the others that it is busy, as a hold. What it knows of each section is an
-``Arming`` (see ``arming.py`` for the states). Three rules keep it safe without a gatherer:
+``Arming`` (see ``arming.py`` for the states). Its parts: ``presence.py`` keeps it in the lab,
+``hookline.py`` queues hook calls, ``voice.py`` speaks, ``delivery.py`` hands captures in. Three
+rules keep it safe without a gatherer:
 
 - The deadline that came with Go is enforced on this machine's own clock, link or no link.
 - A fencing token lower than one already seen on the bench is refused; a higher one proves
@@ -10,11 +12,7 @@ a time and tells the others that it is busy, as a hold. What it knows of each se
 - Once the prepare hook was called, ``stopped`` or ``aborted`` is called, whatever happens.
 """
 
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-
-import msgspec
+from dataclasses import replace
 
 from pytest_gatherscatter.machine import (
     Confirmed,
@@ -45,8 +43,6 @@ from pytest_gatherscatter.sections.delivery import Delivery
 from pytest_gatherscatter.sections.hook import Hold, SectionInfo, Veto, clip
 from pytest_gatherscatter.sections.hookcall import (
     Broken,
-    CallHook,
-    CancelHook,
     Collected,
     DiscardCaptures,
     Drain,
@@ -55,17 +51,17 @@ from pytest_gatherscatter.sections.hookcall import (
     HookReturned,
     QueueDeclared,
 )
+from pytest_gatherscatter.sections.hookline import HookLine
 from pytest_gatherscatter.sections.presence import AGAIN, PROBES_AT_SECTION, Presence
+from pytest_gatherscatter.sections.voice import Identity, Voice, fitting
 from pytest_gatherscatter.wire.messages import (
     AgentAlive,
     AgentBroken,
     AgentHolding,
     AgentReady,
-    AgentReport,
     AgentVetoed,
     CheckAlive,
     ClockReading,
-    Finding,
     GathererStarted,
     JoinAccepted,
     JoinLab,
@@ -77,7 +73,8 @@ from pytest_gatherscatter.wire.messages import (
     SectionGo,
     SectionStopped,
 )
-from pytest_gatherscatter.wire.names import GATHERER_KEY, agent_key
+
+__all__ = ["Identity", "MonitorMachine"]
 
 HOLD_WHILE_BUSY = 2.0
 """Seconds of a hold that tells "busy" or "preparing"; renewed every second, so one may be lost."""
@@ -92,23 +89,8 @@ SHORTEST_HOLD = 0.1
 REPORT_FOR = 600.0
 """Seconds for which a report is said: twenty default report timeouts, then nobody is left."""
 
-REPORT_BYTES = 640 * 1024
-"""Bytes of findings in a report: the body may have 1 MiB, and the manifest needs room."""
-
 KEPT = 32
 """Ended sections on record, for late repetitions: a gatherer repeats only its latest."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who a monitor is; ``instance`` is random and new with each process."""
-
-    name: str
-    instance: str
-    benches: tuple[str, ...]
-    host: str = ""
-    pid: int = 0
-    advisory: bool = False
 
 
 class MonitorMachine:
@@ -125,12 +107,10 @@ class MonitorMachine:
         """Drained, and the gatherer was told if it could be."""
         self._effects = Effects()
         self._presence = Presence(self._effects, identity.name, self._join)
+        self._voice = Voice(self._effects, identity, self._presence)
         self._delivery = Delivery(self._effects, identity.name)
-        self._hook_timeout = hook_timeout
+        self._hooks = HookLine(self._effects, hook_timeout)
         self._tokens: dict[str, int] = {}
-        self._calls: deque[tuple[Arming, Hook]] = deque()
-        self._call: tuple[int, Arming, Hook] | None = None
-        self._stuck = ""
         self._wake_at: float | None = None
         self._drain_by: float | None = None
         self._drain_reason = ""
@@ -165,7 +145,7 @@ class MonitorMachine:
     def _told(self, request: object, now: float) -> None:
         match request:
             case HookReturned():
-                self._stuck = ""
+                self._hooks.returned()
             case Drain(limit, reason) if self._drain_by is None:
                 self._drain_by = now + limit
                 self._drain_reason = reason
@@ -214,22 +194,22 @@ class MonitorMachine:
         elif ask.token < arming.info.token:
             self._effects.record("ignored", message="PrepareSection", token=ask.token)
         elif arming.state in ENDED or arming.owes_report:
-            self._send(self._said(AgentBroken, ask, reason=f"it ended here: {arming.cause}"))
+            self._voice.say(AgentBroken, ask, reason=f"it ended here: {arming.cause}")
         elif arming.state in UNCOMMITTED:
             self._presence.probe(PROBES_AT_SECTION, now=now)
-            self._repeat(arming, now)
+            self._voice.repeat(arming, now=now)
 
     def _prepare_new(self, ask: PrepareSection, now: float) -> None:
         seen = self._tokens.get(ask.bench, -1)
         if ask.token <= seen:
             reason = f"token {ask.token} is refused: bench {ask.bench} has seen {seen}"
             self._effects.record("refused", section=ask.section, reason=reason)
-            self._send(self._said(AgentBroken, ask, reason=reason))
+            self._voice.say(AgentBroken, ask, reason=reason)
             self._presence.join(now=now)  # it carries the token that the gatherer has to pass
             return
         if self._drain_by is not None:
             reason = "leaving the lab"
-            self._send(self._said(AgentHolding, ask, reason=reason, seconds=HOLD_WHILE_BUSY))
+            self._voice.say(AgentHolding, ask, reason=reason, seconds=HOLD_WHILE_BUSY)
             return
         self._tokens[ask.bench] = ask.token
         for other in self._open():
@@ -258,7 +238,7 @@ class MonitorMachine:
             and arming.state is ArmingState.ARMED
             and arming.info.token == ask.token
         )
-        self._send(self._said(AgentAlive, ask, armed=armed))
+        self._voice.say(AgentAlive, ask, armed=armed)
 
     def _go(self, go: SectionGo, now: float) -> None:
         arming = self.armings.get(go.section)
@@ -284,7 +264,7 @@ class MonitorMachine:
         arming.go_sent = go.sent
         arming.info = replace(arming.info, t0=t0, deadline=t0 + go.deadline - go.t0)
         self._to(arming, ArmingState.STARTING, now)
-        self._calls.append((arming, Hook.STARTED))
+        self._hooks.add(arming, Hook.STARTED)
 
     def _stop(self, stop: SectionStopped, now: float) -> None:
         arming = self.armings.get(stop.section)
@@ -292,15 +272,15 @@ class MonitorMachine:
             return
         if arming.state in INSIDE:
             self._presence.probe(PROBES_AT_SECTION, now=now)
-            self._cancel_start(arming)
+            self._hooks.cancel_start(arming)
             self._to(arming, ArmingState.STOPPING, now)
-            self._calls.append((arming, Hook.STOPPED))
+            self._hooks.add(arming, Hook.STOPPED)
         elif arming.state in UNCOMMITTED:
             # The Go was missed: if this monitor counts as a member, its silence needs a word.
             arming.owes_report = arming.state is ArmingState.ARMED
             self._abort(arming, "missed", now)
         elif arming.state in {ArmingState.REPORTING, ArmingState.REPORTED}:
-            self._report(arming, now)
+            self._voice.report(arming, now=now)
 
     def _accepted(self, accepted: ReportAccepted, now: float) -> None:
         arming = self.armings.get(accepted.section)
@@ -316,7 +296,7 @@ class MonitorMachine:
             if arming.state in HANDING_IN:
                 arming.say_at = now
             elif arming.state in UNCOMMITTED:
-                self._repeat(arming, now)
+                self._voice.repeat(arming, now=now)
 
     def _outcome(self, outcome: Confirmed | Returned | Failed, now: float) -> None:
         problem = ""
@@ -335,19 +315,17 @@ class MonitorMachine:
         """Look whether all captures of ``arming`` are out, or will never be."""
         if arming.state is ArmingState.SENDING and self._delivery.over(arming):
             self._to(arming, ArmingState.REPORTING, now)
-            self._report(arming, now)
+            self._voice.report(arming, now=now)
 
     def _exited(self, effect: int, result: object, now: float) -> None:
         if isinstance(result, QueueDeclared):
             arming = self._delivery.declared(effect, result, now=now)
             if arming is not None:
                 self._delivered(arming, now)
-        elif isinstance(result, HookEnded) and self._call is not None and self._call[0] == effect:
-            _, arming, hook = self._call
-            self._call = None
-            if result.stuck and isinstance(result.answer, Broken):
-                self._stuck = result.answer.reason
-            self._hook_ended(arming, hook, result, now)
+        elif isinstance(result, HookEnded):
+            found = self._hooks.ended(effect, result)
+            if found is not None:
+                self._hook_ended(*found, result, now)
 
     # ── hooks ──────────────────────────────────────────────────────────────────────────
 
@@ -373,19 +351,19 @@ class MonitorMachine:
             case Hold(seconds, reason):
                 arming.until = now + max(SHORTEST_HOLD, seconds)
                 self._to(arming, ArmingState.HOLDING, now, why=reason)
-                self._answer(arming, self._holding(arming, seconds, reason))
+                self._voice.hold(arming, seconds, reason)
             case Veto(reason):
                 self._to(arming, ArmingState.VETOED, now, why=reason)
-                self._answer(arming, self._said(AgentVetoed, arming.info, reason=clip(reason)))
+                self._voice.answer(arming, AgentVetoed, reason=clip(reason))
             case Broken(reason):
                 self._break(arming, reason, now)
             case _:
                 self._to(arming, ArmingState.ARMED, now)
-                self._answer(arming, self._said(AgentReady, arming.info))
+                self._voice.answer(arming, AgentReady)
 
     def _break(self, arming: Arming, reason: str, now: float) -> None:
         self._to(arming, ArmingState.BROKEN, now, why=reason)
-        self._answer(arming, self._said(AgentBroken, arming.info, reason=clip(reason)))
+        self._voice.answer(arming, AgentBroken, reason=clip(reason))
 
     def _started(self, arming: Arming, ended: HookEnded, now: float) -> None:
         if arming.offset is not None:
@@ -410,7 +388,7 @@ class MonitorMachine:
             case Collected(findings, captures, problem):
                 if problem:
                     arming.breaks(f"stopped: {problem}")
-                arming.findings, lost = _fitting(findings)
+                arming.findings, lost = fitting(findings)
                 if lost:
                     arming.breaks(f"{lost} findings do not fit into a report; attach a file")
                 arming.captures = captures
@@ -423,7 +401,7 @@ class MonitorMachine:
             self._delivery.begin(arming, now=now)
         else:
             self._to(arming, ArmingState.REPORTING, now)
-            self._report(arming, now)
+            self._voice.report(arming, now=now)
 
     def _abort(self, arming: Arming, cause: str, now: float) -> None:
         """Disarm, whatever was going on; a section that is over already stays as it is."""
@@ -431,26 +409,20 @@ class MonitorMachine:
             return
         arming.cause = cause
         arming.say_at = None
-        self._cancel_start(arming)
+        self._hooks.cancel_start(arming)
         if not arming.touched:
             self._to(arming, ArmingState.ABORTED, now, why=cause)
             return
         self._to(arming, ArmingState.ABORTING, now, why=cause)
-        self._calls.append((arming, Hook.ABORTED))
+        self._hooks.add(arming, Hook.ABORTED)
 
     def _disarmed(self, arming: Arming, now: float) -> None:
         if arming.owes_report:
             arming.breaks(f"never started: {arming.cause}")
             self._to(arming, ArmingState.REPORTING, now)
-            self._report(arming, now)
+            self._voice.report(arming, now=now)
         else:
             self._to(arming, ArmingState.ABORTED, now)
-
-    def _cancel_start(self, arming: Arming) -> None:
-        if (arming, Hook.STARTED) in self._calls:
-            self._calls.remove((arming, Hook.STARTED))
-        elif self._call is not None and self._call[1:] == (arming, Hook.STARTED):
-            self._effects.run(CancelHook(self._call[0]))
 
     # ── what time brings ───────────────────────────────────────────────────────────────
 
@@ -462,7 +434,7 @@ class MonitorMachine:
         for arming in self._open():
             self._look_at(arming, now)
         self._take_next(now)
-        self._call_next()
+        self._hooks.advance()
         due = [self._presence.due(), self._drain_by if not self.left else None]
         due += [self._due(arming) for arming in self._open()]
         at = min((time for time in due if time is not None and time > now), default=None)
@@ -472,22 +444,22 @@ class MonitorMachine:
 
     def _look_at(self, arming: Arming, now: float) -> None:
         state = arming.state
-        if state is ArmingState.WAITING and self._stuck:
-            self._break(arming, self._stuck, now)
+        if state is ArmingState.WAITING and self._hooks.stuck:
+            self._break(arming, self._hooks.stuck, now)
         elif state is ArmingState.HOLDING and arming.until <= now:
             self._begin_prepare(arming, now)
         elif state is ArmingState.RUNNING and (arming.info.deadline or 0.0) <= now:
             arming.overdue = True
             self._to(arming, ArmingState.OVERDUE, now)
-            self._calls.append((arming, Hook.OVERDUE))
+            self._hooks.add(arming, Hook.OVERDUE)
         elif state is ArmingState.REPORTING and arming.life.since + REPORT_FOR <= now:
             self._to(arming, ArmingState.REPORTED, now, why="nobody accepts it")
         elif arming.say_at is not None and arming.say_at <= now:
             if state is ArmingState.PREPARING:
-                self._answer(arming, self._holding(arming, HOLD_WHILE_BUSY, "preparing"))
+                self._voice.hold(arming, HOLD_WHILE_BUSY, "preparing")
                 arming.say_at = now + AGAIN
             elif state is ArmingState.REPORTING:
-                self._report(arming, now)
+                self._voice.report(arming, now=now)
             elif state is ArmingState.SENDING and self._presence.linked:
                 self._delivery.go_on(arming)
 
@@ -501,22 +473,14 @@ class MonitorMachine:
                 self._begin_prepare(arming, now)
             elif arming.say_at is not None and arming.say_at <= now:
                 reason = f"busy with {other.info.name} on {other.info.bench}"
-                self._answer(arming, self._holding(arming, HOLD_WHILE_BUSY, reason))
+                self._voice.hold(arming, HOLD_WHILE_BUSY, reason)
                 arming.say_at = now + AGAIN
 
     def _begin_prepare(self, arming: Arming, now: float) -> None:
         self._to(arming, ArmingState.PREPARING, now)
         arming.touched = True
         arming.say_at = now + QUIET_PREPARE
-        self._calls.append((arming, Hook.PREPARE))
-
-    def _call_next(self) -> None:
-        if self._call is not None or self._stuck or not self._calls:
-            return
-        arming, hook = self._calls.popleft()
-        at = arming.info.t0 if hook is Hook.STARTED else None
-        call = CallHook(hook, arming.info, self._hook_timeout, at=at, cause=arming.cause)
-        self._call = (self._effects.run(call), arming, hook)
+        self._hooks.add(arming, Hook.PREPARE)
 
     def _drain(self, now: float) -> None:
         late = self._drain_by is not None and self._drain_by <= now
@@ -524,8 +488,8 @@ class MonitorMachine:
             if arming.state in UNCOMMITTED or (late and arming.state in INSIDE):
                 self._abort(arming, "leaving", now)
         # Past the limit only the hooks that make safe are waited for, each with its own limit.
-        idle = self._call is None and not self._calls
-        done = (late and bool(self._stuck)) or (idle and (late or not self._open()))
+        idle = self._hooks.idle
+        done = (late and bool(self._hooks.stuck)) or (idle and (late or not self._open()))
         if done and self._leave_effect is None and not self.left:
             effect = self._presence.leave(self.identity.instance, self._drain_reason)
             self._leave_effect = effect
@@ -563,58 +527,6 @@ class MonitorMachine:
             )[-256:],
         )
 
-    def _said(
-        self,
-        kind: type[AgentReady | AgentHolding | AgentVetoed | AgentBroken | AgentAlive],
-        of: PrepareSection | CheckAlive | SectionInfo,
-        **facts: object,
-    ) -> Message:
-        section = of.id if isinstance(of, SectionInfo) else of.section
-        names = {"section": section, "token": of.token, "agent": self.identity.name}
-        return kind(**names, instance=self.identity.instance, **facts)  # type: ignore[arg-type]
-
-    def _holding(self, arming: Arming, seconds: float, reason: str) -> Message:
-        return self._said(AgentHolding, arming.info, seconds=seconds, reason=clip(reason))
-
-    def _answer(self, arming: Arming, message: Message) -> None:
-        arming.answer = message
-        if arming.state is not ArmingState.PREPARING:
-            arming.say_at = None
-        self._send(message)
-
-    def _repeat(self, arming: Arming, now: float) -> None:
-        """Say again how it stands; a hold with the seconds that are left of it."""
-        answer = arming.answer
-        if isinstance(answer, AgentHolding) and arming.state is ArmingState.HOLDING:
-            left = max(0.0, arming.until - now)
-            answer = self._holding(arming, left, answer.reason)
-        if answer is not None:
-            self._send(answer)
-
-    def _report(self, arming: Arming, now: float) -> None:
-        """Say the report; it is made once, so that a repetition never differs."""
-        if arming.report is None:
-            arming.report = AgentReport(
-                section=arming.info.id,
-                token=arming.info.token,
-                agent=self.identity.name,
-                instance=self.identity.instance,
-                started=arming.started,
-                stopped=arming.stopped,
-                bound=arming.bound,
-                needed=arming.needed,
-                overdue=arming.overdue,
-                broken=clip(arming.broken),
-                findings=arming.findings,
-                artifacts=tuple(capture.manifest for capture in arming.captures),
-            )
-        self._send(arming.report)
-        arming.say_at = now + AGAIN if arming.state is ArmingState.REPORTING else None
-
-    def _send(self, message: Message) -> None:
-        if self._presence.linked:
-            self._effects.send(GATHERER_KEY, message, reply_to=agent_key(self.identity.name))
-
     # ── keeping books ──────────────────────────────────────────────────────────────────
 
     def _to(self, arming: Arming, state: ArmingState, now: float, *, why: str = "") -> None:
@@ -634,16 +546,3 @@ class MonitorMachine:
         ended = [id_ for id_, arming in self.armings.items() if arming.state in ENDED]
         for id_ in ended[:-KEPT]:
             del self.armings[id_]
-
-
-def _fitting(findings: Iterable[Finding]) -> tuple[tuple[Finding, ...], int]:
-    """Return the findings that fit into a report, and how many do not."""
-    fitting: list[Finding] = []
-    room, lost = REPORT_BYTES, 0
-    for finding in findings:
-        room -= len(msgspec.json.encode(finding)) + 1
-        if room < 0:
-            lost += 1
-        else:
-            fitting.append(finding)
-    return tuple(fitting), lost
