@@ -18,6 +18,7 @@ from pytest_gatherscatter.journal import FileJournal, Journal, MemoryJournal
 from pytest_gatherscatter.machine import Effect, Input, Publish, Recovered, Send
 from pytest_gatherscatter.sections.gatherer import Gatherer, GathererFacts
 from pytest_gatherscatter.sections.gatherer.state import ENDED
+from pytest_gatherscatter.sections.service.asker import Asker
 from pytest_gatherscatter.settings import Settings
 from pytest_gatherscatter.wire import messages as m
 
@@ -153,8 +154,6 @@ class GathererService:
 
     def _ask_incumbent(self) -> None:
         """Raise ``GathererPresent`` if whoever owns the name answers."""
-        from pytest_gatherscatter.sections.service.asker import Asker  # noqa: PLC0415
-
         try:
             with Asker(self._settings, self._url) as asker:
                 status = asker.ask(m.AskStatus(), m.LabStatus)
