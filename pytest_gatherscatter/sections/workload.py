@@ -42,6 +42,7 @@ from pytest_gatherscatter.sections.workloadstate import (
 )
 from pytest_gatherscatter.wire import names
 from pytest_gatherscatter.wire.messages import (
+    MISSED_GO,
     ArtifactChunk,
     ClockProbe,
     ClockReading,
@@ -252,7 +253,6 @@ class Workload:
             case SectionAccepted() | SectionWaiting() | SectionGathered():
                 self._progress(message, now)
             case SectionRefused(cause=cause, text=text) | SectionAborted(cause=cause, text=text):
-                self.acknowledged = True
                 self._end(Refusal(cause, text), now)
             case SectionGo():
                 self._take_go(message, now)
@@ -337,6 +337,12 @@ class Workload:
         self._life.to(_W.GO, now=now)
 
     def _end(self, refusal: Refusal, now: float) -> None:
+        if refusal.cause == MISSED_GO:
+            # Said of an open section: if it waits here it has to leave; if not, it was wrong.
+            if self.state in BEFORE_GO:
+                self._refuse(refusal, now)
+            return
+        self.acknowledged = True
         if self.state in BEFORE_GO:
             self.refusal = refusal
             self._life.to(_W.REFUSED, now=now, why=refusal.cause)
@@ -426,8 +432,10 @@ class Workload:
             self._refuse(Refusal(NotGathered.cause, text), now)
 
     def _refuse(self, refusal: Refusal, now: float) -> None:
+        """End it from this side: the gatherer is told, and has to say yes."""
         self._let_go(refusal.text, now)
-        self._end(refusal, now)
+        self.refusal = refusal
+        self._life.to(_W.REFUSED, now=now, why=refusal.cause)
 
     @property
     def _longest(self) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from pytest_gatherscatter.broker.port import (
+    NO_ROUTE,
     Delivered,
     PortDown,
     PortEvent,
@@ -85,7 +86,8 @@ class Connection:
         if outcome is Outcome.QUEUED or (outcome is Outcome.UNROUTABLE and not mandatory):
             self.tell(PublishConfirmed(number))
         else:
-            self.tell(PublishReturned(number, outcome.value))
+            returned = outcome is Outcome.UNROUTABLE
+            self.tell(PublishReturned(number, NO_ROUTE if returned else outcome.value))
 
     def settle(self, tag: Tag, verdict: Verdict) -> None:
         """Settle at the broker, now."""

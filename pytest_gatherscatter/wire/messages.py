@@ -398,6 +398,11 @@ class SectionAborted(Message, frozen=True, kw_only=True):
     text: Text = ""
 
 
+MISSED_GO = "missed-go"
+"""Cause of a ``SectionAborted`` to a workload that asks for the commit after t0. The section is
+open still: only the workload knows whether it is inside, or waits and now has to leave."""
+
+
 class AgentReport(Message, frozen=True, kw_only=True):
     """Agent → gatherer, until ``ReportAccepted``. Redelivered: accepted again, merged once.
 

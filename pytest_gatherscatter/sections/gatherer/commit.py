@@ -33,11 +33,17 @@ class Commit:
         if section.state is SectionState.GATHERED:
             self._check(section, now)
         elif section.state in INSIDE and now >= section.t0:
-            # It asks for a Go that it has missed: so it has not started, and will not.
-            section.cause = "missed-go"
-            section.text = "the workload lost its connection and missed the Go"
-            self.ending.stop(section, now=now)
-            lab.out.send(section.reply, lab.aborted(section))
+            # Either it missed the Go, or it asked right before the Go reached it and is inside
+            # by now. Waiting still, it hears this and leaves; nothing else may open the bench.
+            text = "the workload lost its connection and missed the Go"
+            missed = m.SectionAborted(
+                section=section.id,
+                token=section.token,
+                bench=section.bench,
+                cause=m.MISSED_GO,
+                text=text,
+            )
+            lab.out.send(section.reply, missed)
         elif section.state is not SectionState.CHECKING:
             self.gathering.tell(section, now=now)
 

@@ -116,7 +116,9 @@ class Gatherer:
         """See what has become possible on each bench where something changed."""
         lab = self.lab
         while lab.touched:
-            bench = lab.bench(lab.touched.pop())
+            name = min(lab.touched)  # a set's own order differs from run to run
+            lab.touched.remove(name)
+            bench = lab.bench(name)
             self._gathering.advance(bench, now=now)
             section = lab.current(bench)
             if section is not None:

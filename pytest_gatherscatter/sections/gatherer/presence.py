@@ -41,7 +41,7 @@ class Presence:
         for one in message.open:
             self._set_right(agent, one, now)
         known = {one.section for one in message.open}
-        for bench in agent.benches:
+        for bench in sorted(agent.benches):
             section = lab.current(lab.bench(bench))
             if section is not None and section.id not in known:
                 self._without(section, agent, now, new=new)
