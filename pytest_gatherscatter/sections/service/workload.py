@@ -22,14 +22,12 @@ from pathlib import Path
 
 from pytest_gatherscatter.broker.provider import Found
 from pytest_gatherscatter.broker.topology import section_topology
-from pytest_gatherscatter.broker.url import BrokerUrl, parse
+from pytest_gatherscatter.broker.url import parse
 from pytest_gatherscatter.errors import (
     BrokerError,
-    BrokerUnreachable,
     NoGatherer,
     NotGathered,
 )
-from pytest_gatherscatter.machine import Run, Woken
 from pytest_gatherscatter.sections import benchlock, proc
 from pytest_gatherscatter.sections.census import Census
 from pytest_gatherscatter.sections.section import (
@@ -41,10 +39,10 @@ from pytest_gatherscatter.sections.section import (
     error_of,
 )
 from pytest_gatherscatter.sections.service.capture import Captures, plain_name
-from pytest_gatherscatter.sections.service.contact import Contact
 from pytest_gatherscatter.sections.service.display import Display
+from pytest_gatherscatter.sections.service.line import TURN, Line
 from pytest_gatherscatter.sections.service.memory import Memory
-from pytest_gatherscatter.sections.service.owed import LOOK_AGAIN, Owed
+from pytest_gatherscatter.sections.service.owed import Owed
 from pytest_gatherscatter.sections.service.visit import (
     Visit,
     closing_of,
@@ -57,7 +55,6 @@ from pytest_gatherscatter.sections.workloadstate import (
     ENDED,
     BodyEnded,
     GiveUp,
-    KeepChunk,
     TicketSynced,
     WorkloadState,
 )
@@ -66,12 +63,6 @@ from pytest_gatherscatter.wire import names
 from pytest_gatherscatter.wire.messages import SectionClosed
 
 log = logging.getLogger(__name__)
-
-TURN = 0.5
-"""Seconds of one wait inside a longer one, so that people see it go on and can interrupt it."""
-
-ATTEMPT = 2.0
-"""Seconds of one attempt to connect, for the same reason; a far TLS broker takes about one."""
 
 LOCK_TURN = 0.05
 """Seconds between two looks at a bench's lock file while the connection is served."""
@@ -121,12 +112,14 @@ class Workloads:
         self.notes: list[str] = []
         self._run = run
         self._display = Display(on_wait)
-        self._url: BrokerUrl | None = None if found.url is None else parse(found.url)
         self._tickets = tickets or ticket_directory()
         self._locks = locks
         self._memory = Memory()
         self._owed = Owed(settings.lab, self._tickets)
-        self._looked = float("-inf")
+        self._line: Line | None = None
+        if found.url is not None:
+            url = parse(found.url)
+            self._line = Line(url, settings.lab, self._display, self._owed, self.notes)
 
     def interrupt(self) -> None:
         """Let a call that waits in another thread raise ``KeyboardInterrupt`` soon (2 s)."""
@@ -182,13 +175,12 @@ class Workloads:
     def _seek(self, visit: Visit) -> str | None:
         """Gather with the lab; returns why there is none to gather with."""
         memory, demand = self._memory, visit.demand
-        if self._url is None:
+        if self._line is None:
             return self.found.why or "no broker is configured"
         now = time.monotonic()
         if (why := memory.absence(now)) is not None:
             return why
         memory.token = max(memory.token, self._owed.highest_token())
-        self._looked = float("-inf")
         visit.machine = machine = Workload(
             demand,
             section=visit.id,
@@ -198,10 +190,15 @@ class Workloads:
             met=memory.met,
             now=now,
         )
-        if (why := self._first_contact(visit, self._url)) is not None:
+        patience = demand.gather_timeout if memory.met else demand.handshake_timeout
+        why = self._line.first(visit, patience=patience, retry=memory.met or not memory.tried)
+        if why is not None:
             memory.absent(why, time.monotonic())
             return why
-        self._wait(visit, lambda: machine.state is WorkloadState.GATHERED or machine.state in ENDED)
+        proc.addresses(self._line.url.host)  # looked up here: no name server inside the lead
+        self._to_lab.wait(
+            visit, lambda: machine.state is WorkloadState.GATHERED or machine.state in ENDED
+        )
         memory.met = memory.met or machine.answered
         memory.token = max(memory.token, machine.token)
         if machine.state is WorkloadState.ALONE and not machine.absent:
@@ -216,25 +213,6 @@ class Workloads:
         visit.section.coordinated = True
         visit.copy()
         return None
-
-    def _first_contact(self, visit: Visit, url: BrokerUrl) -> str | None:
-        """Connect for the first time; returns why that was of no use."""
-        memory = self._memory
-        patience = visit.demand.gather_timeout if memory.met else visit.demand.handshake_timeout
-        end = time.monotonic() + patience
-        retry = memory.met or not memory.tried
-        while True:
-            left = end - time.monotonic()
-            try:
-                visit.contact = self._connect(visit, url, min(ATTEMPT, left), retry=retry)
-            except BrokerUnreachable as error:
-                left = end - time.monotonic()
-                if left <= 0 or not retry:
-                    return str(error)
-                self._display.show(visit.section, "connecting", waited=patience - left, left=left)
-            else:
-                proc.addresses(url.host)  # looked up here: no name server inside the lead
-                return None
 
     def _go_alone(self, visit: Visit, why: str) -> None:
         """Let go of the lab, and take the bench on this host."""
@@ -296,11 +274,11 @@ class Workloads:
         while machine.state is not WorkloadState.GO:
             if machine.state is WorkloadState.GATHERED:
                 if not self._prepared(visit, began):
-                    self._turn(visit, LOCK_TURN)
+                    self._to_lab.turn(visit, LOCK_TURN)
                 elif visit.contact is not None:
                     visit.contact.tell(TicketSynced(machine.token, self._memory.needed))
                 continue
-            self._wait(visit, lambda: machine.state in steady or machine.state in ENDED)
+            self._to_lab.wait(visit, lambda: machine.state in steady or machine.state in ENDED)
             self._raise_refusal(machine)
         visit.copy()
 
@@ -406,7 +384,7 @@ class Workloads:
         end = time.monotonic() + patience
         why = "the gatherer did not answer"
         try:
-            self._wait(visit, lambda: machine.state in ENDED, end=end)
+            self._to_lab.wait(visit, lambda: machine.state in ENDED, end=end)
         except BrokerError as error:
             why = str(error)
         if machine.state not in ENDED:
@@ -460,58 +438,7 @@ class Workloads:
             self._settle_ticket(visit, "interrupted")
             visit.unlock()
 
-    # ── what all of them do ────────────────────────────────────────────────────────────
-
-    def _wait(self, visit: Visit, done: Callable[[], bool], *, end: float | None = None) -> None:
-        """Turn until ``done()``, through lost connections; the machine or ``end`` bounds it."""
-        while not done():
-            left = TURN if end is None else end - time.monotonic()
-            if left <= 0:
-                return
-            self._turn(visit, min(TURN, left), end=end)
-
-    def _turn(self, visit: Visit, seconds: float, *, end: float | None = None) -> None:
-        self._display.check()
-        machine = visit.lab
-        if visit.contact is None or not visit.contact.up:
-            self._reconnect(visit, end)
-            return
-        visit.contact.turn(seconds)
-        self._tell_owed(visit)
-        began = visit.section.stopped or visit.began
-        left = 0.0 if end is None else end - time.monotonic()
-        self._display.progress(visit.section, machine, began, left)
-
-    def _reconnect(self, visit: Visit, end: float | None) -> None:
-        """Make one attempt to come back; the machine looks at its deadlines in any case."""
-        assert self._url is not None  # noqa: S101 - a machine is made with a URL only
-        if visit.contact is not None:
-            visit.close_contact()
-        left = ATTEMPT if end is None else min(ATTEMPT, end - time.monotonic())
-        try:
-            visit.contact = self._connect(visit, self._url, max(0.1, left), retry=True)
-        except BrokerUnreachable:
-            visit.lab.handle(Woken(), now=time.monotonic())
-            waited = time.monotonic() - visit.began
-            self._display.show(
-                visit.section, "connecting", waited=waited, left=visit.demand.gather_timeout
-            )
-
-    def _connect(self, visit: Visit, url: BrokerUrl, seconds: float, *, retry: bool) -> Contact:
-        def run(effect: Run) -> None:
-            if isinstance(effect.command, KeepChunk) and visit.captures is not None:
-                visit.captures.keep(effect.command.chunk)
-
-        before_go = visit.lab.go is None
-        return Contact.open(
-            url,
-            self.settings.lab,
-            visit.lab,
-            bench=visit.demand.bench if before_go else None,
-            seconds=max(0.1, seconds),
-            retry=retry,
-            run=run,
-        )
+    # ── what they share ────────────────────────────────────────────────────────────────
 
     def _settle_ticket(self, visit: Visit, outcome: str) -> None:
         """Take the ticket away if the lab knows that it is over; else it is owed."""
@@ -524,22 +451,16 @@ class Workloads:
             ticket.abandon()
             self._owed.add(ticket, outcome)
 
-    def _tell_owed(self, visit: Visit) -> None:
-        """Tell a gatherer that answers of sections that nobody else will tell it about."""
-        machine, now = visit.lab, time.monotonic()
-        while machine.told_of:
-            debt = self._owed.told(machine.told_of.pop())
-            if debt is not None:
-                self.notes.append(f"told the gatherer that a former section is over: {debt.what}")
-        if machine.answered and now - self._looked >= LOOK_AGAIN and visit.contact is not None:
-            self._looked = now
-            for debt in self._owed.look():
-                if debt.news.section != visit.id:
-                    visit.contact.tell(debt.news)
+    @property
+    def _to_lab(self) -> Line:
+        """The line that a coordinated visit came by."""
+        if self._line is None:
+            raise RuntimeError("there is no broker")
+        return self._line
 
     def _census(self) -> Census:
-        url = self._url
-        return proc.take(None if url is None else (url.host, url.port))
+        line = self._line
+        return proc.take(None if line is None else (line.url.host, line.url.port))
 
     @staticmethod
     def _raise_refusal(machine: Workload) -> None:
