@@ -1,17 +1,17 @@
 """A section as its author sees it: what was demanded, and what came of it.
 
-Pure values. A :class:`Demand` is what the marker, the fixture or the command line ask for; a
-:class:`Section` is the view that the test holds while it runs and afterwards; :func:`verdict`
-turns a closed section into the errors to tell, in their order. What is known only after the
-section has closed cannot be read earlier: a test that looks at ``section.reports`` inside the
-section would otherwise pass on an empty mapping.
+Pure values. A :class:`Demand` (``demand.py``) is what the marker, the fixture or the command
+line ask for; a :class:`Section` is the view that the test holds while it runs and afterwards,
+with a :class:`Report` (``report.py``) of each member; :func:`verdict` turns a closed section
+into the errors to tell, in their order. What is known only after the section has closed cannot
+be read earlier: a test that looks at ``section.reports`` inside the section would otherwise
+pass on an empty mapping.
 """
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import NoReturn
 
 from pytest_gatherscatter.errors import (
     FindingFailed,
@@ -29,121 +29,25 @@ from pytest_gatherscatter.errors import (
     SkewExceeded,
 )
 from pytest_gatherscatter.sections.census import Census
-from pytest_gatherscatter.settings import NoGatherer as NoGathererPolicy
-from pytest_gatherscatter.settings import NotGathered as NotGatheredPolicy
-from pytest_gatherscatter.settings import Settings
+from pytest_gatherscatter.sections.demand import Demand, Waiting
+from pytest_gatherscatter.sections.report import CapturedFile, Findings, Report, Reports
 from pytest_gatherscatter.wire.messages import Finding, Hold
 
-# ── what is asked for ──────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
-    """What one section asks for; ``Demand.of`` fills in what the settings say.
-
-    ``max_skew`` and all waits are in seconds. ``quiet="strict"`` fails when others in the
-    process keep sockets or threads open during the section, and not only when we do.
-    """
-
-    name: str
-    bench: str
-    test: str
-    require: frozenset[str] = frozenset()
-    min_monitors: int = 0
-    max_skew: float | None = None
-    max_duration: float = 300.0
-    no_gatherer: NoGathererPolicy | None = None
-    not_gathered: NotGatheredPolicy = "fail"
-    quiet: Literal["report", "strict"] = "report"
-    handshake_timeout: float = 2.0
-    queue_timeout: float = 3600.0
-    gather_timeout: float = 60.0
-    hold_limit: float = 900.0
-    report_timeout: float = 30.0
-
-    @classmethod
-    def of(cls, settings: Settings, *, name: str, test: str, **given: Any) -> "Demand":  # noqa: ANN401 - keywords of many types, each checked by the dataclass's reader
-        """Make a demand out of the settings, with ``given`` fields on top.
-
-        ``require`` is the union of both; of everything else the given one wins. A value of
-        ``None`` counts as not given.
-        """
-        given = {key: value for key, value in given.items() if value is not None}
-        require = settings.require | frozenset(given.pop("require", ()))
-        waits = {
-            wait: getattr(settings, wait)
-            for wait in (
-                "bench",
-                "handshake_timeout",
-                "queue_timeout",
-                "gather_timeout",
-                "hold_limit",
-                "max_duration",
-                "report_timeout",
-                "no_gatherer",
-                "not_gathered",
-            )
-        }
-        return cls(**{**waits, "name": name, "test": test, "require": require, **given})
-
-    @property
-    def demanding(self) -> bool:
-        """Whether it asks for something that only a gatherer and monitors can give."""
-        return bool(self.require) or self.min_monitors > 0 or self.max_skew is not None
-
-    def skips(self, error: SectionFailed) -> bool:
-        """Say whether the policies turn ``error`` into a skip.
-
-        A veto and a broken hook are never skipped: somebody said no, that is news.
-        """
-        if isinstance(error, NoGatherer):
-            return self.no_gatherer == "skip"
-        return type(error) is NotGathered and self.not_gathered == "skip"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """For whom a section waits, as shown to people while it does.
-
-    ``state`` is ``connecting``, ``queued``, ``gathering``, ``locked`` (the bench's lock file on
-    this host) or ``reporting``. ``waited`` and ``left`` are seconds.
-    """
-
-    section: str
-    name: str
-    bench: str
-    state: str
-    awaited: tuple[str, ...] = ()
-    holds: tuple[Hold, ...] = ()
-    waited: float = 0.0
-    left: float = 0.0
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """Say it in words, a line for each cause: ``waiting for scope (3 s of 60 s)``."""
-        lines = [
-            f"{hold.agent} holds {hold.seconds:.0f} s: {hold.reason or 'no reason given'}"
-            for hold in self.holds
-        ]
-        holders = {hold.agent for hold in self.holds}
-        awaited = ", ".join(agent for agent in self.awaited if agent not in holders)
-        span = f"({self.waited:.0f} s of {self.waited + self.left:.0f} s)"
-        match self.state:
-            case "queued":
-                lines.append(f"queued for bench {self.bench} behind {awaited or 'others'} {span}")
-            case "locked":
-                owner = awaited or "another process"
-                lines.append(f"waiting for bench {self.bench} on this host: {owner} {span}")
-            case "connecting":
-                lines.append(f"waiting for the broker {span}")
-            case "reporting":
-                lines.append(f"waiting for {awaited or 'the reports'} {span}")
-            case _ if awaited or not lines:
-                lines.append(f"waiting for {awaited or 'the gatherer'} {span}")
-        return tuple(lines)
-
-
-# ── what came of it ────────────────────────────────────────────────────────────────────
+__all__ = [
+    "CapturedFile",
+    "Closing",
+    "Demand",
+    "Findings",
+    "Quiet",
+    "Report",
+    "Reports",
+    "Section",
+    "SectionState",
+    "Waiting",
+    "error_of",
+    "finding_line",
+    "verdict",
+]
 
 
 class SectionState(Enum):
@@ -153,129 +57,6 @@ class SectionState(Enum):
     RUNNING = "running"
     CLOSED = "closed"
     UNREPORTED = "unreported"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CapturedFile:
-    """A file that a monitor handed in.
-
-    ``path`` is the copy on this host, or ``None`` if there is none: then ``host`` and
-    ``remote_path`` say where the file stayed (it was larger than the limit), or ``problem``
-    says what went wrong on the way.
-    """
-
-    name: str
-    size: int
-    sha256: str
-    path: Path | None = None
-    host: str = ""
-    remote_path: str = ""
-    problem: str = ""
-
-
-class Findings(Mapping[str, Any]):
-    """Values by the finding's name; of two findings of one name the later counts."""
-
-    def __init__(self, agent: str, findings: tuple[Finding, ...]) -> None:
-        self._agent = agent
-        self._values = {finding.name: finding.value for finding in findings}
-
-    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - a finding is any JSON scalar
-        """Return the value.
-
-        Raises:
-            NotMeasured: naming what was found instead (also a ``KeyError``).
-        """
-        try:
-            return self._values[name]
-        except KeyError:
-            there = ", ".join(self._values) or "nothing"
-            raise NotMeasured(f"{self._agent} found no {name!r}; it found {there}") from None
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the names."""
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        """Count the names."""
-        return len(self._values)
-
-    def __repr__(self) -> str:
-        """Show them like a dict."""
-        return repr(self._values)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What one member handed in.
-
-    ``started`` and ``stopped`` are seconds after the section's ``t0``, each known to
-    ``bound`` seconds; ``cause`` is empty if all is well, else ``missing``, ``died``,
-    ``broken`` or ``overdue``, and ``text`` says more.
-    """
-
-    agent: str
-    required: bool = False
-    reported: bool = False
-    started: float | None = None
-    stopped: float | None = None
-    bound: float | None = None
-    finding_list: tuple[Finding, ...] = ()
-    artifacts: tuple[CapturedFile, ...] = ()
-    cause: str = ""
-    text: str = ""
-
-    @property
-    def findings(self) -> Findings:
-        """Values by name: ``report.findings["peak_v"] < 5.5``."""
-        return Findings(self.agent, self.finding_list)
-
-    @property
-    def lateness_ms(self) -> float:
-        """How long after ``t0`` it started, in milliseconds.
-
-        Raises:
-            NotMeasured: it never told.
-        """
-        if self.started is None:
-            raise NotMeasured(f"{self.agent} did not tell when it started")
-        return self.started * 1000
-
-    @property
-    def problem(self) -> str:
-        """What went wrong with this member, in a line; empty if nothing."""
-        return f"{self.agent}: {self.text or self.cause}" if self.cause else ""
-
-
-class Reports(Mapping[str, Report]):
-    """Reports by agent, of a closed section."""
-
-    def __init__(self, reports: tuple[Report, ...], *, missing: str) -> None:
-        self._reports = {report.agent: report for report in reports}
-        self._missing = missing
-
-    def __getitem__(self, agent: str) -> Report:
-        """Return the agent's report.
-
-        Raises:
-            NotMeasured: nothing came from it (also a ``KeyError``).
-        """
-        try:
-            return self._reports[agent]
-        except KeyError:
-            raise NotMeasured(f"no report of {agent!r}: {self._missing}") from None
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the agents' names."""
-        return iter(self._reports)
-
-    def __len__(self) -> int:
-        """Count the reports."""
-        return len(self._reports)
-
-    def __repr__(self) -> str:
-        """Show them like a dict."""
-        return repr(self._reports)
 
 
 @dataclass(slots=True, kw_only=True)
