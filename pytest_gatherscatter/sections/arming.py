@@ -64,7 +64,7 @@ ARMING_TABLE: dict[ArmingState, tuple[ArmingState, ...]] = {
     _S.SENDING: (_S.REPORTING,),
     _S.REPORTING: (_S.REPORTED,),
     _S.REPORTED: (),
-    _S.ABORTING: (_S.ABORTED, _S.REPORTING),
+    _S.ABORTING: (_S.ABORTED, _S.REPORTING, _S.WAITING),
     _S.ABORTED: (),
 }
 """Which state may follow which."""
@@ -113,6 +113,10 @@ class Arming:
     overdue: bool = False
     broken: str = ""
     cause: str = ""
+    checked: float = float("-inf")
+    """When we last said that we are alive and armed: the commit may be on its way."""
+    yielding: bool = False
+    """It is disarmed for an older section, and waits for its turn again."""
     owes_report: bool = False
     """It may be counted as a member although it never started: say so in a report."""
     findings: tuple[Finding, ...] = ()

@@ -89,6 +89,11 @@ SHORTEST_HOLD = 0.1
 REPORT_FOR = 600.0
 """Seconds for which a report is said: twenty default report timeouts, then nobody is left."""
 
+YIELD_AFTER = 5.0
+"""Seconds after which an armed section yields to an older one that waits. Two sections on two
+benches can each have half of the monitors that both need; the older one (by its token, which
+is of the whole lab) gets them. Five seconds are more than a check and commit take (2 s)."""
+
 KEPT = 32
 """Ended sections on record, for late repetitions: a gatherer repeats only its latest."""
 
@@ -181,7 +186,7 @@ class MonitorMachine:
             case PrepareSection():
                 self._prepare(body, now)
             case CheckAlive():
-                self._check(body)
+                self._check(body, now)
             case SectionGo():
                 self._go(body, now)
             case SectionStopped():
@@ -231,13 +236,15 @@ class MonitorMachine:
         self._presence.probe(PROBES_AT_SECTION, now=now)
         self._forget()
 
-    def _check(self, ask: CheckAlive) -> None:
+    def _check(self, ask: CheckAlive, now: float) -> None:
         arming = self.armings.get(ask.section)
         armed = (
             arming is not None
             and arming.state is ArmingState.ARMED
             and arming.info.token == ask.token
         )
+        if arming is not None and armed:
+            arming.checked = now
         self._voice.say(AgentAlive, ask, armed=armed)
 
     def _go(self, go: SectionGo, now: float) -> None:
@@ -405,6 +412,9 @@ class MonitorMachine:
 
     def _abort(self, arming: Arming, cause: str, now: float) -> None:
         """Disarm, whatever was going on; a section that is over already stays as it is."""
+        if arming.yielding:
+            arming.yielding = False
+            arming.cause = cause
         if arming.state not in UNCOMMITTED | INSIDE:
             return
         arming.cause = cause
@@ -417,7 +427,12 @@ class MonitorMachine:
         self._hooks.add(arming, Hook.ABORTED)
 
     def _disarmed(self, arming: Arming, now: float) -> None:
-        if arming.owes_report:
+        if arming.yielding:
+            arming.yielding = arming.touched = False
+            arming.cause = ""
+            arming.say_at = now
+            self._to(arming, ArmingState.WAITING, now)
+        elif arming.owes_report:
             arming.breaks(f"never started: {arming.cause}")
             self._to(arming, ArmingState.REPORTING, now)
             self._voice.report(arming, now=now)
@@ -464,17 +479,28 @@ class MonitorMachine:
                 self._delivery.go_on(arming)
 
     def _take_next(self, now: float) -> None:
-        """Prepare the section that waits longest if nothing else is on; tell the rest why not."""
-        for arming in self._open():
-            if arming.state is not ArmingState.WAITING:
-                continue
+        """Prepare the oldest section that waits, if nothing else is on; tell the rest why not."""
+        waiting = [one for one in self._open() if one.state is ArmingState.WAITING]
+        for arming in sorted(waiting, key=lambda one: one.info.token):
             other = next((other for other in self._open() if other.busy), None)
             if other is None:
                 self._begin_prepare(arming, now)
-            elif arming.say_at is not None and arming.say_at <= now:
-                reason = f"busy with {other.info.name} on {other.info.bench}"
+                continue
+            reason = f"busy with {other.info.name} on {other.info.bench}"
+            if arming.say_at is not None and arming.say_at <= now:
                 self._voice.hold(arming, HOLD_WHILE_BUSY, reason)
                 arming.say_at = now + AGAIN
+            if _must_yield(other, arming, now):
+                self._yield(other, arming, now)
+
+    def _yield(self, armed: Arming, older: Arming, now: float) -> None:
+        """Disarm, and wait for the turn after ``older``."""
+        armed.yielding = True
+        armed.cause = "yielded"
+        reason = f"busy with {older.info.name} on {older.info.bench}"
+        self._voice.hold(armed, HOLD_WHILE_BUSY, reason)
+        self._to(armed, ArmingState.ABORTING, now, why="yielded")
+        self._hooks.add(armed, Hook.ABORTED)
 
     def _begin_prepare(self, arming: Arming, now: float) -> None:
         self._to(arming, ArmingState.PREPARING, now)
@@ -546,3 +572,12 @@ class MonitorMachine:
         ended = [id_ for id_, arming in self.armings.items() if arming.state in ENDED]
         for id_ in ended[:-KEPT]:
             del self.armings[id_]
+
+
+def _must_yield(armed: Arming, older: Arming, now: float) -> bool:
+    """Say whether ``armed`` stands in the way of an older section for long enough."""
+    return (
+        armed.state is ArmingState.ARMED
+        and older.info.token < armed.info.token
+        and now - max(armed.life.since, armed.checked, older.life.since) >= YIELD_AFTER
+    )

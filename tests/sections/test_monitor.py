@@ -427,6 +427,46 @@ def test_a_second_bench_waits_and_is_taken_afterwards() -> None:
     assert bench.state(TWO) is ArmingState.PREPARING
 
 
+def test_an_older_section_gets_a_monitor_that_is_armed_for_a_younger_one() -> None:
+    """Two sections that each have half of the monitors would wait for each other for ever."""
+    bench = Bench()
+    bench.get(prepare(TWO, token=9, bench="c"))
+    bench.end()
+    bench.get(prepare(ONE, token=7))
+    bench.wait(4)
+    bench.get(CheckAlive(section=TWO, token=9))
+    bench.wait(4)
+    assert bench.state(TWO) is ArmingState.ARMED  # it may be committed this very moment
+    bench.wait(2)
+    assert bench.call()[1].cause == "yielded"
+    assert TWO in {hold.section for hold in bench.said(AgentHolding)}
+    bench.end()
+    assert bench.state(TWO) is ArmingState.WAITING
+    assert bench.state(ONE) is ArmingState.PREPARING
+    bench.end()
+    bench.wait(20)
+    assert bench.state(ONE) is ArmingState.ARMED  # the younger one does not take it back
+    bench.get(aborted())
+    bench.end()
+    bench.end()
+    assert bench.hooks() == ["prepare s2", "aborted s2", "prepare s1", "aborted s1", "prepare s2"]
+    assert bench.said(AgentReady)[-1].section == TWO
+
+
+def test_what_yields_can_be_aborted_meanwhile() -> None:
+    """The gatherer's word ends it, and it is disarmed once."""
+    bench = Bench()
+    bench.get(prepare(TWO, token=9, bench="c"))
+    bench.end()
+    bench.get(prepare(ONE, token=7))
+    bench.wait(6)
+    assert bench.state(TWO) is ArmingState.ABORTING
+    bench.get(aborted(TWO, token=9))
+    bench.end()
+    assert bench.state(TWO) is ArmingState.ABORTED
+    assert bench.state(ONE) is ArmingState.PREPARING
+
+
 def test_lower_tokens_are_refused() -> None:
     """A gatherer that lost its memory learns from the greeting what it has to pass."""
     bench = at(ArmingState.REPORTED)

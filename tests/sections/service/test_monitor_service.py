@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+from faultproxy import FaultProxy
 
 from pytest_gatherscatter.broker import provider
 from pytest_gatherscatter.broker.port import Delivered
@@ -406,3 +408,25 @@ def test_a_monitor_waits_for_its_broker(lab: str, tmp_path: Path) -> None:
     assert process.returncode == 0
     assert err.count(b"trying again until it is there") == 1
     assert b"secret" not in err
+
+
+def test_a_link_lost_in_the_section_comes_back_with_the_report(
+    rabbitmq_url: str, lab: str, tmp_path: Path
+) -> None:
+    """The connection breaks after the start; hooks, captures and report come all the same."""
+    (tmp_path / "scope.py").write_text(SCOPE)
+    parts = urlsplit(rabbitmq_url)
+    with FaultProxy(parts.hostname or "127.0.0.1", parts.port or 5672) as proxy:
+        actors = Actors(rabbitmq_url, lab, tmp_path)
+        login, _, _ = parts.netloc.rpartition("@")
+        actors.url = urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{proxy.port}"))
+        actors.monitor(target="scope:Scope")
+        go = actors.go()
+        time.sleep(0.3)
+        proxy.cut()
+        time.sleep(0.3)
+        report = actors.leave(go)
+        assert report.reported
+        assert not report.cause
+        assert list(actors.chunks()) == ["trace.bin"]
+        actors.close()
