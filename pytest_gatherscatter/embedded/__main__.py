@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 from pytest_gatherscatter.embedded.address import default_address_path
+from pytest_gatherscatter.embedded.hub import Limits
 from pytest_gatherscatter.embedded.server import serve
 from pytest_gatherscatter.errors import GatherScatterError
 
 _USAGE = 2
+_MIB = 1024 * 1024
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,10 +28,18 @@ def main(argv: list[str] | None = None) -> int:
         "--address-file", type=Path, help="where to write the URL with its password"
     )
     parser.add_argument("--parent-pid", type=int, help="end when this process does")
+    parser.add_argument(
+        "--memory",
+        type=int,
+        metavar="MIB",
+        default=Limits().memory // _MIB,
+        help="block publishers past this much queued data (%(default)s)",
+    )
     options = parser.parse_args(argv)
     try:
         path = options.address_file or default_address_path()
-        asyncio.run(serve(path, port=options.port, parent=options.parent_pid))
+        limits = Limits(memory=options.memory * _MIB)
+        asyncio.run(serve(path, port=options.port, parent=options.parent_pid, limits=limits))
     except (GatherScatterError, OSError, OverflowError) as error:
         sys.stderr.write(f"broker: {error}\n")
         return _USAGE

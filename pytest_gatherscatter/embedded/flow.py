@@ -61,9 +61,8 @@ class Flow:
         while self._dirty or self._dead:
             while self._dead:
                 self._bury(*self._dead.popleft(), now)
-            while self._dirty:
-                queue = next(iter(self._dirty))
-                del self._dirty[queue]
+            dirty, self._dirty = self._dirty, {}
+            for queue in dirty:
                 if not queue.deleted:
                     self._serve(queue, now)
 

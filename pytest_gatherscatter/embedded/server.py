@@ -153,13 +153,16 @@ class Server:
             peer = self._peers.get(cast("int", talking.popitem()[0]))
             if peer is not None:
                 peer.write()
+        self._relieve()
+        self._schedule()
+
+    def _relieve(self) -> None:
         if self._blocked and self._hub.relieved:
-            for peer in self._blocked:
+            waiting, self._blocked = self._blocked, []
+            for peer in waiting:
                 if peer.session is not None:
                     peer.session.unblock(self.now())
                     peer.write()
-            self._blocked.clear()
-        self._schedule()
 
     def blocked(self, peer: Peer) -> None:
         """Remember a publisher that waits for memory."""
@@ -199,6 +202,7 @@ class Server:
     def _write_all(self) -> None:
         for peer in list(self._peers.values()):
             peer.write()
+        self._relieve()
 
     async def shut(self) -> None:
         """Tell every client, and give them a moment to hear it."""

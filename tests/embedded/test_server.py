@@ -188,6 +188,41 @@ def test_a_slow_reader_costs_little_memory(broker: Running) -> None:
         assert until(back, "the messages to be back")
 
 
+def test_publishers_wait_while_memory_is_short(tmp_path: Path) -> None:
+    """They are told so, what they sent is kept, and they go on when a consumer made room."""
+    running = start(tmp_path / "broker.json", "--memory", "8")
+    publisher, consumer = running.connect(), running.connect()
+    told: list[str] = []
+    publisher.add_on_connection_blocked_callback(lambda *_: told.append("blocked"))
+    publisher.add_on_connection_unblocked_callback(lambda *_: told.append("unblocked"))
+    channel = publisher.channel()
+    channel.queue_declare("big", durable=True)
+    for _ in range(9):
+        channel.basic_publish("", "big", bytes(1024 * 1024))
+    end = time.monotonic() + PATIENCE
+    while not told and time.monotonic() < end:
+        publisher.process_data_events(0.05)
+    assert told == ["blocked"]
+    channel.basic_publish("", "big", b"held back")
+    publisher.process_data_events(0.3)
+    taking = consumer.channel()
+    # Eight bodies and what a message costs beside its body are more than 8 MiB.
+    assert taking.queue_declare("big", passive=True).method.message_count == 8
+    sizes = [len(taking.basic_get("big", auto_ack=True)[2] or b"") for _ in range(8)]
+    assert sizes == [1024 * 1024] * 8
+    rest: list[bytes] = []
+    while len(rest) < 2 and time.monotonic() < end:
+        publisher.process_data_events(0.05)
+        if (body := taking.basic_get("big", auto_ack=True)[2]) is not None:
+            rest.append(body)
+    assert told == ["blocked", "unblocked"]
+    assert rest[1] == b"held back"
+    publisher.close()
+    consumer.close()
+    running.process.terminate()
+    assert running.process.wait(PATIENCE) == 0
+
+
 def test_a_wrong_password_is_refused(broker: Running) -> None:
     """As a refused login, not as a broken socket."""
     wrong = pika.PlainCredentials("gatherscatter", "guess")
