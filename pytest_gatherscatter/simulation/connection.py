@@ -40,7 +40,7 @@ class Connection:
         self,
         network: Network,
         topology: Topology,
-        hear: Callable[[PortEvent], None],
+        hear: Callable[[list[PortEvent]], None],
         refused: Callable[[str], None],
     ) -> None:
         self.id = network.number()
@@ -51,21 +51,26 @@ class Connection:
         self._hear = hear
         self._refused = refused
         self._there = self._back = 0.0
+        self._outcomes: list[PortEvent] = []
         self._deaf = False  # nothing more reaches the client
         self._cut = False  # nothing more reaches anybody
         self.send(self._open)
 
     # ── towards the broker ─────────────────────────────────────────────────────────────
 
-    def send(self, action: Callable[[], None]) -> None:
-        """Do ``action`` at the broker, after all that was sent before."""
+    def send(self, *actions: Callable[[], None]) -> None:
+        """Do ``actions`` at the broker, after all that was sent before: one packet."""
         self._there = max(self._there, self._world.now + self._network.delay())
-        self._world.at(self._there, partial(self._arrive, action))
+        self._world.at(self._there, partial(self._arrive, actions))
 
-    def _arrive(self, action: Callable[[], None]) -> None:
+    def _arrive(self, actions: tuple[Callable[[], None], ...]) -> None:
         if self._cut:
             return
-        action()
+        for action in actions:
+            action()
+        if self._outcomes:
+            outcomes, self._outcomes = self._outcomes, []
+            self.tell(outcomes)
         self._network.drain()
 
     def publish(  # noqa: PLR0913, PLR0917 - a publish has these parts
@@ -77,17 +82,18 @@ class Connection:
         properties: Properties,
         mandatory: bool,  # noqa: FBT001 - as the port has it
     ) -> None:
-        """Publish at the broker, now, and tell the client what became of it."""
+        """Publish at the broker, now; the client is told at the end of the packet."""
         message = Message(
             exchange, key, body, properties, ttl=properties.ttl, user_id=properties.user_id
         )
         vhost = self._network.vhost
         outcome = vhost.publish(self.id, message, mandatory=mandatory, now=self._world.now)
         if outcome is Outcome.QUEUED or (outcome is Outcome.UNROUTABLE and not mandatory):
-            self.tell(PublishConfirmed(number))
+            self._outcomes.append(PublishConfirmed(number))
         else:
             returned = outcome is Outcome.UNROUTABLE
-            self.tell(PublishReturned(number, NO_ROUTE if returned else outcome.value))
+            reason = NO_ROUTE if returned else outcome.value
+            self._outcomes.append(PublishReturned(number, reason))
 
     def settle(self, tag: Tag, verdict: Verdict) -> None:
         """Settle at the broker, now."""
@@ -132,7 +138,7 @@ class Connection:
             self._gone()
             self._turn_away(str(error))
             return
-        self.tell(PortUp(self.id))
+        self._outcomes.append(PortUp(self.id))
 
     def _turn_away(self, why: str) -> None:
         self._at_client(lambda: self._refused(why))
@@ -145,36 +151,26 @@ class Connection:
 
     # ── towards the client ─────────────────────────────────────────────────────────────
 
-    def deliver(self, event: Delivered) -> None:
-        """Deliver to the client, sometimes twice."""
-        self.tell(event)
-        if self._network.twice and self._world.random.random() < self._network.twice:
-            again = Delivered(
-                Tag(self.id, -event.tag.number),  # settled once is enough
-                event.queue,
-                event.exchange,
-                event.key,
-                event.properties,
-                event.body,
-                redelivered=True,
-            )
-            late = self._world.random.random() * Network.LATE
-            self._world.at(self._back + late, partial(self._come, again))
-
-    def tell(self, event: PortEvent) -> None:
-        """Tell the client, after all that it was told before."""
-        self._at_client(partial(self._come, event))
+    def tell(self, events: list[PortEvent]) -> None:
+        """Tell the client, after all that it was told before: one packet."""
+        self._at_client(partial(self._come, events))
+        chance = self._world.random
+        if self._network.twice and chance.random() < self._network.twice:
+            again: list[PortEvent] = [_again(e) for e in events if isinstance(e, Delivered)]
+            late = chance.random() * Network.LATE
+            if again:
+                self._world.at(self._back + late, partial(self._come, again))
 
     def _at_client(self, action: Callable[[], None]) -> None:
         self._back = max(self._back, self._world.now + self._network.delay())
         self._world.at(self._back, action)
 
-    def _come(self, event: PortEvent) -> None:
+    def _come(self, events: list[PortEvent]) -> None:
         if self._deaf or self._cut:
             return
-        if isinstance(event, PortUp):
+        if isinstance(events[0], PortUp):
             self.up = True
-        self._hear(event)
+        self._hear(events)
 
     # ── ends ───────────────────────────────────────────────────────────────────────────
 
@@ -203,7 +199,7 @@ class Connection:
             self._deaf = True
             if self.up:
                 self.up = False
-                self._hear(PortDown("connection lost"))
+                self._hear([PortDown("connection lost")])
             else:
                 self._refused("connection lost")
 
@@ -218,7 +214,7 @@ class SimulatedLink:
     def __init__(
         self,
         network: Network,
-        hear: Callable[[PortEvent], None],
+        hear: Callable[[list[PortEvent]], None],
         refused: Callable[[str], None],
         effect: Callable[[], None],
         said: Callable[[str, bytes, Properties], None],
@@ -229,7 +225,7 @@ class SimulatedLink:
         self._effect = effect
         self._said = said
         self._numbers = 0
-        self._outbox: list[Callable[[], None]] = []
+        self._outbox: list[tuple[Callable[[], None], tuple[str, bytes, Properties] | None]] = []
         self.connection: Connection | None = None
         self.failed: list[PublishReturned] = []
 
@@ -254,12 +250,8 @@ class SimulatedLink:
             self.failed.append(PublishReturned(number, "not connected"))
             return number
 
-        def go() -> None:
-            self._said(key, body, properties)
-            parts = (number, exchange, key, body, properties, mandatory)
-            connection.send(partial(connection.publish, *parts))
-
-        self._outbox.append(go)
+        parts = (number, exchange, key, body, properties, mandatory)
+        self._outbox.append((partial(connection.publish, *parts), (key, body, properties)))
         return number
 
     def settle(self, tag: Tag, verdict: Verdict) -> None:
@@ -267,15 +259,18 @@ class SimulatedLink:
         connection = self.connection
         if connection is None or tag.generation != connection.id or tag.number < 0:
             return
-        self._outbox.append(
-            partial(connection.send, partial(connection.settle, tag, verdict))
-        )
+        self._outbox.append((partial(connection.settle, tag, verdict), None))
 
     def flush(self, most: int | None = None) -> None:
-        """Hand what was published to the kernel, at most ``most`` of it."""
-        outbox, self._outbox = self._outbox, []
-        for go in outbox[:most]:
-            go()
+        """Hand what was published and settled to the kernel, at most ``most`` of it."""
+        if not self._outbox:
+            return
+        outbox, self._outbox = self._outbox[:most], []
+        if self.connection is not None and outbox:
+            for _, said in outbox:
+                if said is not None:
+                    self._said(*said)
+            self.connection.send(*(action for action, _ in outbox))
 
     @property
     def waiting(self) -> int:
@@ -288,3 +283,16 @@ class SimulatedLink:
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.close()
+
+
+def _again(event: Delivered) -> Delivered:
+    """The same once more; its tag settles nothing, as settling once is enough."""
+    return Delivered(
+        Tag(event.tag.generation, -event.tag.number),
+        event.queue,
+        event.exchange,
+        event.key,
+        event.properties,
+        event.body,
+        redelivered=True,
+    )

@@ -116,11 +116,10 @@ class Instrument(Party):
     def _call(self, effect: int, call: CallHook, ready: float) -> None:
         if self._asleep.pop(effect, None) is None:
             return
-        clock = None if self.machine is None else self.machine.presence.clock
-        known = clock is not None and clock.known()
         section, now = call.section, self.world.now
         due = None if section.deadline is None else self.clock.true(section.deadline)
-        bound = clock.bound(self.now) if clock is not None and known else None
+        arming = None if self.machine is None else self.machine.armings.get(section.id)
+        bound = None if arming is None else arming.bound
         sight = HookCalled(now, self.name, self.instance, section.id, call.hook, due, bound)
         self.world.see(sight)
         seconds, answer = self._answer(call)

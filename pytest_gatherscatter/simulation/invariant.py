@@ -45,9 +45,15 @@ class Rule:
     """The base: a name, and the world for its clocks."""
 
     name: ClassVar[str] = ""
+    kinds: frozenset[type] = frozenset()
 
     def __init__(self, world: World) -> None:
         self.world = world
+
+    @property
+    def restless(self) -> bool:
+        """Whether something is still to come, so that it is too early to judge."""
+        return False
 
     def see(self, sight: Sight) -> None:
         """Look at what just happened."""
@@ -64,6 +70,7 @@ class GoOnlyWhenReady(Rule):
     """No Go before each required monitor, and each member, was ready and then seen alive."""
 
     name = "no go before all are ready"
+    kinds = frozenset({VisitBegan, HookAnswered, HookCalled, m.AgentAlive, m.SectionGo})
 
     def __init__(self, world: World, required: frozenset[str]) -> None:
         super().__init__(world)
@@ -110,6 +117,7 @@ class OneGo(Rule):
     """One Go a section, committed first, word for word the same, and never said after t0."""
 
     name = "one go, committed first, before t0"
+    kinds = frozenset({Recorded, m.SectionGo})
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -133,6 +141,7 @@ class OneLive(Rule):
     """Bodies on a bench never overlap: coordinated ones anywhere, lone ones on their host."""
 
     name = "one live section a bench"
+    kinds = frozenset({BodyBegan, BodyLeft})
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -156,6 +165,7 @@ class TokensGrow(Rule):
     """Each Go of a bench carries a higher token than every one before."""
 
     name = "tokens only grow"
+    kinds = frozenset({m.SectionGo})
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -174,6 +184,7 @@ class PrepareEnds(Rule):
     """Every prepare hook is followed by stopped or aborted, at each monitor that lives on."""
 
     name = "every prepare ends"
+    kinds = frozenset({HookCalled, Died})
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -188,6 +199,10 @@ class PrepareEnds(Rule):
         elif isinstance(sight, Died):
             self._open = {k: at for k, at in self._open.items() if k[0] != sight.party}
 
+    @property
+    def restless(self) -> bool:  # noqa: D102
+        return bool(self._open)
+
     def end(self) -> None:  # noqa: D102
         for (party, section), at in self._open.items():
             raise self.broken(f"{party} prepared {section} at {at:.3f} and was never released")
@@ -197,6 +212,7 @@ class MakesSafe(Rule):
     """A started monitor is stopped, aborted, or makes safe by its own clock at the deadline."""
 
     name = "monitors make safe at the deadline"
+    kinds = frozenset({HookCalled, Died, Froze})
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -229,6 +245,7 @@ class Unblocked(Rule):
     """Every workload's test goes on in bounded time."""
 
     name = "every workload is unblocked"
+    kinds = frozenset({VisitBegan, VisitEnded})
 
     def __init__(self, world: World, longest_body: float) -> None:
         super().__init__(world)
@@ -258,6 +275,7 @@ class NothingStale(Rule):
     """What a section closes with was reported for it, with its token, before it closed."""
 
     name = "nothing stale is merged"
+    kinds = frozenset({m.AgentReport, m.SectionClosed})
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -286,6 +304,7 @@ class NeverEarly(Rule):
     """Nobody starts before t0 on the gatherer's true clock, beyond its own bound."""
 
     name = "never before t0"
+    kinds = frozenset({m.SectionGo, BodyBegan, HookCalled})
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -312,6 +331,7 @@ class HonestTimes(Rule):
     """A reported start is the true one, to the bound that is reported with it."""
 
     name = "reported times are true to their bound"
+    kinds = frozenset({BodyBegan, HookCalled, m.LeaveSection, m.AgentReport})
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -345,6 +365,7 @@ class NeverAloneOnceAccepted(Rule):
     """A workload that heard the acceptance never goes on alone."""
 
     name = "once accepted never alone"
+    kinds = frozenset({m.SectionAccepted, WentAlone})
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -361,6 +382,7 @@ class NeverGoForTheLone(Rule):
     """A gatherer that answers late never says Go for a workload that runs alone."""
 
     name = "no go for who runs alone"
+    kinds = frozenset({WentAlone, m.SectionGo})
 
     def __init__(self, world: World) -> None:
         super().__init__(world)

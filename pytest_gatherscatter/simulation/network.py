@@ -1,9 +1,14 @@
 """The broker of a simulated lab, and how long the ways to it take."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pytest_gatherscatter.broker.port import ConsumeCancelled, Delivered, Properties, Tag
+from pytest_gatherscatter.broker.port import (
+    ConsumeCancelled,
+    Delivered,
+    PortEvent,
+    Properties,
+    Tag,
+)
 from pytest_gatherscatter.embedded.record import CancelNotify, Deliver
 from pytest_gatherscatter.embedded.vhost import VHost
 from pytest_gatherscatter.simulation.world import World
@@ -50,7 +55,7 @@ class Network:
     def delay(self) -> float:
         """Draw how long one way takes."""
         chance = self.world.random
-        seconds = SHORTEST + chance.expovariate(1.0) * self._mean
+        seconds = SHORTEST + 3.0 * chance.random() ** 2 * self._mean
         if self.world.now < self.slow_until or (self._spikes and chance.random() < self._spikes):
             seconds += chance.random() * self.SPIKE
         return seconds
@@ -70,11 +75,12 @@ class Network:
         deadline = vhost.next_deadline()
         if deadline is not None and deadline <= self.world.now:
             vhost.expire(self.world.now)
+        packets: dict[Connection, list[PortEvent]] = {}
         for output in vhost.drain():
             match output:
                 case Deliver(channel, _, number, redelivered, queue, message):
                     properties = message.properties
-                    delivered = Delivered(
+                    event: PortEvent = Delivered(
                         Tag(channel, number),  # type: ignore[arg-type] # channels are numbers here
                         queue,
                         message.exchange,
@@ -83,13 +89,12 @@ class Network:
                         message.body,
                         redelivered,
                     )
-                    self._to(channel, lambda c, e=delivered: c.deliver(e))  # type: ignore[misc]
                 case CancelNotify(channel, tag):
-                    self._to(channel, lambda c, t=tag: c.tell(ConsumeCancelled(t)))  # type: ignore[misc]
+                    event = ConsumeCancelled(tag)
                 case _:
-                    pass  # a return is the outcome of the publish that is under way
-
-    def _to(self, channel: object, action: "Callable[[Connection], None]") -> None:
-        connection = self.connections.get(channel)  # type: ignore[call-overload]
-        if connection is not None:
-            action(connection)
+                    continue  # a return is the outcome of the publish that is under way
+            connection = self.connections.get(channel)  # type: ignore[call-overload]
+            if connection is not None:
+                packets.setdefault(connection, []).append(event)
+        for connection, events in packets.items():
+            connection.tell(events)

@@ -29,7 +29,7 @@ from pytest_gatherscatter.simulation.world import (
     VirtualClock,
     World,
 )
-from pytest_gatherscatter.wire import codec, names
+from pytest_gatherscatter.wire import names
 
 LAB = "lab"
 RECONNECT = 0.5
@@ -165,11 +165,12 @@ class Party:
         if not self.alive:
             return
         if self.world.now < self._thaws_at:
-            self._backlog.append(partial(self._same_life(action)))
+            self._backlog.append(self._same_life(action))
             return
         try:
             action()
-            self._settle()
+            if self.link.failed:
+                self._settle()
             self.look()
             self._settle()
         except Crash:
@@ -228,9 +229,9 @@ class Party:
     def _new_link(self) -> SimulatedLink:
         life = self.life
 
-        def hear(event: PortEvent) -> None:
+        def hear(events: list[PortEvent]) -> None:
             if self.life == life and self.link is link:
-                self.step(partial(self._take, event))
+                self.step(partial(self._take, link, events))
 
         def refused(why: str) -> None:
             if self.life == life and self.link is link:
@@ -252,12 +253,17 @@ class Party:
         if self._topology is not None and not self.link.up:
             self.link.connect(self._topology)
 
-    def _take(self, event: PortEvent) -> None:
-        if isinstance(event, PortDelivered):
-            message = codec.decode(event.body, event.properties.type)
-            self.world.see(Heard(self.world.now, self.name, message))
-        if self.pump is not None:
-            self.pump.take(event, now=self.now)
+    def _take(self, link: SimulatedLink, events: list[PortEvent]) -> None:
+        for event in events:
+            if isinstance(event, PortDelivered):
+                message = self.world.message(event.body, event.properties.type)
+                self.world.see(Heard(self.world.now, self.name, message))
+            if self.pump is not None and self.link is link:
+                self.pump.take(event, now=self.now)
+                self.took(event)
+
+    def took(self, event: PortEvent) -> None:
+        """See to what the pump has just taken."""
         if isinstance(event, PortDown):
             self.lost()
 
@@ -266,5 +272,5 @@ class Party:
         self.later(self.world.random.random() * RECONNECT, self.reconnect)
 
     def _say(self, key: str, body: bytes, properties: Properties) -> None:
-        message = codec.decode(body, properties.type)
+        message = self.world.message(body, properties.type)
         self.world.see(Said(self.world.now, self.name, key, message, self.speaks_on()))

@@ -38,6 +38,9 @@ AFTERWARDS = 40.0
 """Seconds between the person's reset and the last look: a lingering name is free after 15, the
 gatherer's own silence limits follow, and the slowest hook takes ten."""
 
+QUIET = 3.0
+"""Seconds after which it is looked whether everything has come to rest: longer than any answer."""
+
 MOST_STEPS = 200_000
 """Steps of one play: a hundred times the usual, so that a storm of messages is an end too."""
 
@@ -105,7 +108,8 @@ class Play:
         self.person = Person(self.world, self.network, "person", self.hosts[0].clock)
         bodies = [plan.body for one in self.workloads for plan in one.plans]
         self.rules: list[Rule] = rules(self.world, self.required, max(bodies))
-        self.world.onlookers.extend(self.rules)
+        for rule in self.rules:
+            self.world.show(rule)
 
     # ── who is there ───────────────────────────────────────────────────────────────────
 
@@ -143,7 +147,7 @@ class Play:
         chance = self.world.random
         plans = [self._plan(name) for _ in range(chance.choice((1, 2, 3)))]
         host = chance.choice(self.hosts)
-        return Visitor(self.world, self.network, name, host, plans, self.cast.workload)
+        return Visitor(self.world, self.network, name, host, plans, self.cast.workload, self._look)
 
     def _plan(self, test: str) -> Plan:
         chance = self.world.random
@@ -287,7 +291,8 @@ class Play:
         for party in (*self.monitors, *self.workloads):
             world.after(chance.random() * 1.5, party.start)
         self._plant()
-        if not world.run(LONGEST, done=self._over):
+        self._watch()
+        if not world.run(LONGEST):
             stuck = [one.name for one in self.workloads if not one.finished]
             raise Violated("every workload is unblocked", f"{stuck} after {LONGEST:g} s")
         for party in (self.gatherer, *self.monitors):
@@ -295,14 +300,22 @@ class Play:
         end = world.now + AFTERWARDS
         for delay in (0.0, AFTERWARDS / 2):  # a gatherer that was frozen or away gets it later
             world.after(delay, partial(self.person.say, ResetLab(everything=True, who="ann")))
-        world.run(end)
+        while world.now < end:
+            world.run(min(end, world.now + QUIET))
+            if not any(rule.restless for rule in self.rules):
+                break
         for rule in self.rules:
             rule.end()
 
-    def _over(self) -> bool:
+    def _look(self) -> None:
+        """See whether all workloads have gone on."""
+        self.world.over = all(one.finished for one in self.workloads)
+
+    def _watch(self) -> None:
+        """Look now and then whether it is a storm."""
         if self.world.steps > MOST_STEPS:
             raise Violated("no storm", f"{MOST_STEPS} steps in {self.world.now:.1f} s")
-        return all(one.finished for one in self.workloads)
+        self.world.after(10.0, self._watch)
 
     def _outcome(self, violated: Violated | None, seconds: float) -> Outcome:
         bodies = [sight for sight in self.world.history if isinstance(sight, BodyBegan)]

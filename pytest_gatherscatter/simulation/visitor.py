@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 
-from pytest_gatherscatter.broker.port import PortUp
+from pytest_gatherscatter.broker.port import PortEvent, PortUp
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.machine import LinkDown, Told, Woken
 from pytest_gatherscatter.sections.section import Demand
@@ -105,8 +105,10 @@ class Visitor(Party):
         host: Host,
         plans: list[Plan],
         make: Callable[..., Workload] = Workload,
+        done: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(world, network, name, host.clock)
+        self._done = done
         self.host = host
         self.plans = plans
         self.section = ""
@@ -146,6 +148,7 @@ class Visitor(Party):
         self._plan = None
         self._phase = Phase.IDLE
         self.machine = None
+        self._done()
 
     def speaks_on(self) -> str | None:
         """It speaks on the gatherer's clock as it measured it."""
@@ -210,10 +213,12 @@ class Visitor(Party):
         self.pump = Pump(machine, link, LAB, sender=reply, strict=True)
         self.pump.feed(Told(AnswerTo(names.reply_key(reply))), now=self.now)
 
-    def _take(self, event: object) -> None:
+    def took(self, event: PortEvent) -> None:
+        """Note that the broker was there, and lead on: the machine may be where it must close."""
+        super().took(event)
         if isinstance(event, PortUp):
             self._contacted = True
-        super()._take(event)  # type: ignore[arg-type] # it is one of the port's events
+        self.look()
 
     def reconnect(self) -> None:
         """Come back with a new queue, if a connection is wanted."""
@@ -424,6 +429,7 @@ class Visitor(Party):
         self._finished(outcome)
         self._phase = Phase.IDLE
         self._next()
+        self._done()
 
     def _finished(self, outcome: str) -> None:
         section, self.section = self.section, ""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from pytest_gatherscatter.sections.hookcall import Hook
 from pytest_gatherscatter.sections.section import Demand
+from pytest_gatherscatter.wire import codec
 from pytest_gatherscatter.wire.messages import Message
 
 EPOCH = 1_790_000_000.0
@@ -171,7 +172,12 @@ Sight: TypeAlias = (
 
 
 class Onlooker(Protocol):
-    """Who is shown everything, in the moment."""
+    """Who is shown what it asks for, in the moment.
+
+    ``kinds`` are the kinds of sights, or of messages that were said or heard.
+    """
+
+    kinds: frozenset[type]
 
     def see(self, sight: Sight) -> None:
         """Take a sight; raise :class:`Violated` if it must not be."""
@@ -209,7 +215,10 @@ class World:
         self.steps = 0
         self.clocks: dict[str, VirtualClock] = {}
         self.history: list[Sight] = []
-        self.onlookers: list[Onlooker] = []
+        self.over = False
+        """Set when what was waited for has come; :meth:`run` returns then."""
+        self._onlookers: dict[type, list[Onlooker]] = {}
+        self._messages: dict[bytes, Message] = {}
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
 
@@ -221,29 +230,40 @@ class World:
         """Do ``action`` in ``delay`` seconds."""
         self.at(self.now + delay, action)
 
-    def step(self) -> bool:
-        """Let the next thing happen; say whether there was one."""
-        if not self._queue:
-            return False
+    def step(self) -> None:
+        """Let the next thing happen."""
         self.now, _, action = heapq.heappop(self._queue)
         self.steps += 1
         action()
-        return True
 
-    def run(self, until: float, *, done: Callable[[], bool] = lambda: False) -> bool:
-        """Let things happen up to true time ``until``; say whether ``done()`` came true."""
-        while not done():
-            if not self._queue or self._queue[0][0] > until:
-                self.now = max(self.now, until)
-                return False
+    def run(self, until: float) -> bool:
+        """Let things happen up to true time ``until``; say whether ``over`` was set before."""
+        self.over = False
+        while self._queue and self._queue[0][0] <= until:
             self.step()
-        return True
+            if self.over:
+                return True
+        self.now = max(self.now, until)
+        return False
+
+    def show(self, onlooker: Onlooker) -> None:
+        """Show ``onlooker`` what it asks for, from now on."""
+        for kind in onlooker.kinds:
+            self._onlookers.setdefault(kind, []).append(onlooker)
 
     def see(self, sight: Sight) -> None:
-        """Show something to every onlooker."""
+        """Note something, and show it to whoever looks for such things."""
         self.history.append(sight)
-        for onlooker in self.onlookers:
+        kind = type(sight.message) if isinstance(sight, Said | Heard) else type(sight)
+        for onlooker in self._onlookers.get(kind, ()):
             onlooker.see(sight)
+
+    def message(self, body: bytes, kind: str | None) -> Message:
+        """Read a body, each once: the onlooker meets it where it leaves and where it comes in."""
+        message = self._messages.get(body)
+        if message is None:
+            message = self._messages[body] = codec.decode(body, kind)
+        return message
 
     def tell(self, party: str, what: str) -> None:
         """Note something for the story."""

@@ -282,7 +282,7 @@ class Gathering:
         if now - since >= section.entered.hold_limit:
             text = f"{one.name} held for {now - since:.0f} s: {one.hold_reason}"
             agent = self.lab.roster.get(one.name)
-            if agent is not None and agent.advisory:
+            if agent is not None and agent.advisory and not one.required:
                 one.answer, one.why = Answer.SKIPPED, text
                 self.lab.touched.add(section.bench)
             else:
