@@ -172,8 +172,25 @@ class Told:
     request: object
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Something came in that nobody can read; it is with the dead letters, for ``reason``."""
+
+    reason: str
+
+
 Input: TypeAlias = (
-    Received | Woken | Confirmed | Returned | Failed | Exited | LinkUp | LinkDown | Recovered | Told
+    Received
+    | Unreadable
+    | Woken
+    | Confirmed
+    | Returned
+    | Failed
+    | Exited
+    | LinkUp
+    | LinkDown
+    | Recovered
+    | Told
 )
 
 

@@ -17,7 +17,6 @@ delivery is acked only when everything that came of it has its outcome.
 
 import heapq
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -53,6 +52,7 @@ from pytest_gatherscatter.machine import (
     Run,
     Send,
     Settle,
+    Unreadable,
     Wake,
     Woken,
 )
@@ -109,7 +109,6 @@ class Pump:
         strict: bool = False,
     ) -> None:
         self.machine = machine
-        self.unreadable: Counter[str] = Counter()
         self._port = port
         self._lab = lab
         self._sender = sender
@@ -171,7 +170,7 @@ class Pump:
         try:
             message = codec.decode(event.body, event.properties.type)
         except MessageUnreadable as error:
-            self._bury(delivery, event, error.reason)
+            self._bury(delivery, event, error.reason, now)
             return
         received = Received(
             message,
@@ -189,7 +188,7 @@ class Pump:
                 raise
             # A machine that breaks on a message would break on it again: set it aside.
             log.exception("%s broke on %s", type(self.machine).__name__, type(message).__name__)
-            self._bury(delivery, event, f"{type(error).__name__}: {error}"[:500])
+            self._bury(delivery, event, f"{type(error).__name__}: {error}"[:500], now)
 
     def _handle(self, message: Input, delivery: int | None, now: float) -> None:
         step = _Step(delivery)
@@ -274,12 +273,11 @@ class Pump:
         if tag is not None:
             self._port.settle(tag, verdict)
 
-    def _bury(self, delivery: int, event: Delivered, reason: str) -> None:
+    def _bury(self, delivery: int, event: Delivered, reason: str, now: float) -> None:
         """Publish a copy with the reason to the dead letters, then ack the original.
 
         A plain reject would dead-letter too, but could not say why.
         """
-        self.unreadable[reason.partition(":")[0][:80]] += 1
         log.warning("dead letter from %s: %s", event.queue, reason)
         step = _Step(delivery)
         number = self._port.publish(
@@ -296,3 +294,4 @@ class Pump:
         )
         self._publishes[number] = (None, step)
         step.waiting.add(number)
+        self.feed(Unreadable(reason), now=now)

@@ -34,11 +34,10 @@ def values(kind: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - any annotatio
 
 def _of(info: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401, C901, PLR0911 - a case a type
     match info:
-        case msgspec.inspect.StrType(pattern=str()):
+        case msgspec.inspect.StrType(pattern=str(pattern)):
             # Long enough for a hash, and in the alphabet of every pattern.
-            return st.sampled_from(["0123abcd", "f" * 32, "a" * 64]).filter(
-                lambda text: re.search(info.pattern, text) is not None
-            )
+            texts = ("0123abcd", "f" * 32, "a" * 64)
+            return st.sampled_from([text for text in texts if re.search(pattern, text)])
         case msgspec.inspect.StrType(max_length=most):
             return st.text(max_size=min(most or 40, 40))
         case msgspec.inspect.IntType(ge=least, le=most):

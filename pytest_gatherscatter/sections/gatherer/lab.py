@@ -61,6 +61,7 @@ class Lab:
         self.purposes: dict[int, Purpose] = {}
         self.touched: set[str] = set()
         self.token = 0
+        self.unreadable = 0
         self.started = 0.0
         self.wall = 0.0
         self._wakes: set[float] = set()

@@ -12,6 +12,7 @@ from pytest_gatherscatter.machine import (
     Received,
     Recovered,
     Returned,
+    Unreadable,
     Woken,
 )
 from pytest_gatherscatter.sections.gatherer.commit import Commit
@@ -69,6 +70,8 @@ class Gatherer:
                 self._look(now)
             case Confirmed() | Returned() | Failed():
                 self._outcome(message, now)
+            case Unreadable():
+                self.lab.unreadable += 1
             case LinkUp():
                 self._presence.announce(now=now)
             case Recovered(events, wall):

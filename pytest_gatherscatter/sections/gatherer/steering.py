@@ -38,6 +38,7 @@ class Steering:
                 if section.state not in ENDED
             ),
             lead=lab.lead.seconds(),
+            unreadable=lab.unreadable,
         )
         lab.out.send(received.reply_to, status)
 
