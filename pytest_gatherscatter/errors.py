@@ -152,6 +152,16 @@ class GathererPresent(GatherScatterError):
         self.who = who
 
 
+class AgentPresent(GatherScatterError):
+    """An agent of this name is alive in the lab; names are unique in one."""
+
+    def __init__(self, name: str, lab: str, who: str) -> None:
+        super().__init__(f"lab {lab!r} has an agent {name!r} already ({who}); take another name")
+        self.name = name
+        self.lab = lab
+        self.who = who
+
+
 class SectionFailed(GatherScatterError):
     """A section could not do its work; ``cause`` is the stable word that reports carry."""
 

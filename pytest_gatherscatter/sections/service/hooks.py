@@ -294,6 +294,9 @@ def _value(text: str) -> bool | int | float | str:
 def _told(error: BaseException) -> str:
     """Say an exception in a line, with the place where it was raised."""
     words = " ".join(str(error).split()) or "no reason given"
-    frames = traceback.extract_tb(error.__traceback__)
+    # Frames of the import system ("<frozen …>") tell an author nothing.
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename[:1] != "<"]
+    if isinstance(error, ImportError) and frames[-1:] and "importlib" in frames[-1].filename:
+        frames = []
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return clip(f"{type(error).__name__}: {words}{place}")

@@ -18,7 +18,14 @@ from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import agent_topology, section_topology
 from pytest_gatherscatter.broker.url import safe_url
 from pytest_gatherscatter.directory import state_directory
-from pytest_gatherscatter.errors import BrokerError, BrokerLost, BrokerUnreachable, NameTaken
+from pytest_gatherscatter.errors import (
+    AgentPresent,
+    BrokerError,
+    BrokerLost,
+    BrokerUnreachable,
+    NameTaken,
+    NoGatherer,
+)
 from pytest_gatherscatter.machine import Exited, Run, Told
 from pytest_gatherscatter.sections.arming import ArmingState
 from pytest_gatherscatter.sections.hook import Monitor
@@ -32,6 +39,7 @@ from pytest_gatherscatter.sections.hookcall import (
 )
 from pytest_gatherscatter.sections.monitor import Identity, MonitorMachine
 from pytest_gatherscatter.sections.service.artifact import Folder
+from pytest_gatherscatter.sections.service.asker import Asker
 from pytest_gatherscatter.sections.service.hooks import (
     Hooks,
     MethodHooks,
@@ -41,6 +49,7 @@ from pytest_gatherscatter.sections.service.hooks import (
 )
 from pytest_gatherscatter.sections.service.hookthread import HookThread
 from pytest_gatherscatter.settings import Settings
+from pytest_gatherscatter.wire.messages import AskStatus, LabStatus
 from pytest_gatherscatter.wire.names import check_name, section_queue
 
 __all__ = ["MonitorService", "hooks_of", "load_monitor", "make_monitor"]
@@ -93,6 +102,7 @@ class MonitorService:
         hook_timeout: float = 30.0,
         drain: float = DRAIN,
     ) -> None:
+        self._settings = settings
         self.lab = settings.lab
         self.name = check_name("agent", name)
         self._url = url
@@ -136,7 +146,8 @@ class MonitorService:
         A broker that is away is waited for. May be called once.
 
         Raises:
-            NameTaken: another monitor has this name in this lab.
+            AgentPresent: another monitor of this name is alive in this lab.
+            NameTaken: something owns the name, and neither speaks nor goes away.
             LoginRefused, BrokerRefused: as they say, at the first connection.
         """
         try:
@@ -151,24 +162,38 @@ class MonitorService:
 
     def _open(self, stop: Callable[[], bool]) -> bool:
         """Connect for the first time; False if ``stop`` came before."""
-        patience = time.monotonic() + PATIENCE
-        told = ""
+        taken: float | None = None
+        told = False
         while not stop():
             try:
                 self._link.open(CONNECT, retry=True)
             except BrokerUnreachable as error:
                 words = f"{error}; trying again until it is there"
             except NameTaken:
-                if time.monotonic() > patience:
+                taken = time.monotonic() if taken is None else taken
+                self._ask_for_namesake(time.monotonic() - taken)
+                if time.monotonic() - taken > PATIENCE:
                     raise
-                words = f"another connection has the name {self.name}: waiting for it to go"
-                time.sleep(TURN)
+                words = f"a silent connection has the name {self.name}: waiting for it to go"
+                time.sleep(1.0)
             else:
                 return True
             if not told:
                 log.warning("%s", words)
-            told = words
+                told = True
         return False
+
+    def _ask_for_namesake(self, waited: float) -> None:
+        """Raise ``AgentPresent`` if whoever owns our name has spoken since we wait for it."""
+        try:
+            with Asker(self._settings, self._url) as asker:
+                status = asker.ask(AskStatus(), LabStatus, timeout=1.0)
+        except (BrokerError, NoGatherer):
+            return
+        for agent in status.agents:
+            if agent.agent == self.name and agent.heard < waited:
+                who = f"pid {agent.pid} on {agent.host}"
+                raise AgentPresent(self.name, self.lab, who)
 
     def _serve(self, stop: Callable[[], bool]) -> None:
         draining = False

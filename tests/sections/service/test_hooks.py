@@ -53,7 +53,7 @@ def ask(command: list[str], hook: Hook, folder: Path, limit: float = 10.0) -> An
     ("target", "problem"),
     [
         ("nocolon", "must be package.module:Class"),
-        ("no_such_module_here:A", "cannot be imported: ModuleNotFoundError"),
+        ("no_such_module_here:A", "ModuleNotFoundError: No module named 'no_such_module_here'$"),
         ("breaks_at_import:A", "cannot be imported: ZeroDivisionError"),
         ("breaks_in_syntax:A", "cannot be imported: SyntaxError"),
         ("fine_module:Missing", "there is no Missing in fine_module"),

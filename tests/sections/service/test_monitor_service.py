@@ -383,6 +383,17 @@ def test_sigterm_ends_an_idle_monitor_at_once(local_actors: Actors) -> None:
     assert status.agents == ()
 
 
+def test_a_name_that_is_taken_is_told(local_actors: Actors) -> None:
+    """The second monitor of a name ends within seconds, and says who has it."""
+    first = local_actors.monitor(target="scope:Scope")
+    second = local_actors.start(monitor={"name": "scope", "target": "scope:Scope"}, drain=1)
+    assert second.wait(15) == 1
+    log = local_actors.directory / "log2"
+    assert f"has an agent 'scope' already (pid {first.pid} on " in log.read_text()
+    log.write_text("")  # this process has no command line that would catch it
+    assert first.poll() is None
+
+
 def test_a_monitor_waits_for_its_broker(lab: str, tmp_path: Path) -> None:
     """Started first, it says once that it waits, and ends when asked."""
     (tmp_path / "scope.py").write_text(SCOPE)
