@@ -45,7 +45,7 @@ class Thermal(Monitor):
         if "hold" in section.name:
             self.holds += 1
             if self.holds % 3:
-                return Hold(1.2, "settling")
+                return Hold(1.5, "settling")
         return None
 '''
 

@@ -5,7 +5,7 @@ So this module and what it imports know the standard library and pytest only (a 
 rest of the plugin imported and registered.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MARKER = "critical_section"
 FIXTURES = frozenset({"critical_section", "gs_section", "gs_step"})
 PHASES = "gatherscatter-phases"
+_REPORTS = pytest.StashKey["Reports"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,7 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "no_gatherer, not_gathered, quiet, span, check): run the test inside a critical "
         "section: monitors arm, start together with it and hand in what they saw.",
     )
-    config.pluginmanager.register(Reports(), "gatherscatter-reports")
+    config.stash[_REPORTS] = Reports()
+    config.pluginmanager.register(config.stash[_REPORTS], "gatherscatter-reports")
     options.check(config)
 
 
@@ -99,7 +101,7 @@ def _phases(config: pytest.Config) -> "Phases":
 
     phases = config.pluginmanager.get_plugin(PHASES)
     if phases is None:
-        phases = Phases(config)
+        phases = Phases(config, config.stash[_REPORTS])
         config.pluginmanager.register(phases, PHASES)
     assert isinstance(phases, Phases)  # noqa: S101 - only we register under that name
     return phases
@@ -113,7 +115,11 @@ class Reports:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a report carries."""
-        self._records += getattr(report, "gatherscatter", ())
+        self.take(getattr(report, "gatherscatter", ()))
+
+    def take(self, records: Iterable[dict[str, Any]]) -> None:
+        """Take records, each of one section in plain types."""
+        self._records += records
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print one line of totals, then what was abnormal; nothing without sections."""

@@ -30,7 +30,8 @@ START_SECONDS = 30.0
 and open a connection to it."""
 
 STOP_SECONDS = 5.0
-"""How long a process of the lab may take to end before it is killed."""
+"""How long the end of the run waits for the lab to end. A monitor that takes longer is making
+its instrument safe: it is left to it, and ends by itself, within bounds of its own."""
 
 LOOK = 0.05
 """Seconds between two looks at whether everybody has joined."""
@@ -62,15 +63,14 @@ class Lab:
 
     def stop(self) -> None:
         """End monitors, gatherer and broker, in this order, within bounds."""
-        for member in reversed(self.members):
-            member.process.terminate()
         end = time.monotonic() + STOP_SECONDS
-        for member in reversed(self.members):
-            try:
-                member.process.wait(max(0.1, end - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                member.process.kill()
-                member.process.wait()
+        for kind in (False, True):
+            some = [member for member in self.members if (member.name == "gatherer") is kind]
+            for member in some:
+                member.process.terminate()
+            for member in some:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    member.process.wait(max(0.1, end - time.monotonic()))
         self.broker.stop()
 
 

@@ -63,14 +63,19 @@ class WaitLine:
         self._begun = False
         self._told: tuple[object, ...] = ()
         self._told_at = 0.0
+        self._since = 0.0
+
+    def begin(self) -> None:
+        """Somebody begins to wait."""
+        self._since = time.monotonic()
 
     def show(self, waiting: Waiting, test: str) -> None:
         """Show it, if it has lasted for long enough; from any thread, one at a time."""
-        if waiting.waited < VISIBLE_AFTER:
+        now = time.monotonic()
+        if now - self._since < VISIBLE_AFTER:
             return
         text = "; ".join(waiting.lines)
         what = (waiting.section, waiting.state, waiting.awaited, _reasons(waiting))
-        now = time.monotonic()
         if not self._rewrites and what == self._told and now - self._told_at < LINE_EVERY:
             return
         self._told, self._told_at = what, now
@@ -117,7 +122,7 @@ def _reasons(waiting: Waiting) -> tuple[tuple[str, str], ...]:
 
 def summary(reporter: pytest.TerminalReporter, records: list[dict[str, Any]]) -> None:
     """Write the totals in a line, then what was abnormal; all of it with ``-v``."""
-    reporter.section("critical sections", "=")
+    reporter.write_sep("=", "critical sections")
     reporter.write_line(totals(records))
     verbose = reporter.config.get_verbosity() > 0
     for record in records:

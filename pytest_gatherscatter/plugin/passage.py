@@ -65,13 +65,13 @@ class Passage:
             SectionMisused: another section is open.
         """
         self.run.opens(self)
-        with self._telling(), self.run.timers.stopped(self.item):
+        with self._telling(), self.run.waiting(self.item):
             self._visit = self.run.workloads.gather(self._demand())
 
     def enter(self) -> Section:
         """Commit, wait for go, and be quiet. Raises as :meth:`gather`."""
         assert self._visit is not None  # noqa: S101 - gather came before
-        with self._telling(), self.run.timers.stopped(self.item):
+        with self._telling(), self.run.waiting(self.item):
             try:
                 self.section = self.run.workloads.enter(self._visit)
             except OSError as error:
@@ -94,7 +94,7 @@ class Passage:
         assert self._visit is not None  # noqa: S101 - gather came before
         assert self.section is not None  # noqa: S101 - enter came before
         try:
-            with self.run.timers.stopped(self.item):
+            with self.run.waiting(self.item):
                 self.section = self.run.workloads.leave(self._visit, outcome)
         finally:
             self._visit = None

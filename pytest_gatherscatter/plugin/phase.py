@@ -18,6 +18,7 @@ import pytest
 
 from pytest_gatherscatter.errors import SectionFailed, SettingsInvalid
 from pytest_gatherscatter.plugin import marker, verdict
+from pytest_gatherscatter.plugin.entry import Reports
 from pytest_gatherscatter.plugin.passage import LAB_ERRORS, Passage
 from pytest_gatherscatter.plugin.progress import PROGRESS, Progress
 from pytest_gatherscatter.plugin.run import Run
@@ -32,8 +33,9 @@ Phase = Generator[None, Any, Any]
 class Phases:
     """Registered as a plugin by the first run that uses sections."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, reports: Reports) -> None:
         self.run = Run(config)
+        self._reports = reports
         config.pluginmanager.register(self.run.timers, "gatherscatter-timers")
         # With --setup-only and --setup-plan no test is called: nobody is to be gathered.
         self._plans_only = bool(config.option.setuponly or config.option.setupplan)
@@ -226,9 +228,21 @@ class Phases:
             if progress is not None:
                 progress.failed = True
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        """Let go of what the run holds."""
-        self.run.end()
+        """Leave what an interrupt left open; hand over the records that no report took along.
+
+        After Ctrl-C pytest makes no report of the test and calls no hook for its teardown.
+        """
+        if self.run.open is not None:
+            passage = self.run.open
+            if passage.is_open:
+                passage.leave("interrupted")
+            else:
+                passage.give_up("the run was interrupted")
+        rest = self.run.take_records()
+        if rest:
+            self._reports.take(rest)
 
 
 def _show_plainly(report: pytest.TestReport, item: pytest.Item, line: str) -> None:

@@ -7,6 +7,7 @@ connects to nothing. Sections do not nest, hence there is one open passage at mo
 import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -94,6 +95,13 @@ class Run:
         self.open = passage
         self._waiting_item = passage.item.nodeid
 
+    @contextlib.contextmanager
+    def waiting(self, item: pytest.Item) -> Iterator[None]:
+        """Wait for the lab inside the block: no timer of the test counts it, and it is shown."""
+        self._line.begin()
+        with self.timers.stopped(item):
+            yield
+
     def closes(self, passage: "Passage") -> None:
         """Take note that a section is over, or will not be."""
         if self.open is passage:
@@ -136,10 +144,6 @@ class Run:
                     )
             finally:
                 link.close(timeout=TELL_SECONDS)
-
-    def end(self) -> None:
-        """Let go of the broker that was found."""
-        self._workloads = None
 
     def _on_wait(self, waiting: Waiting) -> None:
         self._line.show(waiting, self._waiting_item)

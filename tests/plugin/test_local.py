@@ -108,7 +108,8 @@ def test_a_killed_run_takes_its_lab_with_it(private: Suite) -> None:
     wait((private.path / "inside").exists)
     run.kill()
     run.wait()
-    wait(lambda: not lab_processes(private.path))
+    # A monitor that runs makes safe first: it waits for the section's end, half a minute at most.
+    wait(lambda: not lab_processes(private.path), 60)
 
 
 def test_nothing_is_started_for_a_collection(private: Suite) -> None:

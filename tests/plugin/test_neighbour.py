@@ -104,7 +104,8 @@ def test_rerunfailures(lab_suite: Suite, xdist: list[str]) -> None:
     """Each attempt is a section of its own, and only the last one's properties are kept."""
     lab_suite.write(RERUN)
     result = lab_suite.run("--reruns", "2", "--junitxml=junit.xml", *xdist)
-    result.assert_outcomes(passed=1, failed=1, rerun=4)
+    outcomes = result.parseoutcomes()
+    assert (outcomes["passed"], outcomes["failed"], outcomes["rerun"]) == (1, 1, 4)
     result.stdout.fnmatch_lines(["6 coordinated, 0 alone, 0 LAB, 3 DUT, 0 overdue"])
     root = ET.parse(lab_suite.path / "junit.xml")  # noqa: S314 - pytest has just written it
     (case,) = root.findall(".//testcase[@name='test_third_time']")
@@ -141,7 +142,7 @@ def test_body_too_long():
 
 
 def test_faulthandler(lab_suite: Suite) -> None:
-    """pytest's own dump of tracebacks does not count the waiting either."""
+    """The dump of tracebacks does not count the waiting either."""
     lab_suite.write("""
 @pytest.mark.critical_section("hold")
 def test_waits(): pass
@@ -191,7 +192,7 @@ def pytest_gatherscatter_section_closed(item, section):
 
 
 @pytest.mark.skipif(pytest.version_tuple < (9, 0), reason="subtests are part of pytest from 9 on")
-def test_subtests(lab_suite: Suite, running_lab: object) -> None:
+def test_subtests(lab_suite: Suite) -> None:
     """A failed subtest fails its section too, which the gatherer hears as ``failed``."""
     lab_suite.write("""
 @pytest.mark.critical_section
