@@ -1,9 +1,13 @@
 """An AMQP 0-9-1 broker for one machine: RabbitMQ's behaviour where there is no RabbitMQ.
 
-So that pika is the only client and one URL is all that changes between a laptop and a
-laboratory. From the inside out: ``vhost.py`` (with ``directory``, ``exchange``, ``queue``,
-``record``, ``refusal`` and ``invariant``) is pure and knows no bytes; ``frames.py`` turns
-bytes into frames; ``session.py`` is one connection's protocol without a socket; ``server.py``
-is the process around them, and ``address.py`` how others find it. It forgets everything at
-its end.
+So that pika is the only client, and one URL is all that changes between a laptop and a
+laboratory. It forgets everything at its end. From the inside out:
+
+- pure, without bytes or a clock: ``vhost`` is the door; ``flow`` moves messages through
+  ``queue``; ``directory`` knows what is declared and ``exchange`` where a key leads;
+  ``record`` is what goes in and comes out, ``refusal`` how the broker says no (with the list
+  of what it does not support), ``invariant`` what is always true.
+- bytes without a socket: ``frames`` and ``header`` check what arrives, ``session`` is one
+  connection and ``channel`` one channel of it, ``hub`` what they share.
+- the process: ``server``, and ``address``, by which others find it.
 """

@@ -36,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
         help="block publishers past this much queued data (%(default)s)",
     )
     options = parser.parse_args(argv)
+    if options.memory < 1:
+        parser.error(f"--memory must be at least 1, not {options.memory}")
     try:
         path = options.address_file or default_address_path()
         limits = Limits(memory=options.memory * _MIB)

@@ -299,6 +299,20 @@ def test_a_port_that_is_taken_is_one_line(broker: Running, tmp_path: Path) -> No
     assert not (tmp_path / "second.json").exists()
 
 
+@pytest.mark.parametrize("wrong", [["--memory", "0"], ["--port", "99999"], ["--port", "x"]])
+def test_a_wrong_option_is_told(tmp_path: Path, wrong: list[str]) -> None:
+    """Status 2, a last line with the cause, no traceback, no address file."""
+    path = tmp_path / "broker.json"
+    command = [sys.executable, "-m", "pytest_gatherscatter.embedded", "--address-file", str(path)]
+    run = subprocess.run(
+        [*command, *wrong], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert run.returncode == 2
+    assert wrong[0] in run.stderr.splitlines()[-1] or "port" in run.stderr.splitlines()[-1]
+    assert "Traceback" not in run.stderr
+    assert not path.exists()
+
+
 def test_many_clients_at_once(broker: Running) -> None:
     """Fifty of them say hello to each other over one fanout exchange."""
     connections = [broker.connect() for _ in range(50)]
