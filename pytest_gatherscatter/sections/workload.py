@@ -74,8 +74,8 @@ PROBES_BEFORE, PROBES_AFTER = 5, 3
 short one. They go on while others are waited for, until Go."""
 
 GOOD_BOUND = 0.001
-"""Seconds. On return each probe delays the reports, so the first is enough if the offset is known
-this well: a test that asks for a skew of a few milliseconds can be judged by it."""
+"""Seconds: an offset that is known this well is not measured again. A test that asks for a skew of
+a few milliseconds can be judged by it, and on return each probe delays the reports."""
 
 PROBE_PATIENCE = 0.25
 """Seconds after which a section on return tells what it knows instead of probing on: far over
@@ -308,6 +308,7 @@ class Workload:
                 self.token, self.members = token, members
                 if not again:
                     self._life.to(_W.GATHERED, now=now)
+                    self._refresh_clock(now)
 
     def _accepted(self, message: SectionAccepted, now: float) -> None:
         self.token = max(self.token, message.token)
@@ -513,6 +514,11 @@ class Workload:
     def _probe(self, count: int, now: float) -> None:
         self._probes = count
         self._send_probe(now)
+
+    def _refresh_clock(self, now: float) -> None:
+        """Read the clock again before the start, if the wait was long or a probe was lost."""
+        if self._linked and not (self.clock.known() and self.clock.bound(now) <= GOOD_BOUND):
+            self._probe(PROBES_BEFORE, now)
 
     def _send_probe(self, now: float) -> None:
         # Not among the asked: the section's own question tells whether anybody is there.

@@ -479,6 +479,22 @@ def test_five_probes_one_after_the_other() -> None:
     assert len(sends(bench.effects, ClockProbe)) == 5
 
 
+def test_a_long_wait_reads_the_clock_again() -> None:
+    """What was read long ago has aged: t0 is converted by what is read when all are gathered."""
+    bench = at(W.ACCEPTED)
+    assert sends(bench.feed(GATHERED), ClockProbe) == []
+    bench = at(W.ACCEPTED)
+    bench.now += 50.0
+    assert len(sends(bench.feed(GATHERED), ClockProbe)) == 1
+
+
+def test_a_lost_probe_is_sent_again() -> None:
+    """Without any reading by then, the clock is asked once more when all are gathered."""
+    bench = Bench.make()
+    bench.feed(ACCEPTED)
+    assert len(sends(bench.feed(GATHERED), ClockProbe)) == 1
+
+
 # ── giving up ──────────────────────────────────────────────────────────────────────────
 
 
