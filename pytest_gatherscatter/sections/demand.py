@@ -7,7 +7,7 @@ from pytest_gatherscatter.errors import NoGatherer, NotGathered, SectionFailed
 from pytest_gatherscatter.settings import NoGatherer as NoGathererPolicy
 from pytest_gatherscatter.settings import NotGathered as NotGatheredPolicy
 from pytest_gatherscatter.settings import Settings
-from pytest_gatherscatter.wire.messages import Hold
+from pytest_gatherscatter.wire.messages import EnterSection, Hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,25 @@ class Demand:
     def demanding(self) -> bool:
         """Whether it asks for something that only a gatherer and monitors can give."""
         return bool(self.require) or self.min_monitors > 0 or self.max_skew is not None
+
+    def question(self, section: str, *, owner: str, run: str, token: int) -> EnterSection:
+        """Ask to enter ``section``; ``token`` is the highest that this host has on record."""
+        return EnterSection(
+            section=section,
+            name=self.name,
+            bench=self.bench,
+            test=self.test,
+            owner=owner,
+            run=run,
+            require=tuple(sorted(self.require)),
+            min_monitors=self.min_monitors,
+            max_duration=self.max_duration,
+            queue_timeout=self.queue_timeout,
+            gather_timeout=self.gather_timeout,
+            hold_limit=self.hold_limit,
+            report_timeout=self.report_timeout,
+            token=token,
+        )
 
     def skips(self, error: SectionFailed) -> bool:
         """Say whether the policies turn ``error`` into a skip.

@@ -24,8 +24,8 @@ from pytest_gatherscatter.machine import (
     Told,
     Woken,
 )
-from pytest_gatherscatter.sections.clock import GathererClock
-from pytest_gatherscatter.sections.section import Demand
+from pytest_gatherscatter.sections.demand import Demand
+from pytest_gatherscatter.sections.probing import Probing
 from pytest_gatherscatter.sections.workloadstate import (
     AFTER_GO,
     BEFORE_GO,
@@ -44,9 +44,7 @@ from pytest_gatherscatter.wire import names
 from pytest_gatherscatter.wire.messages import (
     MISSED_GO,
     ArtifactChunk,
-    ClockProbe,
     ClockReading,
-    EnterSection,
     Hold,
     LeaveAccepted,
     LeaveSection,
@@ -68,18 +66,6 @@ REPEAT = 1.0
 ABSENT_REPEAT = 0.25
 """Seconds between two questions while nobody has the gatherer's queue: such a question costs
 the broker one return, and a gatherer that restarts is met soon."""
-
-PROBES_BEFORE, PROBES_AFTER = 5, 3
-"""Round trips to the gatherer's clock; the shortest counts, and few are needed to meet a
-short one. They go on while others are waited for, until Go."""
-
-GOOD_BOUND = 0.001
-"""Seconds: an offset that is known this well is not measured again. A test that asks for a skew of
-a few milliseconds can be judged by it, and on return each probe delays the reports."""
-
-PROBE_PATIENCE = 0.25
-"""Seconds after which a section on return tells what it knows instead of probing on: far over
-a round trip, and far below what a report may take."""
 
 GRACE = 10.0
 """Seconds on top of all waits that the gatherer itself keeps, before a workload that is kept
@@ -116,7 +102,6 @@ class Workload:
         self.demand = demand
         self.section = section
         self.token = token
-        self.clock = GathererClock()
         self.members: tuple[str, ...] = ()
         self.waiting: SectionWaiting | None = None
         self.holds: dict[str, Hold] = {}
@@ -144,8 +129,8 @@ class Workload:
         self._next_question = now
         self._ready: TicketSynced | None = None
         self._ended: BodyEnded | None = None
-        self._probes = 0
-        self._probing_until: float | None = None
+        self._probing = Probing(self._effects)
+        self.clock = self._probing.clock
 
     @property
     def state(self) -> WorkloadState:
@@ -160,7 +145,7 @@ class Workload:
     @property
     def clock_settled(self) -> bool:
         """Whether the gatherer's clock was read, or nobody answers who could."""
-        return self.clock.known() or self._probes == 0
+        return self.clock.known() or not self._probing.under_way
 
     def patience(self, now: float) -> float:
         """Seconds until the silence of an absent gatherer ends the section."""
@@ -178,13 +163,15 @@ class Workload:
         """Take one input at local time ``now``; see :class:`machine.Machine`."""
         match message:
             case Received(message=ClockReading() as reading):
-                self._reading(reading, now)
+                self._probing.reading(reading, now)
+                self.absent = False
             case Received(message=received):
                 self._receive(received, now)
             case LinkUp():
                 self._link_up(now)
             case LinkDown():
                 self._linked = False
+                self._probing.stop()
             case Returned(effect):
                 self._returned(effect, now)
             case Told(request):
@@ -201,10 +188,9 @@ class Workload:
         if self._begun is None:
             self._begun = self._heard = now
         if self.state in BEFORE_GO:
-            self._probe(PROBES_BEFORE, now)
+            self._probing.begin(self._reply, now)
         elif self.state in AFTER_GO:
-            self._probe(PROBES_AFTER, now)
-            self._probing_until = now + PROBE_PATIENCE
+            self._probing.begin_hastily(self._reply, now)
         self._next_question = now
 
     def _returned(self, effect: int, now: float) -> None:
@@ -212,7 +198,7 @@ class Workload:
             return
         self._asked.discard(effect)
         self.absent = True
-        self._probes = 0
+        self._probing.stop()
         if self.state is _W.ENTERING and not self._met:
             self._alone("no gatherer in the lab", now)
         else:
@@ -269,20 +255,10 @@ class Workload:
 
     def _hear(self, now: float) -> None:
         if self.absent and self._linked and self.state in BEFORE_GO:
-            self._probe(PROBES_BEFORE, now)
+            self._probing.begin(self._reply, now)
         self.answered = True
         self.absent = False
         self._heard = now
-
-    def _reading(self, reading: ClockReading, now: float) -> None:
-        if not self.clock.reading(reading.sent, reading.read, now, reading.gatherer):
-            return
-        self.absent = False
-        self._probes = max(0, self._probes - 1)
-        if self.state in AFTER_GO and self.clock.bound(now) <= GOOD_BOUND:
-            self._probes = 0
-        if self._probes and self._linked and self.state is not _W.GO:
-            self._send_probe(now)
 
     # ── towards go ─────────────────────────────────────────────────────────────────────
 
@@ -308,13 +284,14 @@ class Workload:
                 self.token, self.members = token, members
                 if not again:
                     self._life.to(_W.GATHERED, now=now)
-                    self._refresh_clock(now)
+                    if self._linked:
+                        self._probing.refresh(self._reply, now)
 
     def _accepted(self, message: SectionAccepted, now: float) -> None:
         self.token = max(self.token, message.token)
         if self.clock.known() and not self.clock.known(message.gatherer):
             self.clock.forget()  # it restarted: what was read was another clock
-            self._probe(PROBES_BEFORE, now)
+            self._probing.begin(self._reply, now)
         if self.state is _W.ENTERING:
             self._life.to(_W.ACCEPTED, now=now)
 
@@ -403,11 +380,8 @@ class Workload:
             if self.state in BEFORE_GO and self._begun is not None:
                 self._effects.wake(now + REPEAT)
             return
-        if self.state is _W.LEAVING and self._probes and self._probing_until is not None:
-            if now < self._probing_until:
-                self._effects.wake(self._probing_until)
-                return
-            self._probes = 0
+        if self.state is _W.LEAVING and self._probing.awaited(now):
+            return
         if now >= self._next_question:
             self._ask(now)
             self._next_question = now + REPEAT
@@ -460,24 +434,8 @@ class Workload:
         )
 
     def _enter(self) -> None:
-        demand = self.demand
         self._to_gatherer(
-            EnterSection(
-                section=self.section,
-                name=demand.name,
-                bench=demand.bench,
-                test=demand.test,
-                owner=self._owner,
-                run=self._run,
-                require=tuple(sorted(demand.require)),
-                min_monitors=demand.min_monitors,
-                max_duration=demand.max_duration,
-                queue_timeout=demand.queue_timeout,
-                gather_timeout=demand.gather_timeout,
-                hold_limit=demand.hold_limit,
-                report_timeout=demand.report_timeout,
-                token=self.token,
-            )
+            self.demand.question(self.section, owner=self._owner, run=self._run, token=self.token)
         )
 
     def _commit(self) -> None:
@@ -508,23 +466,3 @@ class Workload:
 
     def _there(self, local: float | None, now: float) -> float | None:
         return None if local is None else self.clock.to_gatherer(local, now)
-
-    # ── the gatherer's clock ───────────────────────────────────────────────────────────
-
-    def _probe(self, count: int, now: float) -> None:
-        self._probes = count
-        self._send_probe(now)
-
-    def _refresh_clock(self, now: float) -> None:
-        """Read the clock again before the start, if the wait was long or a probe was lost."""
-        if self._linked and not (self.clock.known() and self.clock.bound(now) <= GOOD_BOUND):
-            self._probe(PROBES_BEFORE, now)
-
-    def _send_probe(self, now: float) -> None:
-        # Not among the asked: the section's own question tells whether anybody is there.
-        self._effects.send(
-            names.GATHERER_KEY,
-            ClockProbe(sent=self.clock.probe(now)),
-            reply_to=self._reply,
-            ttl=2 * REPEAT,
-        )
