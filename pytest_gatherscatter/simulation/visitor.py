@@ -14,14 +14,14 @@ from pytest_gatherscatter.broker.port import PortEvent, PortUp
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.machine import LinkDown, Told, Woken
 from pytest_gatherscatter.sections.section import Demand
-from pytest_gatherscatter.sections.workload import (
+from pytest_gatherscatter.sections.workload import Workload
+from pytest_gatherscatter.sections.workloadstate import (
     ENDED,
     AnswerTo,
     BodyEnded,
     GiveUp,
     TellOf,
     TicketSynced,
-    Workload,
     WorkloadState,
 )
 from pytest_gatherscatter.simulation.network import Network
