@@ -385,6 +385,7 @@ class MonitorMachine:
 
     def _stopped(self, arming: Arming, ended: HookEnded, now: float) -> None:
         clock = self._presence.clock
+        self._follow_clock(arming, now)
         if ended.began is not None:
             if clock.known(arming.gatherer):
                 arming.stopped = clock.to_gatherer(ended.began, now)
@@ -409,6 +410,21 @@ class MonitorMachine:
         else:
             self._to(arming, ArmingState.REPORTING, now)
             self._voice.report(arming, now=now)
+
+    def _follow_clock(self, arming: Arming, now: float) -> None:
+        """Tell the start on the clock of who will read it: a gatherer may come back on another."""
+        reader = self._presence.gatherer
+        if reader is None or reader == arming.gatherer or arming.offset is None:
+            return
+        clock = self._presence.clock
+        if clock.known(reader):
+            offset = clock.offset(now)
+            if arming.started is not None:
+                arming.started += offset - arming.offset
+            arming.offset, arming.bound = offset, clock.bound(now)
+        else:
+            arming.started = arming.offset = arming.bound = None  # no figure beats a wrong one
+        arming.gatherer = reader
 
     def _abort(self, arming: Arming, cause: str, now: float) -> None:
         """Disarm, whatever was going on; a section that is over already stays as it is."""
