@@ -8,6 +8,10 @@ from pytest_gatherscatter.settings import NoGatherer as NoGathererPolicy
 from pytest_gatherscatter.settings import NotGathered as NotGatheredPolicy
 from pytest_gatherscatter.settings import Settings
 from pytest_gatherscatter.wire.messages import EnterSection, Hold
+from pytest_gatherscatter.wire.names import check_name
+
+LABEL = 512
+"""Characters of a label on the wire: a longer node id is cut for others to read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +20,9 @@ class Demand:
 
     ``max_skew`` and all waits are in seconds. ``quiet="strict"`` fails when others in the
     process keep sockets or threads open during the section, and not only when we do.
+
+    Raises:
+        SettingsInvalid: the bench or a required agent has a name that none can have.
     """
 
     name: str
@@ -33,6 +40,12 @@ class Demand:
     gather_timeout: float = 60.0
     hold_limit: float = 900.0
     report_timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Refuse names here that the gatherer could not read: it would seem not to answer."""
+        check_name("bench", self.bench)
+        for agent in self.require:
+            check_name("agent", agent)
 
     @classmethod
     def of(cls, settings: Settings, *, name: str, test: str, **given: Any) -> "Demand":  # noqa: ANN401 - keywords of many types, each checked by the dataclass's reader
@@ -68,10 +81,10 @@ class Demand:
         """Ask to enter ``section``; ``token`` is the highest that this host has on record."""
         return EnterSection(
             section=section,
-            name=self.name,
+            name=self.name[:LABEL],
             bench=self.bench,
-            test=self.test,
-            owner=owner,
+            test=self.test[:LABEL],
+            owner=owner[:LABEL],
             run=run,
             require=tuple(sorted(self.require)),
             min_monitors=self.min_monitors,

@@ -17,6 +17,7 @@ from pytest_gatherscatter.errors import (
     SectionUnmeasured,
     SectionUnreported,
     SectionVetoed,
+    SettingsInvalid,
     SkewExceeded,
 )
 from pytest_gatherscatter.sections.census import Census, Socket, Thread
@@ -31,6 +32,7 @@ from pytest_gatherscatter.sections.section import (
     verdict,
 )
 from pytest_gatherscatter.settings import Settings
+from pytest_gatherscatter.wire.codec import decode, encode
 from pytest_gatherscatter.wire.messages import Finding, Hold
 
 
@@ -93,6 +95,21 @@ def test_requirements_are_joined() -> None:
 def test_what_demands_a_gatherer(given: dict[str, object], demanding: bool) -> None:  # noqa: FBT001 - a table
     """Required agents, a number of monitors and a skew need somebody who measures."""
     assert demand(**given).demanding is demanding
+
+
+@pytest.mark.parametrize("given", [{"bench": "a.b"}, {"require": {"psu", "a b"}}])
+def test_names_that_nobody_can_have(given: dict[str, object]) -> None:
+    """A name that the wire cannot carry is refused at once, not taken for an absent gatherer."""
+    with pytest.raises(SettingsInvalid, match="allowed are"):
+        demand(**given)
+
+
+def test_the_question_fits_the_wire() -> None:
+    """However long the names of a test are, the gatherer can read the question."""
+    asked = Demand(name="n" * 9000, bench="b", test="t" * 9000, require=frozenset({"z", "a"}))
+    question = asked.question("1" * 16, owner="o" * 9000, run="2" * 16, token=3)
+    assert decode(encode(question)) == question
+    assert question.require == ("a", "z")
 
 
 def test_what_is_skipped() -> None:
