@@ -44,6 +44,12 @@ class Shell:
         self.started.append(actor)
         return actor
 
+    def gather(self, *agents: str) -> "Actor":
+        """Start the gatherer of this shell's lab, and wait until it answers."""
+        gatherer = self.start("gatherer", *agents)
+        until(lambda: self.run("status").returncode == 0)
+        return gatherer
+
     def end(self) -> None:
         """End everybody who is still there, the last one first."""
         for actor in reversed(self.started):

@@ -20,7 +20,7 @@ import click
 
 from pytest_gatherscatter.broker import provider
 from pytest_gatherscatter.cli.option import examples
-from pytest_gatherscatter.cli.output import printable
+from pytest_gatherscatter.cli.output import colour, printable
 from pytest_gatherscatter.cli.stop import ended_by_signals
 from pytest_gatherscatter.errors import NotGathered
 
@@ -105,11 +105,11 @@ class Stage:
 
     def tell(self, text: str) -> None:
         """Say something that no actor says."""
-        click.echo(click.style(f"{'':8} | {text}", bold=True))
+        click.echo(click.style(f"{'':8} | {text}", bold=True), color=colour())
 
     def enter(self, name: str, *arguments: str) -> _Actor:
         """Start an actor; ``arguments`` are those of ``gatherscatter``."""
-        colour = self.colours.setdefault(name, COLOURS[len(self.colours) % len(COLOURS)])
+        shade = self.colours.setdefault(name, COLOURS[len(self.colours) % len(COLOURS)])
         process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", "pytest_gatherscatter", *arguments],
             env=self.environ,
@@ -119,7 +119,7 @@ class Stage:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the demo, which ends them in order
         )
-        reader = threading.Thread(target=_show, args=(name, colour, process), daemon=True)
+        reader = threading.Thread(target=_show, args=(name, shade, process), daemon=True)
         reader.start()
         actor = _Actor(name, process, reader)
         self.actors.append(actor)
@@ -152,11 +152,11 @@ class Stage:
         self.actors.clear()
 
 
-def _show(name: str, colour: str, process: "subprocess.Popen[bytes]") -> None:
+def _show(name: str, shade: str, process: "subprocess.Popen[bytes]") -> None:
     """Show each line of an actor under its name, until it ends."""
     if process.stdout is None:
         return
     with process.stdout as lines:
         for line in lines:
             text = printable(line.decode(errors="replace").rstrip())
-            click.echo(click.style(f"{name:8} | {text}", fg=colour))
+            click.echo(click.style(f"{name:8} | {text}", fg=shade), color=colour())

@@ -19,7 +19,7 @@ import click
 from pytest_gatherscatter import __version__
 from pytest_gatherscatter.cli.lab import hold_text
 from pytest_gatherscatter.cli.option import Asked, examples, find, lab_options
-from pytest_gatherscatter.cli.output import printable, say_json
+from pytest_gatherscatter.cli.output import colour, printable, say_json
 from pytest_gatherscatter.directory import runtime_directory
 from pytest_gatherscatter.errors import GatherScatterError
 from pytest_gatherscatter.sections.clock import GathererClock
@@ -67,7 +67,7 @@ def doctor(asked: Asked, *, as_json: bool, bench: str | None) -> int:
         checks.append(check)
         if not as_json:
             mark = click.style(check.mark.value, fg=colours[check.mark])
-            click.echo(f"{mark} {check.what}: {printable(check.text)}")
+            click.echo(f"{mark} {check.what}: {printable(check.text)}", color=colour())
     well = all(check.mark is not Mark.WRONG for check in checks)
     if as_json:
         facts = [asdict(check) | {"mark": check.mark.name.lower()} for check in checks]

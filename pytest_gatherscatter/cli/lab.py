@@ -12,10 +12,11 @@ import click
 import msgspec
 
 from pytest_gatherscatter.cli.option import Asked, examples, lab_options, need_url
-from pytest_gatherscatter.cli.output import say, say_json, say_table
+from pytest_gatherscatter.cli.output import printable, say, say_json, say_table
 from pytest_gatherscatter.cli.stop import SLICE, Stop
 from pytest_gatherscatter.errors import SettingsInvalid
 from pytest_gatherscatter.quantity import seconds
+from pytest_gatherscatter.sections.hook import LABEL, clip
 from pytest_gatherscatter.sections.service.asker import Asker
 from pytest_gatherscatter.wire.messages import (
     AskStatus,
@@ -44,7 +45,7 @@ def who() -> str:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without an entry
         user = "somebody"
-    return f"{user}@{socket.gethostname()}"
+    return clip(f"{user}@{socket.gethostname()}", LABEL)
 
 
 # ── status ─────────────────────────────────────────────────────────────────────────────
@@ -115,7 +116,7 @@ def _show(lab: LabStatus, facts: dict[str, Any]) -> None:
                 _list(agent.benches),
                 agent.host,
                 agent.pid,
-                agent.state,
+                agent.state or "-",
                 _time(agent.heard),
                 "-" if agent.offset_bound is None else f"±{agent.offset_bound * 1000:.3f} ms",
                 "advisory" if agent.advisory else "-",
@@ -213,7 +214,7 @@ def hold(asked: Asked, *, bench: str | None, length: str | None, reason: str) ->
         hold=secrets.token_hex(8),
         bench=settings.bench,
         holder=who(),
-        reason=reason,
+        reason=clip(printable(reason)),
         seconds=HOLD_SECONDS,
     )
     with Asker(settings, need_url(settings), reconnect=True) as asker:

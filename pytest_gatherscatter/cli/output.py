@@ -7,6 +7,7 @@ made printable first: a reason must not be able to move somebody's cursor.
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -25,6 +26,11 @@ def printable(text: object) -> str:
         char if char.isprintable() else " " if char.isspace() else f"\\x{ord(char):02x}"
         for char in str(text)
     )
+
+
+def colour() -> bool | None:
+    """Say whether to colour: never with NO_COLOR set, else as the stream is a terminal."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def complain(text: str) -> None:
@@ -53,6 +59,8 @@ def say_table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]
         for row in cells:
             click.echo("\t".join((title, *row)))
         return
+    if not cells:
+        return
     from rich.console import Console  # noqa: PLC0415 - 60 ms that a pipe need not pay
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
@@ -68,11 +76,13 @@ def log_to_stderr(level: str) -> None:
     handler: logging.Handler
     if sys.stderr.isatty():
         from rich.console import Console  # noqa: PLC0415 - 60 ms that a pipe need not pay
+        from rich.highlighter import NullHighlighter  # noqa: PLC0415 - as above
         from rich.logging import RichHandler  # noqa: PLC0415 - as above
 
         handler = RichHandler(
             console=Console(stderr=True),
             show_path=False,
+            highlighter=NullHighlighter(),  # it takes names and URLs apart
             omit_repeated_times=False,
             log_time_format="%H:%M:%S",
         )

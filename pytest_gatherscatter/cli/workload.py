@@ -10,13 +10,14 @@ import click
 
 from pytest_gatherscatter.cli import command
 from pytest_gatherscatter.cli.option import Asked, examples, find, lab_options, names
-from pytest_gatherscatter.cli.output import complain
+from pytest_gatherscatter.cli.output import complain, printable
 from pytest_gatherscatter.cli.stop import ended_by_signals
 from pytest_gatherscatter.errors import (
     FindingFailed,
     NotGathered,
     SectionFailed,
 )
+from pytest_gatherscatter.sections.hook import LABEL, clip
 from pytest_gatherscatter.sections.section import (
     Demand,
     Report,
@@ -94,8 +95,8 @@ def workload(  # noqa: PLR0913 - each is an option
         return ending.status
     demand = Demand.of(
         settings,
-        name=name or (words[0].rpartition("/")[2] if words else "workload"),
-        test=shlex.join(words) or "gatherscatter workload",
+        name=label(name or (words[0].rpartition("/")[2] if words else "workload")),
+        test=label(shlex.join(words) or "gatherscatter workload"),
         min_monitors=min_monitors,
     )
     try:
@@ -109,6 +110,11 @@ def workload(  # noqa: PLR0913 - each is an option
             return 0
         complain(f"LAB: {error}")
         return conflict_exit_code if isinstance(error, NotGathered) else error.exit_code
+
+
+def label(text: str) -> str:
+    """Return ``text`` as the wire can carry it: a long command line is shortened, not refused."""
+    return clip(printable(text), LABEL)
 
 
 def _visit(workloads: Workloads, demand: Demand, words: tuple[str, ...]) -> int:

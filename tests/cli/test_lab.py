@@ -11,23 +11,18 @@ from pytest_gatherscatter.broker.port import Properties
 from pytest_gatherscatter.broker.topology import lab_topology
 from pytest_gatherscatter.wire.names import GATHERER_KEY, direct_exchange
 
-
-@pytest.fixture
-def gathered(labshell: Shell) -> Shell:
-    """A shell in a lab with a gatherer that answers."""
-    labshell.start("gatherer", "scope").says("every section needs: scope")
-    until(lambda: labshell.run("status").returncode == 0)
-    return labshell
+REQUIRED = ("scope",)
+"""What every section of this module's gatherer needs, and never gets."""
 
 
-def test_status_in_a_pipe_is_a_record_a_line(gathered: Shell, lab: str) -> None:
+def test_status_in_a_pipe_is_a_record_a_line(gathered: Shell) -> None:
     """Tabs part the fields, the first one says the kind, and there is no heading."""
     waiting = gathered.start("workload", "--name", "my\tburst\x1b[31m", "--", "true")
     waiting.says("waiting for scope")
     done = gathered.run("status")
     assert done.returncode == 0
     records = {line.split("\t")[0]: line.split("\t")[1:] for line in done.stdout.splitlines()}
-    assert records["gatherer"][0] == lab
+    assert records["gatherer"][0] == gathered.environ["GATHERSCATTER_LAB"]
     assert records["gatherer"][5] == "scope"
     assert records["bench"][0] == "default"
     assert records["section"][1] == "my burst\\x1b[31m"
@@ -35,7 +30,7 @@ def test_status_in_a_pipe_is_a_record_a_line(gathered: Shell, lab: str) -> None:
     assert "scope" in records["section"][4]
 
 
-def test_status_as_json_has_all_its_keys_always(gathered: Shell, lab: str) -> None:
+def test_status_as_json_has_all_its_keys_always(gathered: Shell) -> None:
     """Programs need not ask whether a key is there; lists are lists when they are empty too."""
     told = json.loads(gathered.run("status", "--json").stdout)
     keys = (
@@ -43,35 +38,38 @@ def test_status_as_json_has_all_its_keys_always(gathered: Shell, lab: str) -> No
         " unreadable uptime version"
     )
     assert " ".join(sorted(told)) == keys
-    assert (told["lab"], told["required"], told["agents"]) == (lab, ["scope"], [])
+    assert (told["required"], told["agents"]) == (["scope"], [])
     assert "gatherscatter:" not in told["broker"]  # user:password
 
 
-def test_what_nobody_can_read_is_counted(gathered: Shell, lab: str, embedded_url: str) -> None:
+def test_what_nobody_can_read_is_counted(labshell: Shell, lab: str, embedded_url: str) -> None:
     """A message that is none goes to the dead letters; status counts it, doctor points at it."""
+    labshell.gather()
     link = Link(embedded_url, lab_topology(lab), name="somebody with a bug")
     link.open(5.0)
     link.publish(direct_exchange(lab), GATHERER_KEY, b"\x00{", Properties(), mandatory=True)
     link.close()
 
     def told() -> dict[str, int]:
-        answer: dict[str, int] = json.loads(gathered.run("status", "--json").stdout)
+        answer: dict[str, int] = json.loads(labshell.run("status", "--json").stdout)
         return answer
 
     until(lambda: told()["dead_letters"] == 1)
-    assert "! dead letters: 1" in gathered.run("doctor").stdout
+    assert "! dead letters: 1" in labshell.run("doctor").stdout
 
 
 def test_a_hold_keeps_sections_off_until_it_ends(gathered: Shell) -> None:
     """Who holds and why is seen in status and by who waits; Ctrl-C opens the bench."""
     hold = gathered.start("hold", "--bench", "rack2", "probe moved")
     hold.says("bench rack2 is held")
-    (bench,) = json.loads(gathered.run("status", "--json").stdout)["benches"]
+    benches = json.loads(gathered.run("status", "--json").stdout)["benches"]
+    (bench,) = (bench for bench in benches if bench["bench"] == "rack2")
     assert (bench["bench"], bench["holds"][0]["reason"]) == ("rack2", "probe moved")
     hold.signal(signal.SIGINT)
     assert hold.ends() == 0
     hold.says("bench rack2 is free again")
-    (bench,) = json.loads(gathered.run("status", "--json").stdout)["benches"]
+    benches = json.loads(gathered.run("status", "--json").stdout)["benches"]
+    (bench,) = (bench for bench in benches if bench["bench"] == "rack2")
     assert bench["holds"] == []
 
 
@@ -84,9 +82,7 @@ def test_a_hold_may_end_by_itself(gathered: Shell) -> None:
 
 def test_a_hold_outlives_its_gatherer(labshell: Shell) -> None:
     """A gatherer that restarts is told again of the hold, by who holds."""
-    first = labshell.start("gatherer")
-    first.says("every section needs")
-    until(lambda: labshell.run("status").returncode == 0)
+    first = labshell.gather()
     hold = labshell.start("hold", "coffee")
     hold.says("is held")
     first.end()
@@ -107,16 +103,17 @@ def test_a_reset_says_what_it_gave_up(gathered: Shell) -> None:
     waiting.says("reset by")
 
 
-def test_watch_tells_what_happens(gathered: Shell) -> None:
+def test_watch_tells_what_happens(labshell: Shell) -> None:
     """Events as they come, and what no event tells: holds, who is awaited, a lost gatherer."""
-    watch = gathered.start("watch")
+    gatherer = labshell.gather("scope")
+    watch = labshell.start("watch")
     watch.says("here: nobody, sections: 0")
-    waiting = gathered.start("workload", "--name", "burst", "--", "true")
+    waiting = labshell.start("workload", "--name", "burst", "--", "true")
     watch.says("burst on default is gathering")
     watch.says("burst on default waits for scope")
     waiting.signal(signal.SIGINT)
     watch.says("burst on default is aborted")
-    gathered.started[0].end()
+    gatherer.end()
     watch.says("there is no gatherer")
     watch.signal(signal.SIGINT)
     assert watch.ends() == 130
@@ -148,8 +145,7 @@ def test_doctor_finds_what_is_missing(gathered: Shell) -> None:
 
 def test_doctor_is_content_with_a_lab_that_is_well(labshell: Shell) -> None:
     """With all there it exits with 0."""
-    labshell.start("gatherer")
-    until(lambda: labshell.run("status").returncode == 0)
+    labshell.gather()
     done = labshell.run("doctor")
     assert (done.returncode, "✗" in done.stdout) == (0, False)
 

@@ -30,12 +30,10 @@ class Scope(Monitor):
 
 
 @pytest.fixture
-def gathered(labshell: Shell) -> Shell:
-    """A shell in a lab with a gatherer that answers, and a module with a monitor."""
-    (labshell.folder / "labmonitors.py").write_text(SCOPE)
-    labshell.start("gatherer").says("every section needs")
-    until(lambda: labshell.run("status").returncode == 0)
-    return labshell
+def gathered(gathered: Shell) -> Shell:
+    """A shell in a lab with a gatherer, and a module with a monitor in its folder."""
+    (gathered.folder / "labmonitors.py").write_text(SCOPE)
+    return gathered
 
 
 def test_a_class_holds_measures_and_vetoes(gathered: Shell) -> None:
@@ -103,13 +101,15 @@ def test_a_monitor_serves_several_benches(gathered: Shell) -> None:
     assert "go: nobody" in gathered.run("workload", "--bench", "d", "--", "true").stderr
 
 
-def test_a_second_monitor_of_a_name_waits_and_a_signal_ends_it(gathered: Shell) -> None:
-    """It says that the name is taken, and Ctrl-C works while it waits."""
-    gathered.start("monitor", "scope").says("joined")
-    second = gathered.start("monitor", "scope")
-    second.says("another connection has the name scope")
-    second.signal(signal.SIGINT)
-    assert second.ends() == 130
+def test_a_second_monitor_of_a_name_is_refused(gathered: Shell) -> None:
+    """One line says who has the name, and the first one goes on."""
+    first = gathered.start("monitor", "scope")
+    first.says("joined")
+    done = gathered.run("monitor", "scope", "--log-level", "error")
+    assert done.returncode != 0
+    assert "has an agent 'scope' already (pid" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert first.process.poll() is None
 
 
 def test_a_monitor_without_a_gatherer_waits(labshell: Shell) -> None:

@@ -60,8 +60,7 @@ def test_who_comes_before_the_gatherer_finds_it(shell: Shell) -> None:
 
 def test_a_second_gatherer_is_refused(shell: Shell) -> None:
     """One line says who is there already, and the first one goes on."""
-    first = shell.start("gatherer")
-    until(lambda: shell.run("status").returncode == 0)
+    first = shell.gather()
     done = shell.run("gatherer", "--log-level", "error")
     assert done.returncode == 1
     assert done.stderr.startswith("gatherscatter: lab 'default' has a gatherer already")
@@ -72,8 +71,7 @@ def test_a_second_gatherer_is_refused(shell: Shell) -> None:
 
 def test_labs_on_one_broker_do_not_meet(shell: Shell) -> None:
     """A second gatherer uses the broker of the first, in a lab of its own."""
-    shell.start("gatherer", "agent1")
-    until(lambda: shell.run("status").returncode == 0)
+    shell.gather("agent1")
     shell.start("gatherer", "--lab", "other")
     until(lambda: shell.run("status", "--lab", "other").returncode == 0)
     done = shell.run("workload", "--lab", "other", "--", "true")
@@ -101,9 +99,7 @@ def test_a_broker_alone_outlives_its_gatherer(shell: Shell) -> None:
     done = shell.run("broker", "--log-level", "error")
     assert done.returncode == 2
     assert done.stderr.startswith("gatherscatter: ")
-    gatherer = shell.start("gatherer")
-    until(lambda: shell.run("status").returncode == 0)
-    gatherer.end()
+    shell.gather().end()
     assert "no gatherer in lab" in shell.run("status").stderr
     broker.signal(signal.SIGTERM)
     assert broker.ends() == 0

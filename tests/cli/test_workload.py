@@ -10,13 +10,6 @@ import pytest
 from shells import Shell, until
 
 
-def gathered(shell: Shell) -> Shell:
-    """Start the shell's gatherer, and wait until it answers."""
-    shell.start("gatherer").says("every section needs")
-    until(lambda: shell.run("status").returncode == 0)
-    return shell
-
-
 def sections(shell: Shell) -> list[dict[str, object]]:
     """Ask which sections are open."""
     found: list[dict[str, object]] = json.loads(shell.run("status", "--json").stdout)["sections"]
@@ -28,17 +21,17 @@ def tickets(shell: Shell) -> list[Path]:
     return list(Path(shell.environ["XDG_STATE_HOME"]).glob("gatherscatter/tickets/*.ticket"))
 
 
-def test_a_command_keeps_its_stdout_and_its_status(labshell: Shell) -> None:
+def test_a_command_keeps_its_stdout_and_its_status(gathered: Shell) -> None:
     """What the command prints is all of stdout, and its exit status is ours."""
-    done = gathered(labshell).run("workload", "--", "sh", "-c", "echo inside; exit 3")
+    done = gathered.run("workload", "--", "sh", "-c", "echo inside; exit 3")
     assert (done.returncode, done.stdout) == (3, "inside\n")
     assert "go: nobody, token" in done.stderr
-    assert not tickets(labshell)
+    assert not tickets(gathered)
 
 
-def test_a_command_that_dies_of_a_signal_is_told_as_by_a_shell(labshell: Shell) -> None:
+def test_a_command_that_dies_of_a_signal_is_told_as_by_a_shell(gathered: Shell) -> None:
     """128 and the signal's number."""
-    done = gathered(labshell).run("workload", "--", "sh", "-c", "kill -9 $$")
+    done = gathered.run("workload", "--", "sh", "-c", "kill -9 $$")
     assert done.returncode == 128 + 9
 
 
@@ -73,84 +66,94 @@ def test_without_a_broker_a_command_runs_alone(shell: Shell) -> None:
 
 @pytest.mark.parametrize(("words", "status"), [([], 75), (["-E", "5"], 5)])
 def test_what_was_not_gathered_is_told_by_its_own_status(
-    labshell: Shell, words: list[str], status: int
+    gathered: Shell, words: list[str], status: int
 ) -> None:
     """A missing agent is 75, or what -E says; the command did not run."""
     options = ("--require", "scope", "--gather-timeout", "300ms", *words)
-    done = gathered(labshell).run("workload", *options, "--", "echo", "inside")
+    done = gathered.run("workload", *options, "--", "echo", "inside")
     assert (done.returncode, done.stdout) == (status, "")
     assert "gatherscatter: LAB: not gathered after" in done.stderr
     assert "scope" in done.stderr
 
 
-def test_a_program_that_is_not_there_gathers_nobody(labshell: Shell) -> None:
+def test_a_program_that_is_not_there_gathers_nobody(gathered: Shell) -> None:
     """127 at once, as in a shell, and the lab never heard of it."""
-    done = gathered(labshell).run("workload", "--", "no-such-program-here")
+    done = gathered.run("workload", "--", "no-such-program-here")
     assert done.returncode == 127
     assert done.stderr == "gatherscatter: no-such-program-here: there is no such program\n"
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_inside_ends_the_command_and_leaves_the_section(
-    labshell: Shell, number: int, status: int
+    gathered: Shell, number: int, status: int
 ) -> None:
     """The signal reaches the command; the section is left as interrupted, the bench is free."""
-    watch = gathered(labshell).start("watch", "--json")
+    watch = gathered.start("watch", "--json")
     watch.says("LabStatus")
-    workload = labshell.start("workload", "--", "sleep", "60")
+    workload = gathered.start("workload", "--", "sleep", "60")
     workload.says("go: nobody")
     workload.signal(number)
     assert workload.ends() == status
     watch.says('"state": "closed"')
-    assert sections(labshell) == []
-    assert not tickets(labshell)
-    assert labshell.run("workload", "--", "true").returncode == 0
+    assert sections(gathered) == []
+    assert not tickets(gathered)
+    assert gathered.run("workload", "--", "true").returncode == 0
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_while_waiting_withdraws(labshell: Shell, number: int, status: int) -> None:
+def test_a_signal_while_waiting_withdraws(gathered: Shell, number: int, status: int) -> None:
     """Who is interrupted before the start leaves nothing open."""
-    workload = gathered(labshell).start("workload", "--require", "scope", "--", "echo", "inside")
+    workload = gathered.start("workload", "--require", "scope", "--", "echo", "inside")
     workload.says("waiting for scope")
     workload.signal(number)
     assert workload.ends() == status
     assert "Traceback" not in workload.text
-    until(lambda: sections(labshell) == [])
+    until(lambda: sections(gathered) == [])
 
 
 def test_a_killed_workload_is_not_dead_while_its_command_lives(
-    labshell: Shell, tmp_path: Path
+    gathered: Shell, tmp_path: Path
 ) -> None:
     """The command holds the ticket's lock: only its end proves that nobody is inside."""
     pid = tmp_path / "pid"
     script = f"echo $$ > {pid}; exec sleep 60"
-    workload = gathered(labshell).start("workload", "--name", "burst", "--", "sh", "-c", script)
+    workload = gathered.start("workload", "--name", "burst", "--", "sh", "-c", script)
     workload.says("go: nobody")
     until(pid.exists)
     workload.signal(signal.SIGKILL)
     workload.process.wait(10)
-    (ticket,) = tickets(labshell)
-    done = labshell.run("leave", "--section", ticket.stem)
+    (ticket,) = tickets(gathered)
+    done = gathered.run("leave", "--section", ticket.stem)
     assert done.returncode == 75
     assert "its owner holds it" in done.stderr
-    assert [section["name"] for section in sections(labshell)] == ["burst"]
-    doctor = labshell.run("doctor")
+    assert [section["name"] for section in sections(gathered)] == ["burst"]
+    doctor = gathered.run("doctor")
     assert "✗ ticket" not in doctor.stdout
 
     os.kill(int(pid.read_text()), signal.SIGTERM)
-    until(lambda: "✗ ticket" in labshell.run("doctor").stdout)
-    done = labshell.run("leave")
+    until(lambda: "✗ ticket" in gathered.run("doctor").stdout)
+    done = gathered.run("leave")
     assert done.returncode == 0
     assert f"{ticket.stem} on default is left" in done.stdout
-    assert not tickets(labshell)
-    until(lambda: sections(labshell) == [])
+    assert not tickets(gathered)
+    until(lambda: sections(gathered) == [])
 
 
-def test_two_workloads_on_one_bench_take_turns(labshell: Shell, tmp_path: Path) -> None:
+def test_a_long_command_line_is_no_obstacle(gathered: Shell) -> None:
+    """What others see of it is shortened; it runs coordinated, as it stands."""
+    words = "x" * 2000 + "\udcff"
+    done = gathered.run(
+        "workload", "--name", words, "--", "sh", "-c", "printf %s $1 | wc -m", "sh", words
+    )
+    assert done.returncode == 0
+    assert done.stdout.strip() in {"2000", "2001"}  # as the locale counts a broken character
+    assert "go: nobody, token" in done.stderr
+
+
+def test_two_workloads_on_one_bench_take_turns(gathered: Shell, tmp_path: Path) -> None:
     """The second one waits until the first one has left."""
-    gathered(labshell)
     log = tmp_path / "log"
     script = f"echo in >> {log}; sleep 0.5; echo out >> {log}"
-    both = [labshell.start("workload", "--", "sh", "-c", script) for _ in range(2)]
+    both = [gathered.start("workload", "--", "sh", "-c", script) for _ in range(2)]
     assert [workload.ends() for workload in both] == [0, 0]
     assert log.read_text().split() == ["in", "out", "in", "out"]

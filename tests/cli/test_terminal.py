@@ -1,0 +1,62 @@
+"""What a person at a terminal sees, and what Ctrl-C does there."""
+
+import os
+import pty
+import select
+import sys
+import time
+
+import pytest
+from shells import PATIENCE, Shell
+
+
+def at_terminal(shell: Shell, *words: str, keys: str = "", after: str = "", **environ: str) -> str:
+    """Run ``gatherscatter`` on a terminal of its own; type ``keys`` once ``after`` is shown."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(shell.folder)
+        given = {**shell.environ, "TERM": "xterm", "COLUMNS": "200", **environ}
+        command = [sys.executable, "-m", "pytest_gatherscatter", *words]
+        os.execve(sys.executable, command, given)  # noqa: S606 - no shell is wanted
+    shown, typed, end = b"", False, time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if keys and not typed and after.encode() in shown:
+            os.write(terminal, keys.encode())
+            typed = True
+        if not select.select([terminal], [], [], 0.1)[0]:
+            continue
+        try:
+            some = os.read(terminal, 65536)
+        except OSError:  # Linux says EIO when the last process has closed it
+            break
+        if not some:
+            break
+        shown += some
+    os.close(terminal)
+    os.waitpid(pid, 0)
+    return shown.decode()
+
+
+def test_status_is_a_table_on_a_terminal(gathered: Shell) -> None:
+    """Headings and columns for people, no tabs."""
+    shown = at_terminal(gathered, "status")
+    assert "requires" in shown
+    assert "\t" not in shown
+
+
+@pytest.mark.parametrize(("environ", "mark"), [({}, "\x1b[32m✓"), ({"NO_COLOR": "1"}, "✓")])
+def test_colour_is_for_terminals_that_want_it(
+    gathered: Shell, environ: dict[str, str], mark: str
+) -> None:
+    """The doctor's marks have colours, unless NO_COLOR is set."""
+    assert at_terminal(gathered, "doctor", **environ).startswith(mark)
+
+
+def test_ctrl_c_reaches_the_command_once(gathered: Shell) -> None:
+    """The terminal tells both; it is not passed on a second time, and the section is left."""
+    script = "trap 'n=$((n+1))' INT; echo ready; sleep 1; sleep 0.5; echo interrupted $n times"
+    shown = at_terminal(
+        gathered, "workload", "--", "sh", "-c", script, keys="\x03", after="ready\r\n"
+    )
+    assert "interrupted 1 times" in shown
+    assert "done: sh after" in shown
