@@ -1,0 +1,255 @@
+"""Draws the parts of the documentation that the code knows better: tables and diagrams.
+
+``python docs/draw.py`` writes them between ``<!-- drawn: NAME -->`` and ``<!-- end -->``;
+``tests/test_docs.py`` fails when a document says something else than the code does.
+"""  # noqa: INP001 - a script beside the pages, no package
+
+import ast
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import msgspec
+
+from pytest_gatherscatter import settings
+from pytest_gatherscatter.cli.main import COMMANDS
+from pytest_gatherscatter.plugin import options
+from pytest_gatherscatter.sections import arming, workloadstate
+from pytest_gatherscatter.sections.gatherer import state as gathererstate
+from pytest_gatherscatter.settingvalue import MONITOR_READERS, READERS
+from pytest_gatherscatter.wire import messages
+
+HERE = Path(__file__).parent
+BLOCK = re.compile(r"(<!-- drawn: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+# ── states ─────────────────────────────────────────────────────────────────────────────
+
+
+def states(kind: type[Enum], table: Mapping[Any, Sequence[Any]], first: Enum) -> str:
+    """Draw a transition table as a mermaid diagram, and list what each state means."""
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {first.value}"]
+    for start, finishes in table.items():
+        lines += [f"    {start.value} --> {finish.value}" for finish in finishes]
+        if not finishes:
+            lines.append(f"    {start.value} --> [*]")
+    meanings = texts_of_members(kind)
+    rows = [(f"`{member.value}`", plain(meanings[member.name])) for member in kind]
+    return "\n".join([*lines, "```", "", rows_of(("state", "meaning"), rows)])
+
+
+def texts_of_members(kind: type) -> dict[str, str]:
+    """Return the text that stands under each member of a class."""
+    (body,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(body, ast.ClassDef)  # noqa: S101 - it is the source of a class
+    texts = {}
+    for node, after in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(target := node.targets[0], ast.Name)
+            and isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+        ):
+            texts[target.id] = " ".join(str(after.value.value).split())
+    return texts
+
+
+# ── messages ───────────────────────────────────────────────────────────────────────────
+
+
+def message_tables() -> str:
+    """List every message in the order of the source, under the source's own headings."""
+    source = inspect.getsource(messages)
+    known = {kind.__name__: kind for kind in get_args(messages.AnyMessage)}
+    parts: list[str] = []
+    rows: list[tuple[str, ...]] = []
+    head = ("message", "who → whom", "what for, and what a redelivery does", "fields")
+    heading = ""
+    for line in [*source.splitlines(), "# ── the end ─"]:
+        if title := re.fullmatch(r"# ── (.+?) ─+", line):
+            if rows:
+                parts += [f"**{heading[0].upper()}{heading[1:]}**", rows_of(head, rows)]
+            heading, rows = title[1], []
+        elif (word := re.match(r"class (\w+)\(", line)) and word[1] in known:
+            rows.append(message_row(known[word[1]]))
+    return "\n\n".join(parts)
+
+
+def message_row(kind: type[Any]) -> tuple[str, str, str, str]:
+    """Tell one message: its way, its purpose, and its fields (optional ones with ``?``)."""
+    text = " ".join((kind.__doc__ or "").split())
+    found = re.match(r"([^,:.;]+ → [^,:.;]+)[,:.;] ?(.*)", text)
+    if found is None:
+        raise ValueError(f"the docstring of {kind.__name__} does not say who sends it to whom")
+    names = [
+        field.name if field.required else f"{field.name}?" for field in msgspec.structs.fields(kind)
+    ]
+    what = found[2][:1].upper() + found[2][1:]
+    return f"`{kind.__name__}`", plain(found[1]), plain(what), ", ".join(names)
+
+
+def plain(text: str) -> str:
+    """Turn what is code in a docstring into code on a page."""
+    return re.sub(r":\w+:`([^`]+)`", r"`\1`", text.replace("``", "`"))
+
+
+# ── settings ───────────────────────────────────────────────────────────────────────────
+
+GATHERER_TEXTS = {
+    "gatherer.agents": "agents that every section of the lab needs",
+    "gatherer.state_dir": "where the gatherer keeps its decisions; without it, in memory only",
+}
+
+MONITOR_TEXTS = {
+    "name": "the agent's name, unique in the lab",
+    "target": "`package.module:Class`, a `Monitor`; either this or commands",
+    "on_prepare": "arm: exit 0 ready, 75 hold, 76 veto, anything else broken",
+    "on_go": "the section starts",
+    "on_stop": "it is over: findings on the output, captures in `$GS_ARTIFACTS`",
+    "on_abort": "it will not be, or ended badly: `$GS_CAUSE` says why",
+    "on_overdue": "it takes too long: make safe",
+    "benches": "the benches it watches; without any, the bench of the settings",
+    "advisory": "its holds never fail a section",
+    "hook_timeout": "how long each hook may take",
+    "options": "keyword arguments of the class",
+}
+
+
+def setting_table() -> str:
+    """List every setting: its default, where it can be set, and what it is."""
+    defaults = {field.name: field.default for field in fields(settings.Settings)}
+    inner = {field.name: field.default for field in fields(settings.GathererSettings)}
+    defaults |= {f"gatherer.{name}": default for name, default in inner.items()}
+    meanings = {
+        **options.TEXT_KEYS,
+        **options.QUANTITY_KEYS,
+        "require": "agents that every section needs",
+        **GATHERER_TEXTS,
+    }
+    rows = []
+    for key in READERS:
+        dashed = key.replace("_", "-")
+        ini = key in {*options.TEXT_KEYS, *options.QUANTITY_KEYS, "require"}
+        option = f"`--gs-{dashed}`" if key in options.OPTION_KEYS else ""
+        variable = settings.VARIABLES.get(key)
+        rows.append(
+            (
+                f"`{key}`",
+                default_of(key, defaults[key]),
+                option,
+                f"`gs_{key}`" if ini else "",
+                f"`{variable}`" if variable else "",
+                meanings[key].replace("|", "\\|"),
+            )
+        )
+    return rows_of(("key", "default", "pytest option", "pytest ini", "variable", "meaning"), rows)
+
+
+def default_of(key: str, value: object) -> str:
+    """Say a default as one would write it."""
+    if value is MISSING or value is None or value == frozenset():
+        return "none"
+    if key == "artifact_limit" and isinstance(value, int):
+        return f"`{value // 1024**2}MiB`"
+    if isinstance(value, float):
+        return f"`{value:g}s`"
+    return f"`{value}`"
+
+
+def monitor_table() -> str:
+    """List the keys of a ``[[monitor]]``."""
+    defaults = {field.name: field.default for field in fields(settings.MonitorSettings)}
+
+    def default(key: str) -> str:
+        value = defaults[key]
+        if key == "name":
+            return "must be given"
+        if value in (MISSING, None, ()):
+            return "none"
+        return f"`{value:g}s`" if key == "hook_timeout" else f"`{str(value).lower()}`"
+
+    rows = [(f"`{key}`", default(key), MONITOR_TEXTS[key]) for key in MONITOR_READERS]
+    return rows_of(("key", "default", "meaning"), rows)
+
+
+# ── commands ───────────────────────────────────────────────────────────────────────────
+
+
+def command_table() -> str:
+    """List every command and its options."""
+    rows = []
+    for name, entry in COMMANDS.items():
+        module = importlib.import_module(f"pytest_gatherscatter.cli.{entry.module}")
+        command: click.Command = getattr(module, name)
+        common = {"broker", "lab", "log_level"}
+        given = [
+            f"`{max(parameter.opts, key=len)}`"
+            for parameter in command.params
+            if isinstance(parameter, click.Option)
+            and not parameter.hidden
+            and parameter.name not in common
+        ]
+        rows.append((f"`gatherscatter {name}`", entry.line, " ".join(given)))
+    return rows_of(("command", "what it does", "its own options"), rows)
+
+
+# ── pages ──────────────────────────────────────────────────────────────────────────────
+
+
+def rows_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+DRAWN: Mapping[str, Callable[[], str]] = {
+    "states of the gatherer": lambda: states(
+        gathererstate.SectionState,
+        gathererstate.SECTION_TABLE,
+        gathererstate.SectionState.ENTERED,
+    ),
+    "states of a monitor": lambda: states(
+        arming.ArmingState, arming.ARMING_TABLE, arming.ArmingState.WAITING
+    ),
+    "states of a workload": lambda: states(
+        workloadstate.WorkloadState,
+        workloadstate.WORKLOAD_TABLE,
+        workloadstate.WorkloadState.ENTERING,
+    ),
+    "messages": message_tables,
+    "settings": setting_table,
+    "monitor settings": monitor_table,
+    "commands": command_table,
+}
+
+
+def drawn(text: str) -> str:
+    """Return a page with its drawn parts as the code has them now.
+
+    Raises:
+        KeyError: the page asks for a part that nobody draws.
+    """
+    return BLOCK.sub(lambda found: f"{found[1]}{DRAWN[found[2]]()}\n{found[3]}", text)
+
+
+def pages() -> Iterator[Path]:
+    """Go through every page, the README too."""
+    yield HERE.parent / "README.md"
+    yield from sorted(HERE.glob("*.md"))
+
+
+def main() -> None:
+    """Draw everything anew."""
+    for page in pages():
+        text = page.read_text()
+        page.write_text(drawn(text))
+
+
+if __name__ == "__main__":
+    main()
