@@ -179,6 +179,12 @@ class Link:
         """How many publishes have no outcome yet."""
         return len(self._open)
 
+    @property
+    def product(self) -> str:
+        """What the broker calls itself, such as ``RabbitMQ 3.10.8``; empty while down."""
+        told = getattr(self._connection, "server_properties", None) or {}
+        return " ".join(str(told[key]) for key in ("product", "version") if key in told)
+
     # ── opening ────────────────────────────────────────────────────────────────────────
 
     def open(self, deadline_seconds: float, *, retry: bool = False) -> None:

@@ -7,6 +7,7 @@ a gatherer behind a broker that refuses the login.
 
 import os
 import platform
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -101,7 +102,12 @@ def _beyond(settings: Settings, url: str, why: str) -> Iterator[Check]:
     try:
         with asker:
             took = (time.monotonic() - began) * 1000
-            yield Check("broker", Mark.GOOD, f"{asker.where} ({why}), connected in {took:.0f} ms")
+            product = asker.link.product
+            text = f"{product or 'a broker'} at {asker.where} ({why}), connected in {took:.0f} ms"
+            if is_old(product):
+                yield Check("broker", Mark.LOOK, f"{text}; RabbitMQ 3.10 is the oldest we know")
+            else:
+                yield Check("broker", Mark.GOOD, text)
             yield from _dead_letters(asker)
             lab = asker.ask(AskStatus(), LabStatus)
             yield from _gatherer(lab)
@@ -111,6 +117,12 @@ def _beyond(settings: Settings, url: str, why: str) -> Iterator[Check]:
     except GatherScatterError as error:
         what = "gatherer" if asker.link.generation else "broker"
         yield Check(what, Mark.WRONG, str(error))
+
+
+def is_old(product: str) -> bool:
+    """Say whether a broker is a RabbitMQ before 3.10, on which nothing of this was tried."""
+    told = re.match(r"RabbitMQ (\d+)\.(\d+)", product)
+    return told is not None and (int(told[1]), int(told[2])) < (3, 10)
 
 
 def _versions() -> str:

@@ -11,6 +11,7 @@ from pytest_gatherscatter.broker.url import safe_url
 from pytest_gatherscatter.cli.option import Asked, examples, find, lab_options, names, need_url
 from pytest_gatherscatter.cli.stop import Stop
 from pytest_gatherscatter.embedded.address import default_address_path
+from pytest_gatherscatter.errors import BrokerUnreachable
 from pytest_gatherscatter.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,15 @@ def broker_of(settings: Settings) -> Iterator[str]:
     if found.url is not None or settings.broker == "none":
         yield need_url(settings)
         return
-    with provider.start_local(address=default_address_path()) as local:
+    try:
+        local = provider.start_local(address=default_address_path())
+    except BrokerUnreachable:
+        # Somebody else may have started one at the same moment, and then it is ours too.
+        found = find(settings)
+        if found.url is None:
+            raise
+        yield found.url
+        return
+    with local:
         log.info("broker: the embedded one, for this machine; it forgets all when this ends")
         yield local.url

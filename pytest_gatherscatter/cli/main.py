@@ -75,16 +75,20 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
+    invoke_without_command=True,  # click's own way to show help then is an error of many lines
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Each command has examples in its own --help. Settings come from the command line, "
     "GATHERSCATTER_… variables and gatherscatter.toml, nearest first.",
 )
 @click.version_option(__version__, prog_name="gatherscatter")
-def gatherscatter() -> None:
+@click.pass_context
+def gatherscatter(context: click.Context) -> None:
     """Gather who must be ready, scatter go to all at once.
 
     Critical sections for hardware tests: a gatherer, monitors and workloads over AMQP.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

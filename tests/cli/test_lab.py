@@ -168,3 +168,15 @@ def test_doctor_stops_where_it_is_wrong(
     (wrong,) = (line for line in done.stdout.splitlines() if line.startswith("✗"))
     assert wrong.startswith(told)
     assert done.stderr == ""
+
+
+def test_a_gatherer_that_hangs_is_told_in_bounded_time(labshell: Shell) -> None:
+    """A stopped process is there for the broker; only its silence tells."""
+    gatherer = labshell.gather()
+    gatherer.signal(signal.SIGSTOP)
+    try:
+        done = labshell.run("status")
+    finally:
+        gatherer.signal(signal.SIGCONT)
+    assert done.returncode == 69
+    assert "does not answer within 2 s" in done.stderr

@@ -1,6 +1,8 @@
 """The way in: help, one line for whatever is wrong, exit statuses."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from shells import Shell
@@ -106,3 +108,19 @@ def test_what_was_not_foreseen_is_one_line_too(
     monkeypatch.setenv("GATHERSCATTER_DEBUG", "1")
     with pytest.raises(TypeError):
         main.status(["schema"])
+
+
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever types only the name is shown what there is."""
+    assert main.status([]) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {command} " in out for command in COMMANDS)
+
+
+def test_a_reader_that_goes_away_is_no_trouble(shell: Shell) -> None:
+    """``gatherscatter schema | head`` says nothing about it."""
+    words = f"{sys.executable} -m pytest_gatherscatter schema | head -c 1"
+    done = subprocess.run(
+        ["sh", "-c", words], env=shell.environ, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("{", "")

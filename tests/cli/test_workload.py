@@ -139,6 +139,16 @@ def test_a_killed_workload_is_not_dead_while_its_command_lives(
     until(lambda: sections(gathered) == [])
 
 
+def test_an_overdue_command_is_told_and_the_monitor_makes_safe(gathered: Shell) -> None:
+    """It ran well, but for too long: 1, the cause, and the monitor did not wait for its end."""
+    monitor = gathered.start("monitor", "power")
+    monitor.says("joined")
+    done = gathered.run("workload", "--max-duration", "500ms", "--", "sleep", "1.5")
+    assert done.returncode == 1
+    assert "gatherscatter: LAB: section 'sleep' took 1.5 s, 0.5 s were allowed" in done.stderr
+    monitor.says("a real monitor makes safe now")
+
+
 def test_a_long_command_line_is_no_obstacle(gathered: Shell) -> None:
     """What others see of it is shortened; it runs coordinated, as it stands."""
     words = "x" * 2000 + "\udcff"
