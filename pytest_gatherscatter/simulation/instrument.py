@@ -117,10 +117,9 @@ class Instrument(Party):
         if self._asleep.pop(effect, None) is None:
             return
         section, now = call.section, self.world.now
-        due = None if section.deadline is None else self.clock.true(section.deadline)
         arming = None if self.machine is None else self.machine.armings.get(section.id)
         bound = None if arming is None else arming.bound
-        sight = HookCalled(now, self.name, self.instance, section.id, call.hook, due, bound)
+        sight = HookCalled(now, self.name, self.instance, section.id, call.hook, bound)
         self.world.see(sight)
         seconds, answer = self._answer(call)
         ended = HookEnded(answer, ready=ready, began=self.now)

@@ -212,21 +212,25 @@ class MakesSafe(Rule):
     """A started monitor is stopped, aborted, or makes safe by its own clock at the deadline."""
 
     name = "monitors make safe at the deadline"
-    kinds = frozenset({HookCalled, Died, Froze})
+    kinds = frozenset({m.SectionGo, HookCalled, Died, Froze})
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
+        self._deadlines: dict[str, float] = {}
         self._due: dict[tuple[str, str], float] = {}
         self._frozen: dict[str, float] = defaultdict(float)
 
     def see(self, sight: Sight) -> None:  # noqa: D102
         if isinstance(sight, HookCalled):
             key = sight.party, sight.section
-            if sight.hook is Hook.STARTED and sight.due is not None:
-                self._due[key] = sight.due
+            if sight.hook is Hook.STARTED:
+                self._due[key] = self._deadlines[sight.section]
                 self._frozen[sight.party] = 0.0
-            elif sight.hook is not Hook.STARTED:
+            else:
                 self._look(key, self._due.pop(key, None))
+        elif isinstance(sight, Said) and isinstance(sight.message, m.SectionGo):
+            go = sight.message
+            self._deadlines[go.section] = self.world.clocks[go.gatherer].true(go.deadline)
         elif isinstance(sight, Died):
             self._due = {k: due for k, due in self._due.items() if k[0] != sight.party}
         elif isinstance(sight, Froze):

@@ -166,6 +166,7 @@ class Play:
             gather_timeout=chance.choice((4.0, 10.0)),
             hold_limit=5.0,
             report_timeout=4.0,
+            no_gatherer=chance.choice((None, None, None, "run")),
         )
         long = chance.random() < 0.2  # noqa: PLR2004
         body = longest + chance.random() * 3.0 if long else chance.random() * longest
@@ -213,6 +214,7 @@ class Play:
                     victim.move(self._clock("moved"))
             if stays and isinstance(victim, Visitor):
                 victim.plans.clear()
+                self._look()
             else:
                 self.world.after(back, victim.start)
 

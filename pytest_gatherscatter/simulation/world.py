@@ -62,14 +62,13 @@ class Recorded(NamedTuple):
 
 
 class HookCalled(NamedTuple):
-    """A monitor's hook began. ``due`` is the true time of the deadline, if one is known."""
+    """A monitor's hook began; ``bound`` is how well it says to know the gatherer's clock."""
 
     at: float
     party: str
     instance: str
     section: str
     hook: Hook
-    due: float | None
     bound: float | None
 
 
