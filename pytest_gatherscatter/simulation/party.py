@@ -153,6 +153,11 @@ class Party:
         for action in backlog:
             action()
 
+    @property
+    def there(self) -> bool:
+        """Whether it runs and is connected."""
+        return self.alive and self.link.up and self.world.now >= self._thaws_at
+
     # ── its steps ──────────────────────────────────────────────────────────────────────
 
     @property

@@ -41,6 +41,12 @@ gatherer's own silence limits follow, and the slowest hook takes ten."""
 QUIET = 3.0
 """Seconds after which it is looked whether everything has come to rest: longer than any answer."""
 
+RETURN = 70.0
+"""Seconds for everybody to be back: the longest freeze, then a name that lingers for 15."""
+
+UNSTUCK = 8.0
+"""Seconds for the last stuck hook to return, and for the keepalives to say who is there."""
+
 MOST_STEPS = 200_000
 """Steps of one play: a hundred times the usual, so that a storm of messages is an end too."""
 
@@ -81,6 +87,8 @@ class Play:
         self.cast = cast or Cast()
         self.world = World(seed)
         self.faults: list[str] = []
+        self.calm = False
+        """Nothing goes wrong any more."""
         chance = self.world.random
         rough = chance.random() < 0.5  # noqa: PLR2004 - every second day
         self.network = Network(
@@ -229,7 +237,7 @@ class Play:
 
         def cut() -> None:
             connection = victim.link.connection
-            if connection is not None and victim.alive:
+            if connection is not None and victim.alive and not self.calm:
                 self.world.tell(victim.name, "loses its connection" + " silently" * half_open)
                 connection.lose(at_client=at_client, at_broker=at_broker)
 
@@ -239,7 +247,12 @@ class Play:
     def _freeze(self) -> str:
         chance, victim = self.world.random, self._anybody()
         seconds = chance.choice((0.3, 1.0, 2.5, 6.0, 20.0)) * (0.5 + chance.random())
-        self.world.after(self._moment(), partial(victim.freeze, seconds))
+
+        def freeze() -> None:
+            if not self.calm:
+                victim.freeze(seconds)
+
+        self.world.after(self._moment(), freeze)
         return f"freeze of {victim.name}"
 
     def _slow(self) -> str:
@@ -261,13 +274,23 @@ class Play:
             hold=hold, bench=bench, holder="ann", reason="probe moved", seconds=seconds
         )
         begin = self._moment()
-        self.world.after(begin, partial(self.person.say, message))
+
+        def ask() -> None:
+            if not self.calm:
+                self.person.say(message)
+
+        self.world.after(begin, ask)
         self.world.after(begin + seconds * 0.7, partial(self.person.say, ReleaseBench(hold=hold)))
         return "a person's hold"
 
     def _away(self) -> str:
         away = self.world.random.random() * 4.0
-        self.world.after(self._moment(), partial(self.network.restart, away))
+
+        def restart() -> None:
+            if not self.calm:
+                self.network.restart(away)
+
+        self.world.after(self._moment(), restart)
         return "restart of the broker"
 
     # ── the run ────────────────────────────────────────────────────────────────────────
@@ -300,14 +323,54 @@ class Play:
         for party in (self.gatherer, *self.monitors):
             party.crash_at = None
         end = world.now + AFTERWARDS
-        for delay in (0.0, AFTERWARDS / 2):  # a gatherer that was frozen or away gets it later
-            world.after(delay, partial(self.person.say, ResetLab(everything=True, who="ann")))
+        self._reset()
         while world.now < end:
             world.run(min(end, world.now + QUIET))
             if not any(rule.restless for rule in self.rules):
                 break
+        self._works_again()
         for rule in self.rules:
             rule.end()
+
+    def _reset(self) -> None:
+        self.person.say(ResetLab(everything=True, who="ann"))
+
+    def _works_again(self) -> None:
+        """See that everybody comes back, and that a section on each bench passes."""
+        world = self.world
+        self.calm = True
+        parties: list[Party] = [self.gatherer, *self.monitors]
+        end = world.now + RETURN
+        while away := [one.name for one in parties if not one.there]:
+            if world.now >= end:
+                raise Violated("everybody comes back", f"{away} are away after {RETURN:g} s")
+            world.run(world.now + QUIET)
+        self._reset()  # a gatherer that was frozen or away did not hear the first one
+        world.run(world.now + UNSTUCK)
+        for one in self.monitors:
+            one.temper = Temper()
+        open_to_all = [
+            bench
+            for bench in self.benches
+            if all(bench in one.benches for one in self.monitors if one.name in self.required)
+        ]
+        self.workloads = [self._proof(bench) for bench in open_to_all]
+        for visitor in self.workloads:
+            visitor.start()
+        if self.workloads:
+            world.run(world.now + LONGEST)
+        names = {one.name for one in self.workloads}
+        for sight in world.history:
+            if isinstance(sight, VisitEnded) and sight.party in names and sight.outcome != "passed":
+                raise Violated("the lab works afterwards", f"{sight.party}: {sight.outcome}")
+
+    def _proof(self, bench: str) -> Visitor:
+        """A section that nothing stands against."""
+        there = frozenset(one.name for one in self.monitors if bench in one.benches)
+        demand = Demand(name="proof", bench=bench, test="proof", require=there)
+        name, host = f"proof of {bench}", self.hosts[0]
+        plans = [Plan(demand, body=0.1)]
+        return Visitor(self.world, self.network, name, host, plans, self.cast.workload, self._look)
 
     def _look(self) -> None:
         """See whether all workloads have gone on."""
