@@ -12,6 +12,8 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pytest_gatherscatter.cli.stop import minded
+
 NOT_FOUND = 127
 NOT_RUNNABLE = 126
 """What shells answer for a command that is not there, or is no program."""
@@ -52,18 +54,18 @@ def run(
         OSError: it cannot be started.
     """
     early: list[int] = []
+    numbers = minded(_PASSED_ON)
     handlers = {
-        number: signal.signal(number, lambda told, _frame: early.append(told))
-        for number in _PASSED_ON
+        number: signal.signal(number, lambda told, _frame: early.append(told)) for number in numbers
     }
     try:
         # Before the mask is set, which the command would inherit; handlers it does not. No
         # preexec_fn could mend the mask: with one, Python runs what closes locks after a fork.
         process = subprocess.Popen(words, pass_fds=held)  # noqa: S603 - a given command
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_PASSED_ON, signal.SIGCHLD})
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {*numbers, signal.SIGCHLD})
         try:
             on_start()
-            interrupted = _wait(process, early)
+            interrupted = _wait(process, early, numbers)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
     finally:
@@ -73,19 +75,21 @@ def run(
     return Ending(128 - status if status < 0 else status, interrupted)
 
 
-def _wait(process: "subprocess.Popen[bytes]", early: Sequence[int]) -> bool:
+def _wait(
+    process: "subprocess.Popen[bytes]", early: Sequence[int], numbers: frozenset[signal.Signals]
+) -> bool:
     """Wait for the command, passing on signals; say whether there were any."""
     interrupted = bool(early)
     for number in early:
         process.send_signal(number)
     while process.poll() is None:
-        told = signal.sigwaitinfo({*_PASSED_ON, signal.SIGCHLD})
+        told = signal.sigwaitinfo({*numbers, signal.SIGCHLD})
         if told.si_signo == signal.SIGCHLD:
             continue
         interrupted = True
         if told.si_code <= 0:  # sent by a process; what the terminal sends has come to both
             process.send_signal(told.si_signo)
     # One that came too late to be passed on must not strike while we leave the section.
-    while signal.sigtimedwait(_PASSED_ON, 0) is not None:
+    while signal.sigtimedwait(numbers, 0) is not None:
         interrupted = True
     return interrupted

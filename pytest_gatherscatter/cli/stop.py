@@ -5,7 +5,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -25,6 +25,11 @@ class Ended(KeyboardInterrupt):
         self.number = number
 
 
+def minded(numbers: Iterable[signal.Signals]) -> frozenset[signal.Signals]:
+    """Leave out the signals that this process was started to ignore, as by ``nohup``."""
+    return frozenset(n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN)
+
+
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP raise :class:`Ended`: what is open is closed as on Ctrl-C."""
@@ -32,7 +37,8 @@ def ended_by_signals() -> Iterator[None]:
     def end(number: int, _frame: FrameType | None) -> None:
         raise Ended(number)
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    numbers = minded((signal.SIGTERM, signal.SIGHUP))
+    before = {number: signal.signal(number, end) for number in numbers}
     try:
         yield
     finally:

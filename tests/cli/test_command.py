@@ -28,6 +28,17 @@ def test_a_signal_is_passed_on() -> None:
     timer.join()
 
 
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    """Under nohup a hangup ends neither us nor the command, nor counts as an interruption."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGHUP))
+        assert run(["sleep", "0.5"], on_start=timer.start) == Ending(0)
+        timer.join()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_command_starts_with_the_signals_that_we_had() -> None:
     """The command does not inherit the mask under which it is waited for."""
     check = "import signal, sys; sys.exit(len(signal.pthread_sigmask(signal.SIG_BLOCK, ())))"

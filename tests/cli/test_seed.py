@@ -79,6 +79,19 @@ def test_labs_on_one_broker_do_not_meet(shell: Shell) -> None:
     assert "go: nobody" in done.stderr
 
 
+def test_gatherers_that_start_at_once_share_a_broker(shell: Shell) -> None:
+    """Neither finds a broker, each starts one: one of these wins, and both labs are there."""
+    labs = ("one", "two", "three")
+    for lab in labs:
+        shell.start("gatherer", "--lab", lab)
+    for lab in labs:
+        until(lambda lab=lab: shell.run("status", "--lab", lab).returncode == 0)  # type: ignore[misc]
+    brokers = {
+        json.loads(shell.run("status", "--json", "--lab", lab).stdout)["broker"] for lab in labs
+    }
+    assert len(brokers) == 1
+
+
 def test_services_end_with_their_parent(labshell: Shell) -> None:
     """--parent-pid: nothing is left behind by who started them and was killed."""
     parent = labshell.start("broker", "--port", "0")  # any process
