@@ -1,0 +1,43 @@
+"""pytest as a user runs it: a process of its own, in a folder of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+OTHERS = ("xdist", "rerunfailures", "asyncio", "hypothesispytest", "timeout")
+"""Plugins that a new user does not have, and that leave threads and sockets in a process."""
+
+LONGEST = 100.0
+"""Seconds; a lab comes up in two, on a machine that is busy in ten."""
+
+
+def run(
+    folder: Path, *arguments: str, home: Path, **environ: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run pytest in ``folder`` to its end; locks, tickets and addresses lie in ``home``."""
+    for name in ("runtime", "state"):
+        (home / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    clean = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("GATHERSCATTER_", "GS_", "PYTEST_", "COV_"))
+    }
+    own = {
+        "XDG_RUNTIME_DIR": str(home / "runtime"),
+        "XDG_STATE_HOME": str(home / "state"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "COLUMNS": "200",
+    }
+    without = [part for name in OTHERS for part in ("-p", f"no:{name}")]
+    return subprocess.run(
+        [*(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"), *without, *arguments],
+        cwd=folder,
+        env=clean | own | environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=LONGEST,
+        check=False,
+    )
