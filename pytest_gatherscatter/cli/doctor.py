@@ -91,7 +91,8 @@ def examine(asked: Asked, bench: str | None) -> Iterator[Check]:
         cure = "start 'gatherscatter gatherer', or set GATHERSCATTER_BROKER"
         yield Check("broker", Mark.WRONG, f"{found.why}; {cure}")
     else:
-        yield from _beyond(settings, found.url, found.why)
+        why = f"from {settings.origin('broker')}" if found.kind == "url" else found.why
+        yield from _beyond(settings, found.url, why)
     yield from _tickets()
 
 

@@ -9,6 +9,7 @@ from shells import Shell, until
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.port import Properties
 from pytest_gatherscatter.broker.topology import lab_topology
+from pytest_gatherscatter.cli.doctor import is_old
 from pytest_gatherscatter.wire.names import GATHERER_KEY, direct_exchange
 
 REQUIRED = ("scope",)
@@ -55,6 +56,7 @@ def test_what_nobody_can_read_is_counted(labshell: Shell, lab: str, embedded_url
         return answer
 
     until(lambda: told()["dead_letters"] == 1)
+    assert told()["unreadable"] == 1
     assert "! dead letters: 1" in labshell.run("doctor").stdout
 
 
@@ -127,6 +129,15 @@ def test_watch_as_json_is_an_object_a_line(gathered: Shell) -> None:
     told = json.loads(watch.says("coffee"))
     assert told["kind"] == "Standing"
     assert told["at"] > 0
+
+
+@pytest.mark.parametrize(
+    ("product", "old"),
+    [("RabbitMQ 3.9.29", True), ("RabbitMQ 3.10.0", False), ("RabbitMQ 4.2.1", False), ("", False)],
+)
+def test_a_broker_that_nobody_tried_is_told(product: str, *, old: bool) -> None:
+    """RabbitMQ before 3.10 is worth a look; what does not say its version is not judged."""
+    assert is_old(product) is old
 
 
 def test_doctor_finds_what_is_missing(gathered: Shell) -> None:
