@@ -20,6 +20,10 @@ it corrects, but a disciplined or free-running quartz stays within 100."""
 OPEN_PROBES = 64
 """Probes whose answer is still taken: several bursts, so that a slow answer still counts."""
 
+FINE_BOUND = 0.0005
+"""Seconds: an offset known this well is good enough for whoever has time to measure; on one
+host or a quiet network one or two round trips reach it, and more would only load the lab."""
+
 
 class GathererClock:
     """The offset from this process's clock to the gatherer's, with an honest bound.

@@ -11,7 +11,7 @@ wait for each other in the queues and measure that.
 from collections.abc import Callable
 
 from pytest_gatherscatter.machine import Effects
-from pytest_gatherscatter.sections.clock import GathererClock
+from pytest_gatherscatter.sections.clock import FINE_BOUND, GathererClock
 from pytest_gatherscatter.wire.messages import (
     ClockProbe,
     ClockReading,
@@ -96,6 +96,8 @@ class Presence:
     def reading(self, message: ClockReading, *, now: float) -> None:
         """Take a reading of the gatherer's clock."""
         if self.clock.reading(message.sent, message.read, now, message.gatherer):
+            if self.clock.bound(now) <= FINE_BOUND:
+                self._probes = 0
             self._next_probe(now)
 
     def leave(self, instance: str, reason: str) -> int | None:

@@ -5,7 +5,7 @@ burst would wait for each other, and only the shortest round trip counts.
 """
 
 from pytest_gatherscatter.machine import Effects
-from pytest_gatherscatter.sections.clock import GathererClock
+from pytest_gatherscatter.sections.clock import FINE_BOUND, GathererClock
 from pytest_gatherscatter.wire import names
 from pytest_gatherscatter.wire.messages import ClockProbe, ClockReading
 
@@ -63,7 +63,8 @@ class Probing:
         if not self.clock.reading(reading.sent, reading.read, now, reading.gatherer):
             return
         self._left = max(0, self._left - 1)
-        if self._until is not None and self.clock.bound(now) <= GOOD_BOUND:
+        enough = FINE_BOUND if self._until is None else GOOD_BOUND
+        if self.clock.bound(now) <= enough:
             self._left = 0
         if self._left:
             self._send(now)

@@ -77,7 +77,8 @@ M = TypeVar("M", bound=Message)
 class Bench:
     """A machine, the time, and everything that it did."""
 
-    def __init__(self, *, benches: tuple[str, ...] = ("b", "c")) -> None:
+    def __init__(self, *, benches: tuple[str, ...] = ("b", "c"), trip: float = 0.0) -> None:
+        self.trip = trip
         self.machine = MonitorMachine(
             Identity(name="scope", instance="a" * 8, benches=benches), hook_timeout=30.0
         )
@@ -88,7 +89,7 @@ class Bench:
         self.get(JoinAccepted(agent="scope", gatherer=G, keepalive=2.0))
 
     def tell(self, message: Input) -> list[Effect]:
-        """Give an input, and answer every clock probe at once."""
+        """Give an input, and answer every clock probe after a round trip of ``trip`` seconds."""
         effects = self.machine.handle(message, now=self.now)
         self.done += effects
         for effect in effects:
@@ -96,6 +97,7 @@ class Bench:
                 encode(effect.message)
                 if isinstance(effect.message, ClockProbe):
                     sent = effect.message.sent
+                    self.now += self.trip
                     self.get(ClockReading(sent=sent, read=self.now + AHEAD, gatherer=G))
         return effects
 
@@ -697,10 +699,18 @@ def test_it_greets_until_it_is_answered_and_then_keeps_alive() -> None:
 
 def test_the_clock_is_measured_five_times_at_join_and_three_times_at_a_section() -> None:
     """The next probe leaves when the last one was answered."""
-    bench = Bench()
+    bench = Bench(trip=0.002)
     assert len(bench.said(ClockProbe)) == 5
     bench.get(prepare())
     assert len(bench.said(ClockProbe)) == 8
+
+
+def test_the_clock_is_measured_once_where_the_way_is_short() -> None:
+    """Half a millisecond is fine enough, and the lab has better things to do."""
+    bench = Bench(trip=0.0009)
+    assert len(bench.said(ClockProbe)) == 1
+    bench.get(prepare())
+    assert len(bench.said(ClockProbe)) == 2
 
 
 def test_draining_when_idle_leaves_at_once() -> None:
