@@ -13,7 +13,7 @@ import pytest
 
 from pytest_gatherscatter.sections.service.asker import Asker
 from pytest_gatherscatter.settings import Settings
-from pytest_gatherscatter.wire.messages import AskStatus, LabStatus
+from pytest_gatherscatter.wire.messages import AskStatus, LabStatus, ResetDone, ResetLab
 
 MONITORS = '''
 """Monitors whose behaviour is in the name of the section."""
@@ -114,6 +114,9 @@ class Lab:
             if process is None or process.poll() is not None:
                 self.start(name, *(["gatherer"] if name == "gatherer" else ["monitor", name]))
         self.wait(lambda status: {"scope", "thermal"} <= {one.agent for one in status.agents})
+        # A bench stays closed when a test before this one ended its process inside a section.
+        with Asker(Settings(lab=self.name), self.url) as asker:
+            asker.ask(ResetLab(everything=True, who="the tests"), ResetDone, timeout=10)
 
 
 class Suite:

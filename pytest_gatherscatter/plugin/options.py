@@ -175,8 +175,7 @@ def local_broker(config: pytest.Config) -> str | None:
 def set_local_broker(config: pytest.Config, url: str) -> None:
     """Make the private broker of ``--gs-local`` the one of this run."""
     config.stash[_LOCAL_URL] = url
-    if _SETTINGS in config.stash:
-        del config.stash[_SETTINGS]
+    config.stash[_SETTINGS] = _load(config)
 
 
 _LOCAL_URL = pytest.StashKey[str]()

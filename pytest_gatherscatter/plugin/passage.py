@@ -144,7 +144,8 @@ class Passage:
             self._fail(verdict.line(error), getattr(error, "cause", "broker"))
             raise
         except BaseException as error:
-            self._fail(f"given up: {type(error).__name__}", "withdrawn")
+            why = "interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+            self._fail(f"given up: {why}", "withdrawn")
             raise
 
     def _fail(self, line: str, cause: str) -> None:

@@ -108,7 +108,7 @@ def test_rerunfailures(lab_suite: Suite, xdist: list[str]) -> None:
     assert (outcomes["passed"], outcomes["failed"], outcomes["rerun"]) == (1, 1, 4)
     result.stdout.fnmatch_lines(["6 coordinated, 0 alone, 0 LAB, 3 DUT, 0 overdue"])
     root = ET.parse(lab_suite.path / "junit.xml")  # noqa: S314 - pytest has just written it
-    (case,) = root.findall(".//testcase[@name='test_third_time']")
+    case = root.findall(".//testcase[@name='test_third_time']")[-1]
     names = [one.attrib["name"] for one in case.iter("property")]
     assert names.count("gs.burst.token") == 1
     assert not [name for name in names if "#" in name]
@@ -137,7 +137,7 @@ def test_body_too_long():
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines(["*Timeout (>2*", "1 coordinated*"])
     else:  # it ends the process
-        result.stderr.fnmatch_lines(["*Timeout*"])
+        result.stdout.fnmatch_lines(["*Timeout*", "*Stack of MainThread*"])
         assert result.ret != 0
 
 
@@ -156,7 +156,7 @@ def test_body_too_long():
     time.sleep(30)
 """)
     result = lab_suite.run(*ini)
-    assert result.ret not in {0, 1}
+    result.stdout.no_fnmatch_line("=*critical sections*=")  # it ended the process
     result.stderr.fnmatch_lines(["*Timeout (0:00:02)!*"])
 
 
