@@ -12,7 +12,8 @@ the same pump, in virtual time.
 
 Its promises: a body that cannot be read goes to the dead letters with the reason, and so
 does a delivery on which a machine breaks; records are synced before what follows them; a
-delivery is acked only when everything that came of it has its outcome.
+delivery is acked only when everything that came of it has its outcome. A message that cannot
+be encoded (too large, not text) is the failure of that one publish, never of its step.
 """
 
 import heapq
@@ -62,8 +63,9 @@ from pytest_gatherscatter.wire.names import dead, direct_exchange, event_exchang
 
 log = logging.getLogger(__name__)
 
-DEAD_BODY = 64 * 1024
-"""Bytes of an unreadable body that are kept: enough to see what it was."""
+DEAD_BODY = 4 * 1024
+"""Bytes of an unreadable body that are kept: enough to see what it was. The lab keeps up to
+10,000 of them, and a flood shall not cost the broker more than 40 MiB."""
 
 
 class Journal(Protocol):
@@ -79,6 +81,7 @@ class _Step:
 
     delivery: int | None
     waiting: set[int] = field(default_factory=set)
+    unsaid: list[Failed] = field(default_factory=list)
 
 
 class Pump:
@@ -195,6 +198,8 @@ class Pump:
         for effect in self.machine.handle(message, now=now):
             self._perform(effect, step)
         self._finish(step)
+        for failed in step.unsaid:
+            self.feed(failed, now=now)
 
     def _perform(self, effect: Effect, step: _Step) -> None:
         match effect:
@@ -224,6 +229,15 @@ class Pump:
         reply_to: str | None,
         ttl: float | None,
     ) -> None:
+        try:
+            body = codec.encode(message)
+        except MessageUnreadable as error:
+            if self._strict:
+                raise
+            # The rest of the step must be done all the same: the machine has counted on it.
+            log.error("cannot be said to %s: %s", key, error.reason)  # noqa: TRY400 - one line
+            step.unsaid.append(Failed(effect, error.reason))
+            return
         properties = Properties(
             type=codec.type_of(message),
             message_id=f"{self._sender}-{effect}",
@@ -233,9 +247,7 @@ class Pump:
             ttl=ttl,
         )
         mandatory = exchange == direct_exchange(self._lab)
-        number = self._port.publish(
-            exchange, key, codec.encode(message), properties, mandatory=mandatory
-        )
+        number = self._port.publish(exchange, key, body, properties, mandatory=mandatory)
         self._publishes[number] = (effect, step)
         step.waiting.add(number)
 

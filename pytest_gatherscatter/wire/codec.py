@@ -11,7 +11,7 @@ from typing import Any, get_args
 import msgspec
 
 from pytest_gatherscatter.errors import MessageUnreadable
-from pytest_gatherscatter.wire.messages import AnyMessage, Message
+from pytest_gatherscatter.wire.messages import AnyMessage, Message, Part
 
 VERSION = 1
 
@@ -32,14 +32,23 @@ def encode(message: Message) -> bytes:
     """Return the body of ``message``.
 
     Raises:
-        MessageUnreadable: it is larger than ``MAX_BODY``, so that nobody would read it.
+        MessageUnreadable: it is larger than ``MAX_BODY``, or holds what is no text (lone
+            surrogates), so that nobody could read it.
     """
-    body = _encoder.encode(message)
+    try:
+        body = _encoder.encode(message)
+    except (UnicodeEncodeError, RecursionError, msgspec.MsgspecError) as error:
+        raise MessageUnreadable(f"{type(message).__name__}: {error}"[:500]) from None
     if len(body) > MAX_BODY:
         raise MessageUnreadable(
             f"{type(message).__name__} of {len(body)} bytes, {MAX_BODY} allowed"
         )
     return body
+
+
+def size(part: Message | Part) -> int:
+    """Return the bytes that a message, or a part of one, takes in a body."""
+    return len(_encoder.encode(part))
 
 
 def decode(body: bytes, type_property: str | None = None) -> Message:

@@ -33,10 +33,20 @@ from pytest_gatherscatter.machine import (
     Woken,
 )
 from pytest_gatherscatter.wire import codec
-from pytest_gatherscatter.wire.messages import ClockProbe, ClockReading
+from pytest_gatherscatter.wire.messages import ClockProbe, ClockReading, StepFinished
 
 PROBE = ClockProbe(sent=1.0)
 READING = ClockReading(sent=1.0, read=2.0, gatherer="0" * 8)
+
+STEP: dict[str, Any] = {
+    "run": "0" * 8,
+    "test": "t",
+    "number": 1,
+    "step": "s",
+    "started_wall": 0.0,
+    "seconds": 0.0,
+    "outcome": "passed",
+}
 
 
 class Paper:
@@ -245,3 +255,25 @@ def test_wakes_come_once_when_they_are_due() -> None:
     assert pump.wake_due(now=4.0)
     assert machine.told[1:] == [Woken()]
     assert pump.next_wake == 5.0
+
+
+def test_what_cannot_be_encoded_fails_alone() -> None:
+    """The rest of the step is done, the machine hears of it, and a timer's step survives it."""
+
+    def script(out: Effects, _: Input) -> None:
+        out.record("closed")
+        out.send("reply.1", StepFinished(**{**STEP, "test": "x" * codec.MAX_BODY}))
+        out.send("reply.1", StepFinished(**{**STEP, "test": "\udc80"}))
+        out.publish("section.changed.default", PROBE)
+
+    pump, paper, machine = made(script)
+    pump.feed(Told("anything"), now=0.0)
+    assert paper.verbs() == ["record", "publish"]
+    too_large, no_text = machine.told[1:]
+    assert isinstance(too_large, Failed)
+    assert isinstance(no_text, Failed)
+    assert (too_large.effect, no_text.effect) == (2, 3)
+    assert "1048576 allowed" in too_large.reason
+    pump.take(delivered(codec.encode(PROBE)), now=0.1)
+    pump.take(PublishConfirmed(2), now=0.2)
+    assert paper.lines[-1] == ("settle", 1, Verdict.ACK)
