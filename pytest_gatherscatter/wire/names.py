@@ -10,12 +10,15 @@ import re
 
 from pytest_gatherscatter.errors import SettingsInvalid
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
-"""What a name of a lab, bench, agent, process or queue may be (64: keys stay under 255 bytes)."""
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$(?!\n)"
+"""What a name of a lab, bench, agent, process or queue may be (64: keys stay under 255 bytes).
+
+Python's ``$`` also stands before a last line feed, hence the look ahead; ``\\Z`` is no word of
+JSON Schema's patterns."""
 
 NAME_RULE = "1 to 64 letters, digits, '_' or '-', the first a letter or digit"
 
-ID_PATTERN = r"^[0-9a-f]{8,32}$"
+ID_PATTERN = r"^[0-9a-f]{8,32}$(?!\n)"
 """What an identifier that programs make (a section, a run, an instance) may be."""
 
 GATHERER_KEY = "gatherer"

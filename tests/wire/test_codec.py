@@ -26,6 +26,18 @@ GOLDEN = {
     b'"started":1.05,"stopped":2.0,"bound":0.001,"needed":0.01,"overdue":false}',
 }
 
+PREPARE: dict[str, Any] = {
+    "section": "00000001",
+    "token": 7,
+    "bench": "default",
+    "name": "burst",
+    "test": "t",
+    "owner": "o",
+    "required": True,
+    "max_duration": 1.0,
+    "hold_limit": 1.0,
+}
+
 
 def values(kind: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - any annotation
     """Make a strategy for a field's type, within its constraints."""
@@ -142,3 +154,12 @@ def test_every_message_says_who_sends_it_to_whom() -> None:
     """The docstring is the protocol's text."""
     for kind in KINDS:
         assert "→" in (kind.__doc__ or ""), kind
+
+
+def test_a_line_feed_ends_no_name() -> None:
+    """Names and ids go into routing keys, file names and lines of a log."""
+    body = codec.encode(m.PrepareSection(**PREPARE))
+    for good in (b'"00000001"', b'"default"'):
+        with pytest.raises(MessageUnreadable):
+            codec.decode(body.replace(good, good[:-1] + b'\\n"'))
+    assert codec.decode(body) == m.PrepareSection(**PREPARE)
