@@ -194,7 +194,8 @@ class MonitorMachine:
 
     def _prepare(self, ask: PrepareSection, now: float) -> None:
         arming = self.armings.get(ask.section)
-        if arming is None:
+        if arming is None or ask.token > arming.info.token:
+            # A higher token: it was given up (a new gatherer, a lost workload) and begins anew.
             self._prepare_new(ask, now)
         elif ask.token < arming.info.token:
             self._effects.record("ignored", message="PrepareSection", token=ask.token)
@@ -232,6 +233,9 @@ class MonitorMachine:
         )
         what = f"section {info.id} at {self.identity.name}"
         life = Lifecycle(what, ArmingState.WAITING, ARMING_TABLE, now=now)
+        former = self.armings.pop(info.id, None)
+        if former is not None:  # its hooks and its report still have to come to their end
+            self.armings[f"{info.id} {former.info.token}"] = former
         self.armings[info.id] = Arming(info, life, say_at=now)
         self._presence.probe(PROBES_AT_SECTION, now=now)
         self._forget()
@@ -290,10 +294,11 @@ class MonitorMachine:
             self._voice.report(arming, now=now)
 
     def _accepted(self, accepted: ReportAccepted, now: float) -> None:
-        arming = self.armings.get(accepted.section)
-        if arming is not None and arming.state is ArmingState.REPORTING:
-            self._to(arming, ArmingState.REPORTED, now, why="fenced" if accepted.fenced else "")
-            self._settle_captures(arming)
+        for arming in self._open():
+            if arming.info.id == accepted.section and arming.state is ArmingState.REPORTING:
+                self._to(arming, ArmingState.REPORTED, now, why="fenced" * accepted.fenced)
+                self._settle_captures(arming)
+                break
 
     # ── links and outcomes ─────────────────────────────────────────────────────────────
 

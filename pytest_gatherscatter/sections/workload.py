@@ -43,6 +43,7 @@ from pytest_gatherscatter.sections.workloadstate import (
 from pytest_gatherscatter.wire import names
 from pytest_gatherscatter.wire.messages import (
     MISSED_GO,
+    UNKNOWN,
     ArtifactChunk,
     ClockReading,
     Hold,
@@ -315,6 +316,12 @@ class Workload:
         self._life.to(_W.GO, now=now)
 
     def _end(self, refusal: Refusal, now: float) -> None:
+        if refusal.cause == UNKNOWN and self.state in BEFORE_GO:
+            # A gatherer that was started anew: ask again. A Go for the ticket still counts.
+            if self.state is not _W.ACCEPTED:
+                self._life.to(_W.ACCEPTED, now=now, why=refusal.cause)
+            self._next_question = now
+            return
         if refusal.cause == MISSED_GO:
             # Said of an open section: if it waits here it has to leave; if not, it was wrong.
             if self.state in BEFORE_GO:

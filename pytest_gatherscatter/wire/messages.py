@@ -398,6 +398,10 @@ class SectionAborted(Message, frozen=True, kw_only=True):
     text: Text = ""
 
 
+UNKNOWN = "unknown"
+"""Cause of a ``SectionRefused`` or ``SectionAborted`` by a gatherer that was started anew and
+has no record of the section: its workload may enter again, its monitors disarm."""
+
 MISSED_GO = "missed-go"
 """Cause of a ``SectionAborted`` to a workload that asks for the commit after t0. The section is
 open still: only the workload knows whether it is inside, or waits and now has to leave."""

@@ -324,10 +324,11 @@ def test_every_input_in_every_state_twice(state: ArmingState, what: str) -> None
         bench.wait(0.5)
     assert {bench.state(id_) for id_ in bench.machine.armings} <= ENDED
     hooks = bench.hooks()
-    for arming in bench.machine.armings.values():
-        name = arming.info.name
+    names = [arming.info.name for arming in bench.machine.armings.values()]
+    for name in names:
         ends = hooks.count(f"stopped {name}") + hooks.count(f"aborted {name}")
-        assert ends == int(f"prepare {name}" in hooks), hooks
+        # Once each: a section that begins anew, with a higher token, is there twice.
+        assert int(f"prepare {name}" in hooks) <= ends <= names.count(name), hooks
 
 
 def test_the_table_names_every_state() -> None:

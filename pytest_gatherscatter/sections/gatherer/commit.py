@@ -25,7 +25,7 @@ class Commit:
         if section is None or section.token != message.token:
             if received.reply_to is not None:
                 text = "this gatherer does not know the section; it was started anew"
-                unknown = m.SectionRefused(section=message.section, cause="unknown", text=text)
+                unknown = m.SectionRefused(section=message.section, cause=m.UNKNOWN, text=text)
                 lab.out.send(received.reply_to, unknown)
             return
         section.reply = received.reply_to or section.reply
@@ -35,15 +35,7 @@ class Commit:
         elif section.state in INSIDE and now >= section.t0:
             # Either it missed the Go, or it asked right before the Go reached it and is inside
             # by now. Waiting still, it hears this and leaves; nothing else may open the bench.
-            text = "the workload lost its connection and missed the Go"
-            missed = m.SectionAborted(
-                section=section.id,
-                token=section.token,
-                bench=section.bench,
-                cause=m.MISSED_GO,
-                text=text,
-            )
-            lab.out.send(section.reply, missed)
+            lab.out.send(section.reply, lab.missed(section))
         elif section.state is not SectionState.CHECKING:
             self.gathering.tell(section, now=now)
 

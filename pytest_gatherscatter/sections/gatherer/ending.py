@@ -8,6 +8,11 @@ from pytest_gatherscatter.wire import messages as m
 from pytest_gatherscatter.wire.names import agent_key, section_event
 
 
+GONE = "gone"
+"""Cause of what is given up because nobody has the workload's queue. If it only lost its
+connection it asks again, and the section is opened anew."""
+
+
 class Ending:
     """Leaving, reports, closing, aborting."""
 
@@ -99,7 +104,7 @@ class Ending:
         aborted = self.lab.aborted(section)
         if section.participants:
             self.lab.out.publish(section_event("aborted", section.bench), aborted)
-        if cause != "withdrawn":  # who withdrew does not wait for an answer
+        if cause not in {"withdrawn", GONE}:  # they do not wait for an answer
             self.lab.out.send(section.reply, aborted)
         self._free(section, now)
 

@@ -2,10 +2,10 @@
 
 from pytest_gatherscatter.machine import Received
 from pytest_gatherscatter.sections.gatherer.bench import Bench
-from pytest_gatherscatter.sections.gatherer.ending import Ending
+from pytest_gatherscatter.sections.gatherer.ending import GONE, Ending
 from pytest_gatherscatter.sections.gatherer.lab import TICK, Lab
 from pytest_gatherscatter.sections.gatherer.record import Answer, Participant, SectionRecord
-from pytest_gatherscatter.sections.gatherer.state import ENDED, GATHERS, SectionState
+from pytest_gatherscatter.sections.gatherer.state import ENDED, GATHERS, INSIDE, SectionState
 from pytest_gatherscatter.wire import messages as m
 
 MOST_SECTIONS = 10_000
@@ -34,6 +34,8 @@ class Gathering:
         if reply is None:
             return
         section = lab.sections.get(message.section)
+        if section is not None and section.cause == GONE:
+            section = None  # it was not gone, it had lost its connection
         if section is not None:
             section.reply = reply
             self.tell(section, now=now)
@@ -75,6 +77,8 @@ class Gathering:
             self.tell_waiting(section, now=now)
         elif state is SectionState.COMMITTED and now < section.t0:
             lab.out.send(section.reply, lab.go(section))
+        elif state in INSIDE:
+            lab.out.send(section.reply, lab.missed(section))
 
     def tell_waiting(self, section: SectionRecord, *, now: float) -> None:
         """Tell a waiting workload for whom it waits; the return tells that it is gone."""
@@ -243,7 +247,7 @@ class Gathering:
         entered = section.entered
         if section.state is SectionState.ENTERED:
             if now - section.entered_at >= UNTAKEN:
-                self.ending.abort(section, "withdrawn", "the acceptance was not taken", now=now)
+                self.ending.abort(section, GONE, "the acceptance was not taken", now=now)
         elif section.state is SectionState.QUEUED:
             if now - section.entered_at >= entered.queue_timeout:
                 self.ending.abort(section, "not-gathered", self._why_queued(section, now), now=now)

@@ -46,6 +46,7 @@ class Purpose:
     what: str
     section: str
     agent: str = ""
+    reply: str = ""
 
 
 class Lab:
@@ -65,6 +66,7 @@ class Lab:
         self.started = 0.0
         self.wall = 0.0
         self._wakes: set[float] = set()
+        self._news: dict[str, m.SectionChanged] = {}
 
     def bench(self, name: str) -> Bench:
         """Return the bench of this name; it exists from its first mention."""
@@ -88,10 +90,10 @@ class Lab:
     def move(
         self, section: SectionRecord, state: SectionState, *, now: float, why: str = ""
     ) -> None:
-        """Take a section along its table, tell those who watch, and look at its bench."""
+        """Take a section along its table, and look at its bench."""
         section.life.to(state, now=now, why=why)
         self.touched.add(section.bench)
-        changed = m.SectionChanged(
+        self._news[section.id] = m.SectionChanged(
             section=section.id,
             name=section.entered.name,
             bench=section.bench,
@@ -99,7 +101,16 @@ class Lab:
             token=section.token,
             text=section.text or why,
         )
-        self.out.publish(section_event("changed", section.bench), changed)
+
+    def tell_news(self) -> None:
+        """Tell those who watch how the sections stand that moved in this step.
+
+        It comes last, since others wait for what the step does; of several moves in one step
+        the last is told.
+        """
+        for changed in self._news.values():
+            self.out.publish(section_event("changed", changed.bench), changed)
+        self._news.clear()
 
     def ask(self, what: str, section: SectionRecord, agent: str, message: m.Message) -> None:
         """Send an agent something whose outcome matters."""
@@ -107,7 +118,8 @@ class Lab:
 
     def answer(self, what: str, section: SectionRecord, message: m.Message) -> None:
         """Send a waiting workload something whose return means that it is gone."""
-        self._tracked(Purpose(what, section.id), section.reply, message, 3 * TICK)
+        purpose = Purpose(what, section.id, reply=section.reply)
+        self._tracked(purpose, section.reply, message, 3 * TICK)
 
     def _tracked(self, purpose: Purpose, key: str, message: m.Message, ttl: float | None) -> None:
         self.purposes[self.out.send(key, message, ttl=ttl)] = purpose
@@ -163,6 +175,16 @@ class Lab:
             sent=section.sent,
             t0=section.t0,
             deadline=section.deadline,
+        )
+
+    def missed(self, section: SectionRecord) -> m.SectionAborted:
+        """It has started without its workload, which is to leave; see ``MISSED_GO``."""
+        return m.SectionAborted(
+            section=section.id,
+            token=section.token,
+            bench=section.bench,
+            cause=m.MISSED_GO,
+            text="the workload lost its connection and missed the Go",
         )
 
     def stopped(self, section: SectionRecord) -> m.SectionStopped:

@@ -16,7 +16,7 @@ from pytest_gatherscatter.machine import (
     Woken,
 )
 from pytest_gatherscatter.sections.gatherer.commit import Commit
-from pytest_gatherscatter.sections.gatherer.ending import Ending
+from pytest_gatherscatter.sections.gatherer.ending import GONE, Ending
 from pytest_gatherscatter.sections.gatherer.gathering import Gathering
 from pytest_gatherscatter.sections.gatherer.lab import KEPT, GathererFacts, Lab
 from pytest_gatherscatter.sections.gatherer.presence import Presence
@@ -79,6 +79,7 @@ class Gatherer:
             case _:
                 pass
         self._progress(now)
+        self.lab.tell_news()
         return self.lab.out.take()
 
     def snapshot(self) -> list[Mapping[str, Any]]:
@@ -96,11 +97,11 @@ class Gatherer:
                 self._gathering.accepted(section, now=now)
         elif purpose.agent:
             self._presence.returned(purpose, now=now)
-        elif section.state in GATHERS or section.state in (
-            SectionState.ENTERED,
-            SectionState.QUEUED,
+        elif purpose.reply == section.reply and (
+            section.state in GATHERS
+            or section.state in (SectionState.ENTERED, SectionState.QUEUED)
         ):
-            self._ending.abort(section, "withdrawn", "the workload is gone", now=now)
+            self._ending.abort(section, GONE, "the workload is gone", now=now)
 
     def _look(self, now: float) -> None:
         """Look at every deadline."""

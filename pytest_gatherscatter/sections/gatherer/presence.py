@@ -40,7 +40,7 @@ class Presence:
             lab.out.publish(agent_event("joined", agent.name), joined)
         for one in message.open:
             self._set_right(agent, one, now)
-        known = {one.section for one in message.open}
+        known = {one.section for one in message.open if self._known(one) is not None}
         for bench in sorted(agent.benches):
             section = lab.current(lab.bench(bench))
             if section is not None and section.id not in known:
@@ -50,14 +50,14 @@ class Presence:
 
     def _set_right(self, agent: Agent, one: m.OpenSection, now: float) -> None:
         lab = self.lab
-        section = lab.sections.get(one.section)
+        section = self._known(one)
         key = agent_key(agent.name)
         if section is None:
             aborted = m.SectionAborted(
                 section=one.section,
                 token=one.token,
                 bench=min(agent.benches, default="default"),
-                cause="unknown",
+                cause=m.UNKNOWN,
                 text="this gatherer does not know the section",
             )
             lab.out.send(key, aborted)
@@ -72,6 +72,11 @@ class Presence:
             and agent.name in section.members
         ):
             lab.out.send(key, lab.go(section))
+
+    def _known(self, one: m.OpenSection) -> SectionRecord | None:
+        """Find the section that an agent has open; one of another token was given up."""
+        section = self.lab.sections.get(one.section)
+        return None if section is None or section.token != one.token else section
 
     def _without(self, section: SectionRecord, agent: Agent, now: float, *, new: bool) -> None:
         """See to an agent that does not know the section which its bench has.

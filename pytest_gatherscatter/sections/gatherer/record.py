@@ -19,6 +19,10 @@ from pytest_gatherscatter.wire.messages import (
 )
 
 
+LEFT = ("outcome", "started", "stopped", "bound", "needed", "overdue")
+"""What is recorded of a workload's leaving."""
+
+
 class Answer(Enum):
     """How a monitor stands to a section that gathers."""
 
@@ -138,6 +142,11 @@ class SectionRecord:
             "clock": clock,
             "wall": wall,
         }
+
+    def leaving(self) -> dict[str, object]:
+        """Return the facts of the ``left`` event; the workload must have left."""
+        facts = {name: getattr(self.left, name) for name in LEFT}
+        return {"section": self.id, "token": self.token, **facts}
 
     # ── gathering ──────────────────────────────────────────────────────────────────────
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pytest_gatherscatter.errors import IllegalTransition, JournalDamaged
 from pytest_gatherscatter.sections.gatherer.lab import Lab
-from pytest_gatherscatter.sections.gatherer.record import Answer, Participant, SectionRecord
-from pytest_gatherscatter.sections.gatherer.state import INSIDE, SectionState
+from pytest_gatherscatter.sections.gatherer.record import LEFT, Answer, Participant, SectionRecord
+from pytest_gatherscatter.sections.gatherer.state import ENDED, INSIDE, SectionState
 from pytest_gatherscatter.wire import messages as m
 
 TO_COMMITTED = (
@@ -21,11 +22,16 @@ def snapshot(lab: Lab) -> list[Mapping[str, Any]]:
     """Return the fewest events from which the lab could be recovered as it is now."""
     events: list[Mapping[str, Any]] = [{"what": "token", "token": lab.token}]
     for section in lab.sections.values():
-        if section.state in INSIDE:
-            events += [
-                {"what": "opened", **section.opened()},
-                {"what": "committed", **section.committed(lab.facts.clock, lab.wall)},
-            ]
+        if section.state in ENDED:
+            continue
+        # One that only gathers counts too: its commit may come after this, and means nothing
+        # without its opening.
+        events.append({"what": "opened", **section.opened()})
+        if section.state in INSIDE or section.left is not None:
+            clock, wall = lab.facts.clock, lab.wall
+            events.append({"what": "committed", **section.committed(clock, wall)})
+        if section.left is not None:
+            events.append({"what": "left", **section.leaving()})
     return events
 
 
@@ -33,19 +39,19 @@ def recover(lab: Lab, events: tuple[Mapping[str, Any], ...], wall: float, *, now
     """Fold recorded events into a new lab; ``wall`` is Unix time at ``now``.
 
     Sections that were not committed are forgotten: their workloads ask again.
+
+    Raises:
+        JournalDamaged: an event is none of this version's. To go on without it could open a
+            bench whose workload is inside.
     """
     lab.wall = wall - now
     opened: dict[str, Mapping[str, Any]] = {}
-    for event in events:
-        lab.token = max(lab.token, int(event.get("token", 0)))
-        match event["what"]:
-            case "opened":
-                opened[event["section"]] = event
-            case "committed" if event["section"] in opened:
-                section = _restore(lab, opened[event["section"]], event, now)
-                lab.sections[section.id] = section
-            case "closed" | "aborted":
-                lab.sections.pop(event["section"], None)
+    for number, event in enumerate(events, start=1):
+        try:
+            _fold(lab, opened, event, now)
+        except (KeyError, TypeError, ValueError, IllegalTransition) as error:
+            problem = f"not an event of this version: {type(error).__name__} {error}"
+            raise JournalDamaged("the gatherer's journal", number, problem) from None
     if not events:
         # Nothing is on record: perhaps a state directory was lost. Milliseconds of the
         # world's clock are above every token that was given out before.
@@ -55,6 +61,37 @@ def recover(lab: Lab, events: tuple[Mapping[str, Any], ...], wall: float, *, now
         bench.current, bench.token = section.id, section.token
         lab.at(max(now, section.t0))
         lab.at(max(now, section.deadline))
+        if section.left is not None:
+            lab.at(now + section.entered.report_timeout)
+
+
+def _fold(
+    lab: Lab, opened: dict[str, Mapping[str, Any]], event: Mapping[str, Any], now: float
+) -> None:
+    lab.token = max(lab.token, int(event.get("token", 0)))
+    match event["what"]:
+        case "token":
+            pass
+        case "opened":
+            opened[event["section"]] = event
+        case "committed":
+            section = _restore(lab, opened[event["section"]], event, now)
+            lab.sections[section.id] = section
+        case "left":
+            section = lab.sections[event["section"]]
+            section.left = _left(event)
+            section.left_at = now
+            section.life.to(SectionState.COLLECTING, now=now, why="recovered")
+        case "closed" | "aborted":
+            lab.sections.pop(event["section"], None)
+        case what:
+            raise ValueError(f"{what!r} is unknown")
+
+
+def _left(event: Mapping[str, Any]) -> m.LeaveSection:
+    """Make the workload's leaving again from what was recorded of it."""
+    facts = {name: event[name] for name in LEFT}
+    return m.LeaveSection(section=event["section"], token=event["token"], **facts)
 
 
 def _restore(

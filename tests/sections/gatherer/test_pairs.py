@@ -172,7 +172,10 @@ def test_every_message_twice_in_every_state(state: SectionState, number: int) ->
     play.tell(message, "reply.ff")
     # Ready for the commit is the one message that a gathered section takes as a step each
     # time it has gone back to gathered, and it cannot have gone back in no time.
-    assert (play.section().state, play.section().life.story) == (after, story)
+    # A section that was given up because its workload was gone is opened anew when it asks.
+    if not (isinstance(message, m.EnterSection) and "gone" in story[-1]):
+        assert play.section().life.story == story
+    assert play.section().state == after
 
 
 @pytest.mark.parametrize("state", SectionState)
