@@ -5,6 +5,7 @@ here is what happens in a lab. The story: a workload wants to enter, but ``agent
 nothing goes on until it starts. Then once more, with a command inside, and nothing restarted.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -153,10 +154,10 @@ class Stage:
 
 
 def _show(name: str, shade: str, process: "subprocess.Popen[bytes]") -> None:
-    """Show each line of an actor under its name, until it ends."""
+    """Show each line of an actor under its name, until it ends or nobody reads (``| head``)."""
     if process.stdout is None:
         return
-    with process.stdout as lines:
+    with contextlib.suppress(BrokenPipeError), process.stdout as lines:
         for line in lines:
             text = printable(line.decode(errors="replace").rstrip())
             click.echo(click.style(f"{name:8} | {text}", fg=shade), color=colour())
