@@ -114,7 +114,10 @@ class Lab:
             if process is None or process.poll() is not None:
                 self.start(name, *(["gatherer"] if name == "gatherer" else ["monitor", name]))
         self.wait(lambda status: {"scope", "thermal"} <= {one.agent for one in status.agents})
-        # A bench stays closed when a test before this one ended its process inside a section.
+        self.open_benches()
+
+    def open_benches(self) -> None:
+        """Give up all sections: a bench stays closed when a test ended its process inside one."""
         with Asker(Settings(lab=self.name), self.url) as asker:
             asker.ask(ResetLab(everything=True, who="the tests"), ResetDone, timeout=10)
 

@@ -15,9 +15,11 @@ def running_lab(embedded_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
     (folder / "gatherscatter.toml").write_text(SETTINGS)
     lab = Lab(embedded_url, f"plugin{os.getpid()}", folder, {})
     yield lab
-    for process in lab.processes.values():
+    if lab.processes:
+        lab.ready()  # a monitor that is inside a section would stay for its end
+    gatherer = lab.processes.pop("gatherer", None)
+    for process in (*lab.processes.values(), *([gatherer] if gatherer else [])):
         process.terminate()
-    for process in lab.processes.values():
         process.wait(10)
 
 
