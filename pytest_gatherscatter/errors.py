@@ -114,6 +114,7 @@ class JournalDamaged(GatherScatterError):
         )
         self.path = path
         self.line = line
+        self.problem = problem
 
 
 class JournalTaken(GatherScatterError):

@@ -18,7 +18,6 @@ from pytest_gatherscatter.wire.messages import (
     SectionStatus,
 )
 
-
 LEFT = ("outcome", "started", "stopped", "bound", "needed", "overdue")
 """What is recorded of a workload's leaving."""
 

@@ -1,7 +1,9 @@
 """A gatherer that was killed and started again on its journal."""
 
+import pytest
 from gathererplay import WALL, Play, section_id
 
+from pytest_gatherscatter.errors import JournalDamaged
 from pytest_gatherscatter.machine import LinkUp
 from pytest_gatherscatter.sections.gatherer.recovery import snapshot
 from pytest_gatherscatter.sections.gatherer.state import SectionState as S
@@ -108,3 +110,34 @@ def test_times_of_another_boot_are_carried_over_by_the_worlds_clock() -> None:
             record["wall"] = float(str(record["wall"])) - 50.0  # committed 50 s earlier
     new = Play(recovered=tuple(moved))
     assert abs(new.section().deadline - (section.deadline - 50.0)) < 1e-6
+
+
+def test_a_snapshot_while_a_section_gathers_does_not_lose_its_commit() -> None:
+    """The opening is before the snapshot, the commit after it: the bench stays closed."""
+    old = Play("scope")
+    old.join("scope")
+    old.enter()
+    events = [dict(event) for event in old.machine.snapshot()]
+    old.records.clear()
+    old.ready("scope")
+    old.workload_ready()
+    old.alive("scope")
+    assert old.state() is S.COMMITTED
+    new = Play("scope", recovered=(*events, *old.records))
+    assert new.state() is S.COMMITTED
+    assert new.enter(2).state is S.QUEUED
+
+
+def test_events_of_another_version_are_not_guessed_at() -> None:
+    """To pass over one could open a bench whose workload is inside."""
+    old = Play()
+    old.go()
+    opened, committed = old.records
+    for number, events in (
+        (2, (opened, {**committed, "what": "suspended"})),
+        (2, (opened, {"what": "committed", "section": section_id()})),
+        (1, ({**opened, "token": "many"}, committed)),
+        (1, (committed,)),
+    ):
+        with pytest.raises(JournalDamaged, match=f"line {number} is damaged"):
+            Play(recovered=events)
