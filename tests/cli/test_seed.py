@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 from shells import Shell, until
 
@@ -141,6 +143,25 @@ def test_a_demo_that_is_ended_leaves_nobody_behind(shell: Shell) -> None:
     demo.signal(signal.SIGTERM)
     assert demo.ends() == 143
     assert not [pid for pid in children if os.path.exists(f"/proc/{pid}")]  # noqa: PTH110
+
+
+def test_a_demo_that_nobody_reads_ends_quietly(shell: Shell) -> None:
+    """``demo | head -1``: no traceback, from no thread, and nobody is left behind."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "pytest_gatherscatter", "demo"],
+        env=shell.environ,
+        cwd=shell.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        assert demo.stdout is not None
+        assert demo.stderr is not None
+        assert "a private broker runs" in demo.stdout.readline()
+        demo.stdout.close()
+        assert "Traceback" not in demo.stderr.read()
+        assert demo.wait(30) == 1
+    assert _children(demo.pid) == []
 
 
 def _children(pid: int) -> list[int]:
