@@ -158,7 +158,7 @@ class Lab:
         return m.SectionWaiting(
             section=section.id,
             state="gathering",
-            awaited=section.awaited(now=now, stale_after=0.0),
+            awaited=section.waits_for(now=now, stale_after=0.0),
             holds=section.holds(now=now) + bench.held(now=now),
             waited=waited,
             left=max(0.0, section.gather_until - now),

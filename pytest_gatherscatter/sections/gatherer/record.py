@@ -159,6 +159,14 @@ class SectionRecord:
                 late.append(f"{one.name} (silent)")
         return tuple(late)
 
+    def waits_for(self, *, now: float, stale_after: float) -> tuple[str, ...]:
+        """Say for whom it waits: who is awaited, or that more monitors have to come."""
+        count, least = len(self.ready()), self.entered.min_monitors
+        late = self.awaited(now=now, stale_after=stale_after)
+        if late or self.pending() or count >= least or self.state is not SectionState.GATHERING:
+            return late
+        return (f"more monitors ({count} of min_monitors={least} are ready)",)
+
     def pending(self) -> tuple[str, ...]:
         """Names of those whose answer is open: missing, asked or holding."""
         open_answers = (Answer.MISSING, Answer.ASKED, Answer.HOLDING)
@@ -261,7 +269,7 @@ class SectionRecord:
             owner=self.entered.owner,
             token=self.token,
             age=max(0.0, now - self.entered_at),
-            awaited=self.awaited(now=now, stale_after=stale_after)
+            awaited=self.waits_for(now=now, stale_after=stale_after)
             or (self.unreported() if self.state is SectionState.COLLECTING else ()),
             holds=self.holds(now=now),
             members=self.members or self.ready(),

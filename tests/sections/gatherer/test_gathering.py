@@ -211,7 +211,11 @@ def test_min_monitors_waits_for_newcomers_and_then_fails() -> None:
     play = Play()
     section = play.enter(min_monitors=1)
     assert play.state() is S.GATHERING
-    play.wait(60.1)
+    play.wait(2.0)
+    shortage = ("more monitors (0 of min_monitors=1 are ready)",)
+    assert play.said(m.SectionWaiting)[-1].awaited == shortage
+    assert section.status(now=play.now, stale_after=2.0).awaited == shortage
+    play.wait(58.1)
     assert section.text == "measured by nobody: 0 of min_monitors=1 monitors are ready"
     play.enter(2, min_monitors=1)
     play.join("scope")
