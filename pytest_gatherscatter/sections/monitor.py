@@ -423,10 +423,11 @@ class MonitorMachine:
             return
         clock = self._presence.clock
         if clock.known(reader):
-            offset = clock.offset(now)
+            offset, arming.bound = clock.offset(now), clock.bound(now)
             if arming.started is not None:
+                arming.bound = clock.bound(arming.started - arming.offset)
                 arming.started += offset - arming.offset
-            arming.offset, arming.bound = offset, clock.bound(now)
+            arming.offset = offset
         else:
             arming.started = arming.offset = arming.bound = None  # no figure beats a wrong one
         arming.gatherer = reader

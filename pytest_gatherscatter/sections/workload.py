@@ -458,6 +458,8 @@ class Workload:
         if ended is None:
             return
         known = self.clock.known()
+        # The clock may have been read long after the start: the bound is that of then.
+        times = [time for time in (ended.started, ended.stopped) if time is not None]
         self._to_gatherer(
             LeaveSection(
                 section=self.section,
@@ -465,7 +467,7 @@ class Workload:
                 outcome=ended.outcome,
                 started=self._there(ended.started, now) if known else None,
                 stopped=self._there(ended.stopped, now) if known else None,
-                bound=self.clock.bound(now) if known else None,
+                bound=max(map(self.clock.bound, times)) if known and times else None,
                 needed=ended.needed,
                 overdue=ended.overdue,
             )

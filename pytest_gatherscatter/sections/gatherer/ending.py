@@ -7,7 +7,6 @@ from pytest_gatherscatter.sections.gatherer.state import ENDED, INSIDE, SectionS
 from pytest_gatherscatter.wire import messages as m
 from pytest_gatherscatter.wire.names import agent_key, section_event
 
-
 GONE = "gone"
 """Cause of what is given up because nobody has the workload's queue. If it only lost its
 connection it asks again, and the section is opened anew."""
