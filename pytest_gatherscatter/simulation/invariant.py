@@ -78,7 +78,7 @@ class GoOnlyWhenReady(Rule):
         self._demands: dict[str, Demand] = {}
         self._ready: set[tuple[str, str]] = set()
         self._alive: set[tuple[str, str]] = set()
-        self._went: set[str] = set()
+        self._went: set[tuple[str, int]] = set()
 
     def see(self, sight: Sight) -> None:  # noqa: D102
         match sight:
@@ -93,8 +93,8 @@ class GoOnlyWhenReady(Rule):
                     self._alive.discard((section, party))
             case Heard(message=m.AgentAlive(section=section, agent=agent, armed=True)):
                 self._alive.add((section, agent))
-            case Said(message=m.SectionGo() as go) if go.section not in self._went:
-                self._went.add(go.section)
+            case Said(message=m.SectionGo() as go) if (go.section, go.token) not in self._went:
+                self._went.add((go.section, go.token))
                 self._check(go)
             case _:
                 pass
@@ -114,24 +114,25 @@ class GoOnlyWhenReady(Rule):
 
 
 class OneGo(Rule):
-    """One Go a section, committed first, word for word the same, and never said after t0."""
+    """One Go a section and token: committed first, always word for word, never said after t0."""
 
     name = "one go, committed first, before t0"
     kinds = frozenset({Recorded, m.SectionGo})
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        self._committed: set[str] = set()
-        self._gone: dict[str, m.SectionGo] = {}
+        self._committed: set[tuple[str, int]] = set()
+        self._gone: dict[tuple[str, int], m.SectionGo] = {}
 
     def see(self, sight: Sight) -> None:  # noqa: D102
         if isinstance(sight, Recorded) and sight.event["what"] == "committed":
-            self._committed.add(sight.event["section"])
+            self._committed.add((sight.event["section"], sight.event["token"]))
         elif isinstance(sight, Said) and isinstance(sight.message, m.SectionGo):
             go = sight.message
-            if go.section not in self._committed:
+            this = go.section, go.token
+            if this not in self._committed:
                 raise self.broken(f"{go.section} went without a record")
-            if self._gone.setdefault(go.section, go) != go:
+            if self._gone.setdefault(this, go) != go:
                 raise self.broken(f"{go.section} went twice, not alike: {go}")
             if self.world.clocks[go.gatherer].read() >= go.t0:
                 raise self.broken(f"{go.section} was sent off after its t0")
@@ -284,7 +285,7 @@ class NothingStale(Rule):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self._reports: dict[tuple[str, int, str], list[m.AgentReport]] = defaultdict(list)
-        self._closed: dict[str, m.SectionClosed] = {}
+        self._closed: dict[tuple[str, int], m.SectionClosed] = {}
 
     def see(self, sight: Sight) -> None:  # noqa: D102
         if isinstance(sight, Heard) and isinstance(sight.message, m.AgentReport):
@@ -292,7 +293,8 @@ class NothingStale(Rule):
             self._reports[report.section, report.token, report.agent].append(report)
         elif isinstance(sight, Said) and isinstance(sight.message, m.SectionClosed):
             closed = sight.message
-            if self._closed.setdefault(closed.section, closed) != closed:
+            this = closed.section, closed.token
+            if self._closed.setdefault(this, closed) != closed:
                 raise self.broken(f"{closed.section} was closed twice, not alike")
             for one in closed.reports:
                 if one.reported and not self._known(closed, one):
@@ -317,9 +319,9 @@ class NeverEarly(Rule):
     def see(self, sight: Sight) -> None:  # noqa: D102
         if isinstance(sight, Said) and isinstance(sight.message, m.SectionGo):
             self._gone[sight.message.section] = sight.message
-        elif isinstance(sight, BodyBegan) and sight.coordinated:
-            self._look(sight, sight.bound)
-        elif isinstance(sight, HookCalled) and sight.hook is Hook.STARTED:
+        elif (isinstance(sight, BodyBegan) and sight.coordinated) or (
+            isinstance(sight, HookCalled) and sight.hook is Hook.STARTED
+        ):
             self._look(sight, sight.bound)
 
     def _look(self, sight: BodyBegan | HookCalled, bound: float | None) -> None:

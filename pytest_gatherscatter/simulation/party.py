@@ -8,8 +8,8 @@ bytes in a library's buffer, and what was recorded stays recorded.
 from collections.abc import Callable
 from functools import lru_cache, partial
 
-from pytest_gatherscatter.broker.port import PortDown, PortEvent, Properties
 from pytest_gatherscatter.broker.port import Delivered as PortDelivered
+from pytest_gatherscatter.broker.port import PortDown, PortEvent, Properties
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import (
     Topology,

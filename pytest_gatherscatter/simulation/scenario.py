@@ -6,7 +6,7 @@ gone on, a person resets the lab, and what was asked to prepare must come to its
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from pytest_gatherscatter.errors import GatherScatterError
@@ -98,7 +98,7 @@ class Play:
             twice=0.05 if rough else 0.0,
         )
         self.benches = ("north", "south")[: chance.choice((1, 1, 2))]
-        self.hosts = [Host(name, self._clock(name)) for name in ("ant", "bee")]
+        self.hosts = [Host(name, self._clock()) for name in ("ant", "bee")]
         names = ("scope", "thermal", "psu")[: chance.choice((1, 2, 2, 3))]
         self.required = frozenset(n for n in names[:1] if chance.random() < 0.3)  # noqa: PLR2004
         self.monitors = [self._monitor(name) for name in names]
@@ -106,7 +106,7 @@ class Play:
             self.world,
             self.network,
             "gatherer",
-            self._clock("authority"),
+            self._clock(),
             self.required,
             self.cast.gatherer,
         )
@@ -121,7 +121,7 @@ class Play:
 
     # ── who is there ───────────────────────────────────────────────────────────────────
 
-    def _clock(self, name: str) -> VirtualClock:
+    def _clock(self) -> VirtualClock:
         chance = self.world.random
         offset = chance.uniform(0.0, 1e5)
         return VirtualClock(self.world, self._clock_id(), offset, chance.uniform(-DRIFT, DRIFT))
@@ -144,7 +144,7 @@ class Play:
             self.world,
             self.network,
             name,
-            self._clock(name),
+            self._clock(),
             tuple(sorted(chance.sample(self.benches, count))),
             temper,
             advisory=name not in self.required and chance.random() < 0.2,  # noqa: PLR2004
@@ -219,7 +219,7 @@ class Play:
                 if forgets:
                     victim.forget()
                 if moves:
-                    victim.move(self._clock("moved"))
+                    victim.move(self._clock())
             if stays and isinstance(victim, Visitor):
                 victim.plans.clear()
                 self._look()

@@ -46,7 +46,7 @@ def tell(history: Iterable[Sight], *, whole: bool = False) -> Iterator[str]:
             yield f"{sight.at:10.4f}  {sight.party:<9} {words}"
 
 
-def _words(sight: Sight, *, whole: bool) -> str:  # noqa: PLR0911 - a kind of sight each
+def _words(sight: Sight, *, whole: bool) -> str:  # noqa: C901, PLR0911, PLR0912 - a kind of sight each
     match sight:
         case Said(message=message) | Heard(message=message):
             if not whole and isinstance(message, DULL):

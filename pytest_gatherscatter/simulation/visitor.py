@@ -268,28 +268,32 @@ class Visitor(Party):
         if machine is None or not self.section:
             return
         self._tell_owed(machine)
-        state = machine.state
         if self._phase is Phase.SEEK:
-            self._met = self._met or machine.answered
-            self._token = max(self._token, machine.token)
-            if state is WorkloadState.ALONE:
-                self._absent(machine.alone_because)
-            elif state is WorkloadState.REFUSED:
-                self._drop("refused")
-            elif state is WorkloadState.GATHERED:
-                self._phase = Phase.COMMIT
-                self._commit_began = self.now
+            self._seek(machine)
         if self._phase is Phase.COMMIT:
-            if state is WorkloadState.GATHERED:
-                self._prepare(machine)
-            elif state is WorkloadState.GO:
-                self._fall_quiet(machine)
-            elif state in ENDED:
-                self._drop("refused")
-        elif self._phase is Phase.LEAVE and state in ENDED:
+            self._commit(machine)
+        ended = self._phase is Phase.LEAVE and machine.state in ENDED
+        if ended or (self._phase is Phase.DROP and not machine.owes_leave):
             self._let_go()
-        elif self._phase is Phase.DROP and not machine.owes_leave:
-            self._let_go()
+
+    def _seek(self, machine: Workload) -> None:
+        self._met = self._met or machine.answered
+        self._token = max(self._token, machine.token)
+        if machine.state is WorkloadState.ALONE:
+            self._absent(machine.alone_because)
+        elif machine.state is WorkloadState.REFUSED:
+            self._drop("refused")
+        elif machine.state is WorkloadState.GATHERED:
+            self._phase = Phase.COMMIT
+            self._commit_began = self.now
+
+    def _commit(self, machine: Workload) -> None:
+        if machine.state is WorkloadState.GATHERED:
+            self._prepare(machine)
+        elif machine.state is WorkloadState.GO:
+            self._fall_quiet(machine)
+        elif machine.state in ENDED:
+            self._drop("refused")
 
     def _absent(self, why: str) -> None:
         """There is nobody to gather with: go alone, or fail."""
@@ -373,9 +377,7 @@ class Visitor(Party):
         bound = machine.clock.bound(self.now) if known else None
         self._started = self.now
         bench, host = plan.demand.bench, self.host.name
-        began = BodyBegan(
-            self.world.now, self.name, self.section, bench, host, coordinated, bound
-        )
+        began = BodyBegan(self.world.now, self.name, self.section, bench, host, coordinated, bound)
         self.world.see(began)
         self.count_effect()
         self.later(plan.body, partial(self._leave, coordinated=coordinated))

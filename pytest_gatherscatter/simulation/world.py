@@ -23,7 +23,7 @@ HAIR = 1e-6
 to before the time that was asked for."""
 
 
-class Violated(Exception):  # noqa: N818 - the name states the fact
+class Violated(Exception):
     """Something happened that must not; ``rule`` names the invariant."""
 
     def __init__(self, rule: str, text: str) -> None:

