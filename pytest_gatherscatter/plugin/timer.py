@@ -58,6 +58,10 @@ def _faulthandler_stopped(config: pytest.Config) -> Iterator[None]:
     # There is no public way to pytest's copy of stderr, which outlives capturing.
     from _pytest.faulthandler import fault_handler_stderr_fd_key  # noqa: PLC0415 - as above
 
+    try:
+        exits = bool(config.getini("faulthandler_exit_on_timeout"))
+    except ValueError:  # pytest 8 does not know it
+        exits = False
     faulthandler.cancel_dump_traceback_later()
     try:
         yield
@@ -65,5 +69,5 @@ def _faulthandler_stopped(config: pytest.Config) -> Iterator[None]:
         faulthandler.dump_traceback_later(
             seconds,
             file=config.stash[fault_handler_stderr_fd_key],
-            exit=bool(config.getini("faulthandler_exit_on_timeout")),
+            exit=exits,
         )
