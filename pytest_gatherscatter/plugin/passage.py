@@ -99,9 +99,9 @@ class Passage:
         finally:
             self._visit = None
             self.run.closes(self)
-        self.item.ihook.pytest_gatherscatter_section_closed(item=self.item, section=self.section)
         errors = verdict_of(self.section)
         self._conclude(errors)
+        self.item.ihook.pytest_gatherscatter_section_closed(item=self.item, section=self.section)
         return errors
 
     def give_up(self, reason: str) -> None:

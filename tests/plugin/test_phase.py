@@ -4,6 +4,10 @@ import xml.etree.ElementTree as ET
 
 from suite import Lab, Suite
 
+from pytest_gatherscatter.sections.service.asker import Asker
+from pytest_gatherscatter.settings import Settings
+from pytest_gatherscatter.wire.messages import StepFinished
+
 pytest_plugins = ["pytester"]
 
 
@@ -168,3 +172,26 @@ def test_one(): pass
     result = lab_suite.run("--gs-require", "thermal,nobody")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["LAB: *nobody*"])
+
+
+def test_the_lab_hears_of_steps_after_the_quiet(lab_suite: Suite, running_lab: Lab) -> None:
+    """Steps are kept while the section is quiet, and are events of the lab afterwards."""
+    lab_suite.write("""
+@pytest.mark.critical_section("burst")
+def test_steps(gs_step):
+    with gs_step("warm up"), gs_step("inner"):
+        pass
+    with pytest.raises(ValueError), gs_step("break"):
+        raise ValueError
+""")
+    settings = Settings(lab=running_lab.name)
+    with Asker(settings, running_lab.url, events=["step.finished.*"]) as watching:
+        lab_suite.run().assert_outcomes(passed=1)
+        heard = [one for one in watching.listen(5) if isinstance(one, StepFinished)]
+        heard += [one for one in watching.listen(1) if isinstance(one, StepFinished)]
+    assert [(one.number, one.step, one.outcome) for one in heard] == [
+        (2, "inner", "passed"),
+        (1, "warm up", "passed"),
+        (3, "break", "failed"),
+    ]
+    assert {one.test for one in heard} == {"test_it.py::test_steps"}
