@@ -19,6 +19,8 @@ Token: TypeAlias = Annotated[int, Meta(ge=0, le=2**53 - 1)]  # JSON numbers are 
 Text: TypeAlias = Annotated[str, Meta(max_length=4096)]
 Label: TypeAlias = Annotated[str, Meta(max_length=512)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=31_536_000)]  # a year: nobody means more
+Age: TypeAlias = Annotated[float, Meta(ge=0)]  # a gatherer may be up for more than a year
+Pid: TypeAlias = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=100_000)]
 Scalar: TypeAlias = bool | int | float | str | None
 
@@ -71,7 +73,7 @@ class Artifact(Part, frozen=True, kw_only=True):
     """
 
     name: Label
-    size: Annotated[int, Meta(ge=0)]
+    size: Annotated[int, Meta(ge=0, le=2**53 - 1)]
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
     chunks: Count = 0
     host: Label = ""
@@ -105,9 +107,9 @@ class AgentStatus(Part, frozen=True, kw_only=True):
     agent: Name
     benches: tuple[Name, ...]
     host: Label = ""
-    pid: int = 0
+    pid: Pid = 0
     advisory: bool = False
-    heard: Seconds = 0.0
+    heard: Age = 0.0
     state: Label = ""
     offset_bound: float | None = None
 
@@ -122,11 +124,11 @@ class SectionStatus(Part, frozen=True, kw_only=True):
     test: Label
     owner: Label
     token: Token
-    age: Seconds
+    age: Age
     awaited: tuple[str, ...] = ()
     holds: tuple[Hold, ...] = ()
     members: tuple[str, ...] = ()
-    overdue: Seconds = 0.0
+    overdue: Age = 0.0
 
 
 class BenchStatus(Part, frozen=True, kw_only=True):
@@ -152,7 +154,7 @@ class JoinLab(Message, frozen=True, kw_only=True):
     instance: Id
     benches: Annotated[tuple[Name, ...], Meta(max_length=256)]
     host: Label = ""
-    pid: int = 0
+    pid: Pid = 0
     advisory: bool = False
     token: Token = 0
     open: Annotated[tuple[OpenSection, ...], Meta(max_length=256)] = ()
@@ -526,19 +528,20 @@ class AskStatus(Message, frozen=True, kw_only=True):
 
 
 class LabStatus(Message, frozen=True, kw_only=True):
-    """Gatherer → asker."""
+    """Gatherer → asker. ``left_out`` counts agents, benches and sections that had no room."""
 
     gatherer: Id
     host: Label
-    pid: int
+    pid: Pid
     version: Label
-    uptime: Seconds
+    uptime: Age
     required: tuple[Name, ...]
     agents: tuple[AgentStatus, ...]
     benches: tuple[BenchStatus, ...]
     sections: tuple[SectionStatus, ...]
     lead: Seconds
-    unreadable: Count = 0
+    unreadable: Annotated[int, Meta(ge=0)] = 0
+    left_out: Count = 0
 
 
 class HoldBench(Message, frozen=True, kw_only=True):

@@ -11,9 +11,9 @@ from pytest_gatherscatter.sections.clock import GathererClock
 from pytest_gatherscatter.sections.gatherer.commit import Commit
 from pytest_gatherscatter.sections.gatherer.ending import Ending
 from pytest_gatherscatter.sections.gatherer.gathering import Gathering
+from pytest_gatherscatter.sections.gatherer.lab import Lab
 from pytest_gatherscatter.sections.gatherer.machine import Gatherer
 from pytest_gatherscatter.sections.gatherer.record import SectionRecord
-from pytest_gatherscatter.sections.gatherer.roster import Roster
 from pytest_gatherscatter.sections.gatherer.state import SECTION_TABLE, SectionState
 from pytest_gatherscatter.sections.monitor import MonitorMachine
 from pytest_gatherscatter.sections.workload import Workload
@@ -81,7 +81,7 @@ def tokens_fall(patch: Patch) -> None:
         enter(self, msgspec.structs.replace(message, token=0), received, now)
 
     patch.setattr(Gathering, "enter", falling)
-    patch.setattr(Roster, "token", 0)
+    patch.setattr(Lab, "believe", lambda _, __: None)
     patch.setattr(MonitorMachine, "_join", _join_without_token(MonitorMachine._join))
 
 

@@ -26,6 +26,11 @@ class Bench:
     holds: dict[str, PersonHold] = field(default_factory=dict)
     token: int = 0
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody has it, waits for it or holds it."""
+        return self.current is None and not self.queue and not self.holds
+
     def held(self, *, now: float) -> tuple[Hold, ...]:
         """Return the persons' holds that have not run out."""
         return tuple(

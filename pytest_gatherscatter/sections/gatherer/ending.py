@@ -4,6 +4,7 @@ from pytest_gatherscatter.machine import Received
 from pytest_gatherscatter.sections.gatherer.lab import KEPT, Lab
 from pytest_gatherscatter.sections.gatherer.record import SectionRecord
 from pytest_gatherscatter.sections.gatherer.state import ENDED, INSIDE, SectionState
+from pytest_gatherscatter.sections.hook import clip
 from pytest_gatherscatter.wire import messages as m
 from pytest_gatherscatter.wire.names import agent_key, section_event
 
@@ -31,17 +32,21 @@ class Ending:
         lab = self.lab
         section = lab.sections.get(message.section)
         known = section is not None and section.token == message.token
+        if section is not None and known and section.state in INSIDE:
+            # On record first: once it is answered the ticket is gone, and nobody would open
+            # the bench of a section that a restart found inside.
+            section.left = message
+            lab.out.record("left", **section.leaving())
         if received.reply_to is not None:
             accepted = m.LeaveAccepted(section=message.section, known=known)
             lab.out.send(received.reply_to, accepted)
         if section is None:
             return
         if not known:
-            section.fenced.append(f"leave with token {message.token}")
+            section.fence(f"leave with token {message.token}")
             return
         section.reply = received.reply_to or section.reply
         if section.state in INSIDE:
-            section.left = message
             lab.lead.note(message.needed)
             self.stop(section, now=now)
         elif section.state is SectionState.CLOSED:
@@ -53,16 +58,25 @@ class Ending:
         """Tell the monitors to stop and report."""
         self.lab.move(section, SectionState.COLLECTING, now=now)
         section.left_at = now
+        self.say_stopped(section)
+        self.lab.at(now + section.entered.report_timeout)
+
+    def say_stopped(self, section: SectionRecord) -> None:
+        """Tell the monitors to stop and report; who has reported says its report again."""
         key = section_event("stopped", section.bench)
         self.lab.out.publish(key, self.lab.stopped(section))
-        self.lab.at(now + section.entered.report_timeout)
 
     def report(self, message: m.AgentReport, _: Received, now: float) -> None:
         """Take a report; what is stale or of a stranger is fenced, never merged."""
         lab = self.lab
         section = lab.sections.get(message.section)
         lab.roster.heard(message.agent, message.instance, now=now)
-        again = section is not None and section.reports.get(message.agent) == message
+        again = (
+            section is not None
+            and section.token == message.token
+            and message.agent in section.reports
+            and section.reports[message.agent].instance == message.instance
+        )
         counts = (
             section is not None
             and section.token == message.token
@@ -77,7 +91,7 @@ class Ending:
         if section is None or again:
             return
         if not counts:
-            section.fenced.append(f"report of {message.agent} with token {message.token}")
+            section.fence(f"report of {message.agent} with token {message.token}")
             return
         section.reports[message.agent] = message
         section.lost.pop(message.agent, None)
@@ -97,7 +111,7 @@ class Ending:
 
     def abort(self, section: SectionRecord, cause: str, text: str, *, now: float) -> None:
         """Give a section up and tell everybody that was asked."""
-        section.cause, section.text = cause, text
+        section.cause, section.text = cause, clip(text)
         self.lab.move(section, SectionState.ABORTED, now=now, why=text)
         self.lab.out.record("aborted", section=section.id, cause=cause)
         aborted = self.lab.aborted(section)

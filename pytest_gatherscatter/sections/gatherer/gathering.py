@@ -3,17 +3,10 @@
 from pytest_gatherscatter.machine import Received
 from pytest_gatherscatter.sections.gatherer.bench import Bench
 from pytest_gatherscatter.sections.gatherer.ending import GONE, Ending
-from pytest_gatherscatter.sections.gatherer.lab import TICK, Lab
+from pytest_gatherscatter.sections.gatherer.lab import MOST_SECTIONS, TICK, UNTAKEN, Lab
 from pytest_gatherscatter.sections.gatherer.record import Answer, Participant, SectionRecord
 from pytest_gatherscatter.sections.gatherer.state import ENDED, GATHERS, INSIDE, SectionState
 from pytest_gatherscatter.wire import messages as m
-
-MOST_SECTIONS = 10_000
-"""Open sections: far beyond a lab's need, a bound on what a flood can make the gatherer keep."""
-
-UNTAKEN = 30.0
-"""Seconds after which an entered section is dropped whose workload does not ask again, when
-the outcome of its acceptance was lost with the connection; a living one asks every second."""
 
 MonitorAnswer = m.AgentReady | m.AgentHolding | m.AgentVetoed | m.AgentBroken
 
@@ -35,17 +28,19 @@ class Gathering:
             return
         section = lab.sections.get(message.section)
         if section is not None and section.cause == GONE:
-            section = None  # it was not gone, it had lost its connection
+            lab.forget(section.id)  # it was not gone, it had lost its connection
+            section = None
         if section is not None:
             section.reply = reply
             self.tell(section, now=now)
             return
-        if sum(one.state not in ENDED for one in lab.sections.values()) >= MOST_SECTIONS:
+        if len(lab.sections) - len(lab.ended) >= MOST_SECTIONS:
             text = f"the lab has {MOST_SECTIONS} open sections; see gatherscatter status"
             refused = m.SectionRefused(section=message.section, cause="not-gathered", text=text)
             lab.out.send(reply, refused)
             return
-        lab.token = max(lab.token, message.token, lab.roster.token) + 1
+        lab.believe(message.token)
+        lab.token += 1
         section = SectionRecord(message, lab.token, reply, now=now)
         lab.sections[section.id] = section
         lab.out.record("opened", **section.opened())
@@ -142,13 +137,18 @@ class Gathering:
         Who joins after Prepare waits for the next section, unless too few take part.
         """
         one = section.participants.get(name)
-        if one is None:
-            short = len(section.ready()) < section.entered.min_monitors
-            if section.state is SectionState.GATHERING and short:
+        if one is None or one.answer is Answer.SKIPPED:
+            if self._short(section):
                 self.prepare(section, name, now=now)
-        elif one.answer is not Answer.SKIPPED:
+        else:
             self.again(section, f"{name} came back without it", now=now)
             self.prepare(section, name, now=now)
+
+    @staticmethod
+    def _short(section: SectionRecord) -> bool:
+        """Whether a section that gathers needs more monitors than are ready."""
+        short = len(section.ready()) < section.entered.min_monitors
+        return section.state is SectionState.GATHERING and short
 
     def again(self, section: SectionRecord, why: str, *, now: float) -> None:
         """Go back from gathered, within a fresh gather timeout: nothing is committed yet."""
@@ -180,8 +180,9 @@ class Gathering:
         if section is None or section.state not in GATHERS or section.token != message.token:
             return None
         one = section.participants.get(message.agent)
-        # Who was passed over comes too late: the rest may be gathered without it.
-        if one is None or one.answer is Answer.SKIPPED:
+        # Who was passed over comes too late, as the rest may be gathered without it; but not
+        # where too few take part: it may only be slow.
+        if one is None or (one.answer is Answer.SKIPPED and not self._short(section)):
             return None
         return section, one
 
@@ -272,14 +273,25 @@ class Gathering:
         """Pass over the silent and the advisory; give up on endless holds."""
         stale_after, limit = self.lab.facts.stale_after, section.entered.hold_limit
         for one in list(section.participants.values()):
-            if one.answer is Answer.ASKED and now - one.since >= stale_after and not one.required:
-                self.lose(section, one.name, "stale: no answer to Prepare", now=now)
+            if section.state is not SectionState.GATHERING:
+                return  # given up, for one of them
+            if one.answer is Answer.ASKED and now - one.asked_at >= stale_after:
+                self._look_at_silence(section, one, now)
             elif one.answer is Answer.HOLDING and one.hold_since is not None:
                 self._look_at_hold(section, one, now)
         for person in self.lab.bench(section.bench).holds.values():
             if now - max(person.since, section.life.since) >= limit:
                 text = f"{person.holder} held the bench for {limit:g} s: {person.reason}"
                 self._not_gathered(section, text, now)
+
+    def _look_at_silence(self, section: SectionRecord, one: Participant, now: float) -> None:
+        """Ask a required monitor again, since question or answer may be lost; pass over others."""
+        if not one.required:
+            self.lose(section, one.name, "stale: no answer to Prepare", now=now)
+        elif self.lab.roster.get(one.name) is not None:
+            since = one.since
+            self.prepare(section, one.name, now=now)
+            one.since = since  # it is as silent as before
 
     def _look_at_hold(self, section: SectionRecord, one: Participant, now: float) -> None:
         since = one.hold_since or now

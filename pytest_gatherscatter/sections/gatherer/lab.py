@@ -7,16 +7,45 @@ from pytest_gatherscatter.machine import Effects
 from pytest_gatherscatter.sections.gatherer.bench import Bench
 from pytest_gatherscatter.sections.gatherer.lead import Lead
 from pytest_gatherscatter.sections.gatherer.record import SectionRecord
-from pytest_gatherscatter.sections.gatherer.roster import Roster
-from pytest_gatherscatter.sections.gatherer.state import SectionState
+from pytest_gatherscatter.sections.gatherer.roster import KEEPALIVE, Agent, Roster
+from pytest_gatherscatter.sections.gatherer.state import ENDED, SectionState
+from pytest_gatherscatter.sections.hook import LABEL, clip
 from pytest_gatherscatter.wire import messages as m
-from pytest_gatherscatter.wire.names import section_event
+from pytest_gatherscatter.wire.names import agent_key, section_event
 
 TICK = 1.0
 """Seconds between two words to a waiting workload; also how soon a vanished one is noticed."""
 
 KEPT = 600.0
 """Seconds for which an ended section is remembered, for late reports and repeated questions."""
+
+MOST_ENDED = 1_000
+"""Ended sections that are remembered at the most: more than one a second, for all of ``KEPT``."""
+
+MOST_SECTIONS = 2_000
+"""Open sections: far beyond a lab's need, a bound on what a flood can make the gatherer keep,
+and few enough that each can be told how it stands once a second."""
+
+MOST_AGENTS = 2_500
+"""Agents in a lab: their names and bare reports (up to 350 bytes each) fit in one message."""
+
+MOST_HOLDS = 1_000
+"""Persons' holds in a lab, for the same reason."""
+
+MOST_BENCHES = 1_000
+"""Benches beyond which those are forgotten that nobody uses or holds."""
+
+UNTAKEN = 30.0
+"""Seconds after which an entered section is dropped whose workload does not ask again, when
+the outcome of its acceptance was lost with the connection; a living one asks every second."""
+
+HORIZON = 64.0
+"""Seconds ahead for which a wake is asked; what is due later is asked for again by then, so
+that the wakes are no more than ``HORIZON * GRAIN``, whatever anybody asks for."""
+
+LAST_CLAIM = 2**53 - 2**32
+"""The highest token that is believed when somebody claims to have seen it: above it there are
+still more than anybody will use, and 2**53 is the last that JSON can say."""
 
 GRAIN = 64
 """Wakes a second at the most: no deadline of the gatherer is sharper than a sixty-fourth, and
@@ -46,6 +75,7 @@ class Purpose:
     what: str
     section: str
     agent: str = ""
+    instance: str = ""
     reply: str = ""
 
 
@@ -60,25 +90,39 @@ class Lab:
         self.benches: dict[str, Bench] = {}
         self.sections: dict[str, SectionRecord] = {}
         self.purposes: dict[int, Purpose] = {}
+        self.ended: dict[str, float] = {}
         self.touched: set[str] = set()
+        self.now = 0.0
         self.token = 0
         self.unreadable = 0
         self.started = 0.0
         self.wall = 0.0
         self._wakes: set[float] = set()
+        self._benches_at_most = MOST_BENCHES
         self._news: dict[str, m.SectionChanged] = {}
 
     def bench(self, name: str) -> Bench:
-        """Return the bench of this name; it exists from its first mention."""
-        return self.benches.setdefault(name, Bench(name))
+        """Return the bench of this name; it exists from its first mention, while there is room."""
+        bench = self.benches.get(name)
+        if bench is None:
+            if len(self.benches) >= self._benches_at_most:
+                self.benches = {one.name: one for one in self.benches.values() if not one.idle}
+                self._benches_at_most = max(MOST_BENCHES, 2 * len(self.benches))
+            bench = self.benches[name] = Bench(name)
+        return bench
+
+    def believe(self, token: int) -> None:
+        """Take a token that somebody has seen; the next ones are above it."""
+        if token <= LAST_CLAIM:
+            self.token = max(self.token, token)
 
     def current(self, bench: Bench) -> SectionRecord | None:
         """Return the section that has the bench."""
         return None if bench.current is None else self.sections[bench.current]
 
     def at(self, at: float) -> None:
-        """Ask to be woken at ``at`` or a grain later."""
-        grain = math.ceil(at * GRAIN) / GRAIN
+        """Ask to be woken at ``at`` or a grain later; what is far ahead, to ask again."""
+        grain = math.ceil(min(at, self.now + HORIZON) * GRAIN) / GRAIN
         if grain not in self._wakes:
             self._wakes.add(grain)
             self.out.wake(grain)
@@ -91,16 +135,25 @@ class Lab:
         self, section: SectionRecord, state: SectionState, *, now: float, why: str = ""
     ) -> None:
         """Take a section along its table, and look at its bench."""
-        section.life.to(state, now=now, why=why)
+        section.life.to(state, now=now, why=clip(why, LABEL))
         self.touched.add(section.bench)
+        if state in ENDED:
+            self.ended[section.id] = now
+            if len(self.ended) > MOST_ENDED:
+                self.forget(next(iter(self.ended)))
         self._news[section.id] = m.SectionChanged(
             section=section.id,
             name=section.entered.name,
             bench=section.bench,
             state=state.value,
             token=section.token,
-            text=section.text or why,
+            text=clip(section.text or why),
         )
+
+    def forget(self, section: str) -> None:
+        """Forget a section that has ended."""
+        del self.ended[section]
+        self.sections.pop(section, None)
 
     def tell_news(self) -> None:
         """Tell those who watch how the sections stand that moved in this step.
@@ -113,8 +166,17 @@ class Lab:
         self._news.clear()
 
     def ask(self, what: str, section: SectionRecord, agent: str, message: m.Message) -> None:
-        """Send an agent something whose outcome matters."""
-        self._tracked(Purpose(what, section.id, agent), f"agent.{agent}", message, None)
+        """Send an agent something whose return means that it is gone."""
+        known = self.roster.get(agent)
+        instance = "" if known is None else known.instance
+        purpose = Purpose(what, section.id, agent, instance)
+        self._tracked(purpose, agent_key(agent), message, None)
+
+    def welcome(self, agent: Agent) -> None:
+        """Accept an agent; one whose inbox is not there never was, or is gone again."""
+        accepted = m.JoinAccepted(agent=agent.name, gatherer=self.facts.clock, keepalive=KEEPALIVE)
+        purpose = Purpose("joined", "", agent.name, agent.instance)
+        self._tracked(purpose, agent_key(agent.name), accepted, KEEPALIVE)
 
     def answer(self, what: str, section: SectionRecord, message: m.Message) -> None:
         """Send a waiting workload something whose return means that it is gone."""
@@ -125,10 +187,14 @@ class Lab:
         self.purposes[self.out.send(key, message, ttl=ttl)] = purpose
 
     def whose(self, section: SectionRecord) -> str:
-        """Name a section, its owner and its test in a line, for whoever waits behind it."""
+        """Name a section, its owner and its test in a line, for whoever waits behind it.
+
+        It is short enough for a label of the wire.
+        """
         overdue = ", overdue" if section.state is SectionState.OVERDUE else ""
         entered = section.entered
-        return f"{entered.name} of {entered.owner} ({entered.test}{overdue})"
+        name, owner, test = (clip(one, 150) for one in (entered.name, entered.owner, entered.test))
+        return f"{name} of {owner} ({test}{overdue})"
 
     # ── words ──────────────────────────────────────────────────────────────────────────
 

@@ -1,6 +1,7 @@
 """The gatherer's machine: which input goes where, and what follows from each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from pytest_gatherscatter.machine import (
@@ -18,8 +19,9 @@ from pytest_gatherscatter.machine import (
 from pytest_gatherscatter.sections.gatherer.commit import Commit
 from pytest_gatherscatter.sections.gatherer.ending import GONE, Ending
 from pytest_gatherscatter.sections.gatherer.gathering import Gathering
-from pytest_gatherscatter.sections.gatherer.lab import KEPT, GathererFacts, Lab
+from pytest_gatherscatter.sections.gatherer.lab import KEPT, UNTAKEN, GathererFacts, Lab
 from pytest_gatherscatter.sections.gatherer.presence import Presence
+from pytest_gatherscatter.sections.gatherer.record import SectionRecord
 from pytest_gatherscatter.sections.gatherer.recovery import recover, snapshot
 from pytest_gatherscatter.sections.gatherer.state import ENDED, GATHERS, SectionState
 from pytest_gatherscatter.sections.gatherer.steering import Steering
@@ -34,7 +36,7 @@ class Gatherer:
         self._ending = Ending(self.lab)
         self._gathering = Gathering(self.lab, self._ending)
         self._commit = Commit(self.lab, self._gathering, self._ending)
-        self._presence = Presence(self.lab, self._gathering, self._commit)
+        self._presence = Presence(self.lab, self._gathering, self._commit, self._ending)
         self._steering = Steering(self.lab, self._gathering, self._ending)
         self._begun = False
         self._take: dict[type[m.Message], Callable[[Any, Received, float], None]] = {
@@ -59,6 +61,7 @@ class Gatherer:
 
     def handle(self, message: Input, *, now: float) -> list[Effect]:
         """Take one input; see :class:`pytest_gatherscatter.machine.Machine`."""
+        self.lab.now = now
         if not self._begun:
             self._begun, self.lab.started = True, now
         match message:
@@ -89,17 +92,19 @@ class Gatherer:
     def _outcome(self, message: Confirmed | Returned | Failed, now: float) -> None:
         """Learn from what became of a publish; a lost connection says nothing of the other."""
         purpose = self.lab.purposes.pop(message.effect, None)
-        section = None if purpose is None else self.lab.sections.get(purpose.section)
-        if purpose is None or section is None or isinstance(message, Failed):
+        if purpose is None or isinstance(message, Failed):
+            return
+        if purpose.agent and isinstance(message, Returned):
+            self._presence.returned(purpose, now=now)
+            return
+        section = self.lab.sections.get(purpose.section)
+        if section is None:
             return
         if isinstance(message, Confirmed):
             if purpose.what == "accepted":
                 self._gathering.accepted(section, now=now)
-        elif purpose.agent:
-            self._presence.returned(purpose, now=now)
         elif purpose.reply == section.reply and (
-            section.state in GATHERS
-            or section.state in (SectionState.ENTERED, SectionState.QUEUED)
+            section.state in GATHERS or section.state in (SectionState.ENTERED, SectionState.QUEUED)
         ):
             self._ending.abort(section, GONE, "the workload is gone", now=now)
 
@@ -109,12 +114,48 @@ class Gatherer:
         lab.woken(now=now)
         self._presence.look(now=now)
         self._steering.look(now=now)
-        for section in list(lab.sections.values()):
+        sections = [one for one in lab.sections.values() if one.state not in ENDED]
+        for section in sections:
             self._gathering.look(section, now=now)
             self._commit.look(section, now=now)
             self._ending.close_if_reported(section, now=now)
-            if section.state in ENDED and now - section.life.since >= KEPT:
-                del lab.sections[section.id]
+        self._forget(now)
+        for at in chain(*map(self._deadlines, sections), self._steering.deadlines()):
+            if at > now:
+                lab.at(at)
+
+    def _forget(self, now: float) -> None:
+        """Forget what has ended long ago, and look again when the next has."""
+        ended = self.lab.ended
+        while ended:
+            oldest, since = next(iter(ended.items()))
+            if now < since + KEPT:
+                self.lab.at(since + KEPT)
+                return
+            self.lab.forget(oldest)
+
+    def _deadlines(self, section: SectionRecord) -> Iterator[float]:
+        """Say when a section has to be looked at, whatever was asked for when it got there."""
+        stale_after = self.lab.facts.stale_after
+        match section.state:
+            case SectionState.ENTERED:
+                yield section.entered_at + UNTAKEN
+            case SectionState.QUEUED:
+                yield section.entered_at + section.entered.queue_timeout
+            case SectionState.GATHERING:
+                yield section.gather_until
+                for one in section.participants.values():
+                    if one.hold_since is not None:
+                        yield one.hold_until + stale_after
+                        yield one.hold_since + section.entered.hold_limit
+            case SectionState.CHECKING:
+                yield section.checked_at + stale_after
+            case SectionState.COMMITTED:
+                yield section.t0
+            case SectionState.LIVE:
+                yield section.deadline
+            case SectionState.COLLECTING:
+                yield section.left_at + section.entered.report_timeout
 
     def _progress(self, now: float) -> None:
         """See what has become possible on each bench where something changed."""

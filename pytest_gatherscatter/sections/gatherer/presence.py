@@ -4,8 +4,9 @@ import math
 
 from pytest_gatherscatter.machine import Received
 from pytest_gatherscatter.sections.gatherer.commit import Commit
+from pytest_gatherscatter.sections.gatherer.ending import Ending
 from pytest_gatherscatter.sections.gatherer.gathering import Gathering
-from pytest_gatherscatter.sections.gatherer.lab import TICK, Lab, Purpose
+from pytest_gatherscatter.sections.gatherer.lab import MOST_AGENTS, TICK, Lab, Purpose
 from pytest_gatherscatter.sections.gatherer.record import Answer, SectionRecord
 from pytest_gatherscatter.sections.gatherer.roster import KEEPALIVE, Agent
 from pytest_gatherscatter.sections.gatherer.state import ENDED, GATHERS, INSIDE, SectionState
@@ -16,10 +17,11 @@ from pytest_gatherscatter.wire.names import GATHERER_STARTED, agent_event, agent
 class Presence:
     """The roster's changes, and what they mean to open sections."""
 
-    def __init__(self, lab: Lab, gathering: Gathering, commit: Commit) -> None:
+    def __init__(self, lab: Lab, gathering: Gathering, commit: Commit, ending: Ending) -> None:
         self.lab = lab
         self.gathering = gathering
         self.commit = commit
+        self.ending = ending
 
     def announce(self, *, now: float) -> None:
         """Tell the lab that its gatherer is here, and say again what may have been lost."""
@@ -27,14 +29,17 @@ class Presence:
         for section in self.lab.sections.values():
             if section.state is SectionState.COMMITTED and now < section.t0:
                 self.commit.say_go(section)
+            elif section.state is SectionState.COLLECTING:
+                self.ending.say_stopped(section)
 
     def join(self, message: m.JoinLab, _: Received, now: float) -> None:
         """Take a newcomer or a keepalive, and set right what the agent may have missed."""
         lab = self.lab
+        if lab.roster.get(message.agent) is None and len(lab.roster) >= MOST_AGENTS:
+            return  # it asks again, and there is room when others have gone
         agent, new = lab.roster.join(message, now=now)
-        lab.token = max(lab.token, message.token)
-        accepted = m.JoinAccepted(agent=agent.name, gatherer=lab.facts.clock, keepalive=KEEPALIVE)
-        lab.out.send(agent_key(agent.name), accepted, ttl=KEEPALIVE)
+        lab.believe(message.token)
+        lab.welcome(agent)
         if new:
             joined = m.AgentJoined(agent=agent.name, benches=tuple(sorted(agent.benches)))
             lab.out.publish(agent_event("joined", agent.name), joined)
@@ -43,8 +48,12 @@ class Presence:
         known = {one.section for one in message.open if self._known(one) is not None}
         for bench in sorted(agent.benches):
             section = lab.current(lab.bench(bench))
-            if section is not None and section.id not in known:
+            if section is None:
+                continue
+            if section.id not in known:
                 self._without(section, agent, now, new=new)
+            else:
+                self._with(section, agent, now)
         # On a grid, so that a thousand keepalives ask for one look.
         lab.at(math.ceil(now / KEEPALIVE + 1) * KEEPALIVE)
 
@@ -91,6 +100,15 @@ class Presence:
         elif section.state in INSIDE and new and agent.name in section.members:
             section.lost[agent.name] = "died in the section and came back"
 
+    def _with(self, section: SectionRecord, agent: Agent, now: float) -> None:
+        """Ask an agent again that was thought to be gone, and still knows the section.
+
+        It was only frozen, or cut off: asked, it repeats its last answer.
+        """
+        one = section.participants.get(agent.name)
+        if section.state in GATHERS and one is not None and one.answer is Answer.MISSING:
+            self.gathering.invite(section, agent.name, now=now)
+
     def leave(self, message: m.LeaveLab, _: Received, now: float) -> None:
         """Let an agent go in good order."""
         if self.lab.roster.leave(message.agent, message.instance):
@@ -98,8 +116,10 @@ class Presence:
 
     def returned(self, purpose: Purpose, *, now: float) -> None:
         """Take it that an agent is not there: its inbox is gone."""
-        if self.lab.roster.leave(purpose.agent):
+        if purpose.instance and self.lab.roster.leave(purpose.agent, purpose.instance):
             self._gone(purpose.agent, "vanished", now)
+        if self.lab.roster.get(purpose.agent) is not None:
+            return  # what came back was meant for a former process; this one has joined since
         section = self.lab.sections.get(purpose.section)
         if section is not None and section.state in GATHERS:
             self.gathering.lose(section, purpose.agent, "vanished", now=now)

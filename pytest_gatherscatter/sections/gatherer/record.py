@@ -3,11 +3,17 @@
 Pure data and rules about one section; what to send, and when, is ``gatherer.py``.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
+
+from msgspec.structs import replace
 
 from pytest_gatherscatter.machine import Lifecycle
+from pytest_gatherscatter.sections.gatherer.abridgement import abridged
 from pytest_gatherscatter.sections.gatherer.state import SECTION_TABLE, SectionState
+from pytest_gatherscatter.sections.hook import LABEL, clip
 from pytest_gatherscatter.wire.messages import (
     AgentReport,
     EnterSection,
@@ -20,6 +26,13 @@ from pytest_gatherscatter.wire.messages import (
 
 LEFT = ("outcome", "started", "stopped", "bound", "needed", "overdue")
 """What is recorded of a workload's leaving."""
+
+
+SHOWN = 50
+"""Names of those who are awaited or hold: more than a person reads, and it fits in a message."""
+
+MOST_FENCED = 100
+"""Different stale words about one section that are kept: enough to see what went on."""
 
 
 class Answer(Enum):
@@ -46,11 +59,12 @@ class Participant:
     hold_since: float | None = None
     hold_reason: str = ""
     alive: bool = False
+    asked_at: float = 0.0
     why: str = ""
 
     def ask(self, *, now: float) -> None:
         """It was sent PrepareSection."""
-        self.answer, self.since, self.why = Answer.ASKED, now, ""
+        self.answer, self.since, self.asked_at, self.why = Answer.ASKED, now, now, ""
 
     def hold(self, seconds: float, reason: str, *, now: float) -> None:
         """It holds, first or once more."""
@@ -154,9 +168,11 @@ class SectionRecord:
         late = []
         for one in self.participants.values():
             if one.required and one.answer is Answer.MISSING:
-                late.append(f"{one.name} ({one.why})" if one.why else one.name)
+                late.append(f"{one.name} ({clip(one.why, LABEL)})" if one.why else one.name)
             elif one.required and one.answer is Answer.ASKED and now - one.since >= stale_after:
                 late.append(f"{one.name} (silent)")
+        if len(late) > SHOWN:
+            late[SHOWN:] = [f"and {len(late) - SHOWN} more"]
         return tuple(late)
 
     def waits_for(self, *, now: float, stale_after: float) -> tuple[str, ...]:
@@ -180,15 +196,22 @@ class SectionRecord:
         """Who holds, for how much longer, and why."""
         return tuple(
             Hold(agent=p.name, seconds=max(0.0, p.hold_until - now), reason=p.hold_reason)
-            for p in self.participants.values()
-            if p.answer is Answer.HOLDING
+            for p in islice(self._holding(), SHOWN)
         )
+
+    def _holding(self) -> Iterator[Participant]:
+        return (p for p in self.participants.values() if p.answer is Answer.HOLDING)
 
     # ── at the end ─────────────────────────────────────────────────────────────────────
 
     def unreported(self) -> tuple[str, ...]:
         """Members that neither reported nor are known to be lost."""
         return tuple(m for m in self.members if m not in self.reports and m not in self.lost)
+
+    def fence(self, what: str) -> None:
+        """Keep a stale word on record, once; it is never merged."""
+        if what not in self.fenced and len(self.fenced) < MOST_FENCED:
+            self.fenced.append(what)
 
     def skew(self) -> tuple[float | None, float | None]:
         """Spread of the measured starts, and how far that may be off, both in seconds.
@@ -213,7 +236,7 @@ class SectionRecord:
         report = self.reports.get(name)
         if report is None:
             cause = "died" if name in self.lost else "missing"
-            text = self.lost.get(name, "no report in time")
+            text = clip(self.lost.get(name, "no report in time"))
             return MemberReport(agent=name, required=required, cause=cause, text=text)
         late = None if report.started is None else report.started - self.t0
         cause = "broken" if report.broken else "overdue" if report.overdue else ""
@@ -234,14 +257,15 @@ class SectionRecord:
     def close(self) -> SectionClosed:
         """Make the answer to the workload out of all that came in, once."""
         if self.closed is None:
-            reports = tuple(self.member_report(name) for name in self.members)
+            reports = abridged([self.member_report(name) for name in self.members])
             unmeasured = [
                 f"{r.agent} ({r.text})"
                 for r in reports
                 if r.required and (not r.reported or r.cause == "broken")
             ]
             if unmeasured and not self.cause:
-                self.cause, self.text = "unmeasured", f"unmeasured: {', '.join(unmeasured)}"
+                self.cause = "unmeasured"
+                self.text = clip(f"unmeasured: {', '.join(unmeasured)}")
             skew, bound = self.skew()
             self.closed = SectionClosed(
                 section=self.id,
@@ -255,6 +279,11 @@ class SectionRecord:
                 cause=self.cause,
                 text=self.text,
             )
+            # Only that they came matters from now on: what they said is in the answer.
+            self.reports = {
+                name: replace(report, findings=(), artifacts=())
+                for name, report in self.reports.items()
+            }
         return self.closed
 
     def status(self, *, now: float, stale_after: float) -> SectionStatus:

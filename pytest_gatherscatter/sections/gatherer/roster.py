@@ -87,11 +87,6 @@ class Roster:
         """Count everybody."""
         return len(self._agents)
 
-    @property
-    def token(self) -> int:
-        """The highest fencing token that any agent has seen."""
-        return max((agent.token for agent in self), default=0)
-
     def status(self, *, now: float) -> tuple[AgentStatus, ...]:
         """Everybody, by name, for ``status``."""
         return tuple(

@@ -1,10 +1,13 @@
 """What people see and steer: status, holds of a bench, resets."""
 
+from collections.abc import Iterator
+
 from pytest_gatherscatter.machine import Received
+from pytest_gatherscatter.sections.gatherer.abridgement import fitting
 from pytest_gatherscatter.sections.gatherer.bench import PersonHold
 from pytest_gatherscatter.sections.gatherer.ending import Ending
 from pytest_gatherscatter.sections.gatherer.gathering import Gathering
-from pytest_gatherscatter.sections.gatherer.lab import Lab
+from pytest_gatherscatter.sections.gatherer.lab import MOST_HOLDS, Lab
 from pytest_gatherscatter.sections.gatherer.state import ENDED, INSIDE, SectionState
 from pytest_gatherscatter.wire import messages as m
 
@@ -40,13 +43,19 @@ class Steering:
             lead=lab.lead.seconds(),
             unreadable=lab.unreadable,
         )
-        lab.out.send(received.reply_to, status)
+        lab.out.send(received.reply_to, fitting(status))
+
+    def deadlines(self) -> Iterator[float]:
+        """Say when the holds run out."""
+        return (h.until for bench in self.lab.benches.values() for h in bench.holds.values())
 
     def hold(self, message: m.HoldBench, received: Received, now: float) -> None:
         """Keep a bench closed for a person, or keep it closed longer."""
         lab = self.lab
         bench = lab.bench(message.bench)
         known = bench.holds.get(message.hold)
+        if known is None and sum(len(one.holds) for one in lab.benches.values()) >= MOST_HOLDS:
+            return  # without an answer nobody takes the bench for held
         bench.holds[message.hold] = PersonHold(
             message.hold,
             message.holder,

@@ -171,3 +171,18 @@ def test_withdrawing_after_the_commit_changes_nothing() -> None:
     play.go()
     play.tell(m.WithdrawSection(section=section_id(1)))
     assert play.state() is S.COMMITTED
+
+
+def test_a_report_that_is_said_in_other_words_is_still_the_same_report() -> None:
+    """One process makes one report of a section; the first that came counts."""
+    play = Play()
+    play.join("scope", "thermal")
+    section = play.go("scope", "thermal")
+    play.leave()
+    play.report("scope", started=101.0)
+    play.report("scope", started=101.001)
+    assert [one.fenced for one in play.said(m.ReportAccepted)] == [False, False]
+    assert section.reports["scope"].started == 101.0
+    assert section.fenced == []
+    play.report("scope", instance="1" * 16)
+    assert play.said(m.ReportAccepted)[0].fenced is True

@@ -2,6 +2,7 @@
 
 from gathererplay import Play, section_id
 
+from pytest_gatherscatter.machine import Woken
 from pytest_gatherscatter.sections.gatherer.state import SectionState as S
 from pytest_gatherscatter.wire import messages as m
 
@@ -293,3 +294,50 @@ def test_a_workload_that_vanishes_while_it_waits_frees_the_bench() -> None:
     play.wait(1.1)
     assert play.state() is S.ABORTED
     assert play.state(2) is S.GATHERING
+
+
+def test_a_required_monitor_that_does_not_answer_is_asked_again() -> None:
+    """Prepare, or its answer, may be lost with a connection."""
+    play = Play("scope")
+    play.join("scope")
+    section = play.enter()
+    for _ in range(3):
+        play.said(m.PrepareSection)
+        play.wait(2.1)
+        play.join("scope")
+        assert len(play.said(m.PrepareSection)) == 1
+    assert section.awaited(now=play.now, stale_after=2.0) == ("scope (silent)",)
+    play.ready("scope")
+    assert play.state() is S.GATHERED
+
+
+def test_a_slow_monitor_counts_where_too_few_take_part() -> None:
+    """It was passed over, but the section still waits for somebody to measure it."""
+    play = Play()
+    play.join("slow")
+    play.enter(1)
+    play.wait(2.1)
+    assert play.state(1) is S.GATHERED
+    play.tell(m.WithdrawSection(section=section_id(1)))
+    play.join("slow")
+    section = play.enter(2, min_monitors=1)
+    play.wait(2.1)
+    assert play.state(2) is S.GATHERING
+    play.ready("slow", number=2)
+    assert section.ready() == ("slow",)
+    assert play.state(2) is S.GATHERED
+
+
+def test_nobody_is_asked_for_a_section_that_was_just_given_up() -> None:
+    """One monitor's endless hold ends it in the look in which another's hold has run out."""
+    play = Play()
+    play.join("a", "b")
+    section = play.enter(hold_limit=4.0)
+    play.hold("a", 30.0)
+    play.hold("b", 1.99)
+    play.join("a", "b")
+    play.said(m.PrepareSection)
+    play.now += 4.0
+    play.feed(Woken())
+    assert section.text.startswith("a held for 4 s")
+    assert play.said(m.PrepareSection) == []

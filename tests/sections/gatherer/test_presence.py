@@ -149,3 +149,19 @@ def test_everything_that_gathers_ends_when_the_lab_is_reset() -> None:
     play.tell(m.ResetLab(everything=True, who="adam"), "reply.ff")
     assert {section.state for section in sections} == {S.ABORTED}
     assert play.said(m.ResetDone)[0].lines[-1] == "hold of eve on bench third"
+
+
+def test_a_monitor_that_was_only_frozen_is_asked_again() -> None:
+    """It was taken for gone; it still knows the section and would never say ready again."""
+    play = Play("scope")
+    play.join("scope")
+    section = play.enter()
+    play.ready("scope")
+    play.wait(9)
+    assert play.state() is S.GATHERING
+    assert section.awaited(now=play.now, stale_after=2.0) == ("scope (silent: no keepalive)",)
+    play.said(m.PrepareSection)
+    play.join("scope", open=(m.OpenSection(section=section.id, token=section.token),))
+    assert len(play.said(m.PrepareSection)) == 1
+    play.ready("scope")
+    assert play.state() is S.GATHERED

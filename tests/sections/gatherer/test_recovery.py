@@ -4,7 +4,7 @@ import pytest
 from gathererplay import WALL, Play, section_id
 
 from pytest_gatherscatter.errors import JournalDamaged
-from pytest_gatherscatter.machine import LinkUp
+from pytest_gatherscatter.machine import LinkUp, Record, Send
 from pytest_gatherscatter.sections.gatherer.recovery import snapshot
 from pytest_gatherscatter.sections.gatherer.state import SectionState as S
 from pytest_gatherscatter.wire import messages as m
@@ -133,11 +133,50 @@ def test_events_of_another_version_are_not_guessed_at() -> None:
     old = Play()
     old.go()
     opened, committed = old.records
-    for number, events in (
+    cases: tuple[tuple[int, tuple[dict[str, object], ...]], ...] = (
         (2, (opened, {**committed, "what": "suspended"})),
         (2, (opened, {"what": "committed", "section": section_id()})),
         (1, ({**opened, "token": "many"}, committed)),
         (1, (committed,)),
-    ):
+    )
+    for number, events in cases:
         with pytest.raises(JournalDamaged, match=f"line {number} is damaged"):
             Play(recovered=events)
+
+
+def test_left_and_not_closed_is_not_inside_after_a_restart() -> None:
+    """Its ticket is gone with the answer, so nobody else could open the bench; reports come."""
+    old = Play("scope")
+    old.join("scope")
+    old.go("scope")
+    old.leave(started=101.0, bound=0.001)
+    assert old.state() is S.COLLECTING
+    snapshotted = tuple(dict(event) for event in old.machine.snapshot())
+    for events in (tuple(old.records), snapshotted):
+        new = Play("scope", recovered=events)
+        assert new.state() is S.COLLECTING
+        assert new.section().left == old.section().left
+        new.feed(LinkUp())
+        assert len(new.said(m.SectionStopped)) == 1
+        new.join("scope")
+        new.report("scope", started=101.0, bound=0.001)
+        assert new.state() is S.CLOSED
+    new = Play(recovered=snapshotted)
+    new.wait(30.1)
+    assert new.state() is S.CLOSED
+
+
+def test_leaving_is_on_record_before_it_is_answered() -> None:
+    """The answer takes the ticket away."""
+    play = Play("scope")
+    play.join("scope")
+    play.go("scope")
+    play.effects.clear()
+    play.leave()
+    said = [one.message for one in play.effects if isinstance(one, Send)]
+    (record, *_) = play.effects
+    assert isinstance(record, Record)
+    assert record.event["what"] == "left"
+    assert isinstance(said[0], m.LeaveAccepted)
+    play.leave()
+    assert [one["what"] for one in play.records].count("left") == 1
