@@ -13,7 +13,15 @@ from pytest_gatherscatter.broker.drive import Driver
 from pytest_gatherscatter.broker.link import HEARTBEAT, Link
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import gatherer_topology
-from pytest_gatherscatter.errors import BrokerUnreachable, GathererPresent, NameTaken, NoGatherer
+from pytest_gatherscatter.errors import (
+    BrokerError,
+    BrokerLost,
+    BrokerUnreachable,
+    GathererPresent,
+    JournalDamaged,
+    NameTaken,
+    NoGatherer,
+)
 from pytest_gatherscatter.journal import FileJournal, Journal, MemoryJournal
 from pytest_gatherscatter.machine import Effect, Input, Publish, Recovered, Send
 from pytest_gatherscatter.sections.gatherer import Gatherer, GathererFacts
@@ -21,12 +29,16 @@ from pytest_gatherscatter.sections.gatherer.state import ENDED
 from pytest_gatherscatter.sections.service.asker import Asker
 from pytest_gatherscatter.settings import Settings
 from pytest_gatherscatter.wire import messages as m
+from pytest_gatherscatter.wire.names import gatherer_queue
 
 log = logging.getLogger("gatherscatter.gatherer")
 
 CONNECT = 30.0
 """Seconds that a broker may take to come up before its gatherer gives up on it: both are often
 started by the same script."""
+
+ATTEMPT = 2.0
+"""Seconds of one try to connect, so that a signal is heard between two."""
 
 PATIENCE = 4 * HEARTBEAT
 """Seconds for which a silent owner of the gatherer's name is waited for: the broker needs
@@ -94,6 +106,7 @@ class GathererService:
             GathererPresent: another gatherer of this lab answers.
             NameTaken: something owns the gatherer's queue and neither answers nor goes away.
             BrokerUnreachable, LoginRefused, BrokerRefused: as they say.
+            BrokerLost: somebody deleted the gatherer's queue: nobody could reach it any more.
             JournalDamaged, JournalTaken, JournalUnwritable: the state directory is unusable.
         """
         journal = self._journal()
@@ -112,13 +125,12 @@ class GathererService:
                 journal=journal,
                 user=link.user,
             )
-            recovered = Recovered(journal.read(), wall=time.time())
-            pump.feed(recovered, now=time.monotonic())
-            journal.snapshot(self.machine.snapshot())
+            self._recover(pump, journal)
             self._open(link, stop)
             driver = Driver(link, pump)
             while not stop():
                 driver.turn(0.2)
+                self._check_inbox(link)
                 if len(journal) > LONG_JOURNAL:
                     journal.snapshot(self.machine.snapshot())
         finally:
@@ -128,36 +140,60 @@ class GathererService:
     def _journal(self) -> Journal:
         if self._state_dir is None:
             return MemoryJournal()
-        return FileJournal(self._state_dir / f"gatherer-{self.lab}.journal")
+        return FileJournal(self._state_dir / self._journal_name)
+
+    @property
+    def _journal_name(self) -> str:
+        return f"gatherer-{self.lab}.journal"
+
+    def _recover(self, pump: Pump, journal: Journal) -> None:
+        """Start from what is on record; of another version's events nothing can be known."""
+        try:
+            pump.feed(Recovered(journal.read(), wall=time.time()), now=time.monotonic())
+        except JournalDamaged as error:
+            path = (self._state_dir or Path()) / self._journal_name
+            raise JournalDamaged(str(path), error.line, error.problem) from None
+        journal.snapshot(self.machine.snapshot())
 
     def _open(self, link: Link, stop: Callable[[], bool]) -> None:
-        """Take the gatherer's queue: owning it is being the gatherer."""
-        end = time.monotonic() + PATIENCE
+        """Take the gatherer's queue, unless ``stop`` comes first: owning it is being gatherer."""
+        begun = time.monotonic()
+        taken: float | None = None
         told = False
-        while True:
+        while not stop():
             try:
-                link.open(CONNECT, retry=True)
+                link.open(ATTEMPT, retry=True)
             except NameTaken:
+                taken = time.monotonic() if taken is None else taken
                 self._ask_incumbent()
-                if time.monotonic() > end or stop():
+                if time.monotonic() - taken > PATIENCE:
                     raise
-                if not told:
-                    log.info("a silent connection still has the gatherer's name: waiting for it")
-                    told = True
+                words = "a silent connection still has the gatherer's name: waiting for it"
                 time.sleep(0.5)
-            except BrokerUnreachable:
-                if stop():
-                    return
-                raise
+            except BrokerUnreachable as error:
+                if time.monotonic() - begun > CONNECT and taken is None:
+                    raise
+                words = f"{error}; trying again for {CONNECT:g} s"
             else:
                 return
+            if not told:
+                log.info("%s", words)
+                told = True
+
+    def _check_inbox(self, link: Link) -> None:
+        """See that the queue is there: its end is told by the broker, and never comes back."""
+        inbox = gatherer_queue(self.lab)
+        if all(queue.name != inbox for queue in link.topology.queues):
+            raise BrokerLost(
+                f"somebody deleted {inbox}, by which the gatherer is reached; start it again"
+            )
 
     def _ask_incumbent(self) -> None:
         """Raise ``GathererPresent`` if whoever owns the name answers."""
         try:
             with Asker(self._settings, self._url) as asker:
                 status = asker.ask(m.AskStatus(), m.LabStatus)
-        except NoGatherer:
+        except (BrokerError, NoGatherer):
             return
         who = f"pid {status.pid} on {status.host}, up {status.uptime:.0f} s"
         raise GathererPresent(self.lab, who)
