@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.pump import Pump
@@ -32,14 +32,13 @@ class Driver:
             timeout = min(timeout, pump.next_wake - time.monotonic())
         if not self._posted.empty():
             timeout = 0.0
+        # Deadlines are looked at after each event: a flood of messages, each of which may cost a
+        # sync of the journal, must not make them late.
         for event in self.link.poll(max(0.0, timeout)):
             pump.take(event, now=time.monotonic())
-        while True:
-            try:
-                posted = self._posted.get_nowait()
-            except Empty:
-                break
-            pump.feed(posted, now=time.monotonic())
+            pump.wake_due(now=time.monotonic())
+        for _ in range(self._posted.qsize()):  # what is posted meanwhile has the next turn
+            pump.feed(self._posted.get_nowait(), now=time.monotonic())
         pump.wake_due(now=time.monotonic())
 
     def run(self, until: Callable[[], bool], timeout: float | None = None) -> bool:
