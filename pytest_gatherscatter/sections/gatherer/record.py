@@ -216,14 +216,15 @@ class SectionRecord:
     def skew(self) -> tuple[float | None, float | None]:
         """Spread of the measured starts, and how far that may be off, both in seconds.
 
-        The workload's own start counts as one of them. Two starts make a spread: with fewer
-        there is none. The bound is the sum of the two largest bounds, as the two ends of
-        the spread may be wrong in opposite directions.
+        The workload's own start counts as one of them; a start without a bound was assumed,
+        not measured, and does not. Two starts make a spread: with fewer there is none. The
+        bound is the sum of the two largest bounds, as the two ends of the spread may be wrong
+        in opposite directions.
         """
         starts = [
-            (report.started, report.bound or 0.0)
+            (report.started, max(0.0, report.bound))
             for report in (*self.reports.values(), self.left)
-            if report is not None and report.started is not None
+            if report is not None and report.started is not None and report.bound is not None
         ]
         if len(starts) < 2:  # noqa: PLR2004 - a spread has two ends
             return None, None

@@ -186,3 +186,18 @@ def test_a_report_that_is_said_in_other_words_is_still_the_same_report() -> None
     assert section.fenced == []
     play.report("scope", instance="1" * 16)
     assert play.said(m.ReportAccepted)[0].fenced is True
+
+
+def test_a_start_without_a_bound_is_no_measurement() -> None:
+    """Its clock was never read; nor does a bound below nothing make others finer."""
+    play = Play()
+    play.join("scope", "thermal", "assumed")
+    section = play.go("scope", "thermal", "assumed")
+    play.leave()
+    play.report("assumed", started=section.t0 + 9.0)
+    play.report("scope", started=section.t0, bound=0.001)
+    play.report("thermal", started=section.t0 + 0.002, bound=-5.0)
+    (closed,) = play.said(m.SectionClosed)
+    assert closed.skew is not None
+    assert abs(closed.skew - 0.002) < 1e-9
+    assert closed.skew_bound == 0.001
