@@ -170,6 +170,8 @@ def _show(lab: LabStatus, facts: dict[str, Any]) -> None:
             for section in lab.sections
         ],
     )
+    if lab.left_out:
+        say(f"{lab.left_out} agents, benches or sections more had no room in one answer")
 
 
 def _time(amount: float) -> str:

@@ -35,7 +35,7 @@ def test_status_as_json_has_all_its_keys_always(gathered: Shell) -> None:
     """Programs need not ask whether a key is there; lists are lists when they are empty too."""
     told = json.loads(gathered.run("status", "--json").stdout)
     keys = (
-        "agents benches broker dead_letters gatherer host lab lead pid required sections"
+        "agents benches broker dead_letters gatherer host lab lead left_out pid required sections"
         " unreadable uptime version"
     )
     assert " ".join(sorted(told)) == keys
