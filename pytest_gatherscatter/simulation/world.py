@@ -23,6 +23,11 @@ HAIR = 1e-6
 to before the time that was asked for."""
 
 
+MOST_STEPS = 100_000
+"""Steps of one play: fifty times the usual, so that a storm of messages is an end too, also one
+in which no time passes."""
+
+
 class Violated(Exception):
     """Something happened that must not; ``rule`` names the invariant."""
 
@@ -233,6 +238,8 @@ class World:
         """Let the next thing happen."""
         self.now, _, action = heapq.heappop(self._queue)
         self.steps += 1
+        if self.steps > MOST_STEPS:
+            raise Violated("no storm", f"{MOST_STEPS} steps in {self.now:.1f} s")
         action()
 
     def run(self, until: float) -> bool:
