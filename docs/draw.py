@@ -20,8 +20,9 @@ import msgspec
 from pytest_gatherscatter import settings
 from pytest_gatherscatter.cli.main import COMMANDS
 from pytest_gatherscatter.plugin import options
-from pytest_gatherscatter.sections import arming, workloadstate
 from pytest_gatherscatter.sections.gatherer import state as gathererstate
+from pytest_gatherscatter.sections.monitor import arming
+from pytest_gatherscatter.sections.workload import state as workload_state
 from pytest_gatherscatter.settingvalue import MONITOR_READERS, READERS
 from pytest_gatherscatter.wire import messages
 
@@ -218,9 +219,9 @@ DRAWN: Mapping[str, Callable[[], str]] = {
         arming.ArmingState, arming.ARMING_TABLE, arming.ArmingState.WAITING
     ),
     "states of a workload": lambda: states(
-        workloadstate.WorkloadState,
-        workloadstate.WORKLOAD_TABLE,
-        workloadstate.WorkloadState.ENTERING,
+        workload_state.WorkloadState,
+        workload_state.WORKLOAD_TABLE,
+        workload_state.WorkloadState.ENTERING,
     ),
     "messages": message_tables,
     "settings": setting_table,

@@ -22,9 +22,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from pytest_gatherscatter import directory
 from pytest_gatherscatter.errors import JournalDamaged, JournalTaken, JournalUnwritable
-from pytest_gatherscatter.lockfile import LockFile
+from pytest_gatherscatter.host import directory
+from pytest_gatherscatter.host.lockfile import LockFile
 
 _HEAD = b'{"crc":"'
 _MIDDLE = b'","event":'

@@ -16,9 +16,6 @@ IMPURE = {
 }
 PURE = ("machine.py", "quantity.py", "errors.py", "wire/*", "broker/port.py", "broker/topology.py")
 PURE_EMBEDDED = ("vhost", "exchange", "queue", "record", "refusal", "directory", "flow")
-SHELL = {"sections/ticket.py", "sections/benchlock.py", "sections/proc.py"}
-"""The modules of rooms that do I/O beside their ``service``; everything else there is pure."""
-
 PATHS = {str(path.relative_to(ROOT)): path for path in sorted(ROOT.rglob("*.py"))}
 
 
@@ -59,7 +56,7 @@ def is_pure(name: str) -> bool:
     """Tell from its path whether a file must do no I/O."""
     room, _, rest = name.partition("/")
     if room in ROOMS:
-        return not fnmatch(rest, "service*") and name not in SHELL
+        return not fnmatch(rest, "service*")
     heart = room == "embedded" and Path(rest).stem in PURE_EMBEDDED
     return heart or any(fnmatch(name, pattern) for pattern in PURE)
 
@@ -112,5 +109,4 @@ def test_the_rules_see_something() -> None:
     assert is_pure("sections/gatherer/machine.py")
     assert not is_pure("sections/service/__init__.py")
     assert "wire/names.py" in reached("settings.py")
-    assert "socket" in set(imports("sections/proc.py"))
-    assert set(PATHS) >= SHELL
+    assert "socket" in set(imports("sections/service/proc.py"))

@@ -21,11 +21,11 @@ from pytest_gatherscatter import __version__
 from pytest_gatherscatter.cli.lab import hold_text
 from pytest_gatherscatter.cli.option import Asked, examples, find, lab_options
 from pytest_gatherscatter.cli.output import colour, printable, say_json
-from pytest_gatherscatter.directory import runtime_directory
 from pytest_gatherscatter.errors import GatherScatterError
+from pytest_gatherscatter.host.directory import runtime_directory
 from pytest_gatherscatter.sections.clock import GathererClock
 from pytest_gatherscatter.sections.service.asker import Asker
-from pytest_gatherscatter.sections.ticket import TicketState, scan, ticket_directory
+from pytest_gatherscatter.sections.service.ticket import TicketState, scan, ticket_directory
 from pytest_gatherscatter.settings import Settings
 from pytest_gatherscatter.wire.messages import AskStatus, ClockProbe, ClockReading, LabStatus
 

@@ -13,7 +13,12 @@ from pytest_gatherscatter.cli.option import Asked, examples, lab_options, need_u
 from pytest_gatherscatter.cli.output import say
 from pytest_gatherscatter.errors import NotGathered, SettingsInvalid
 from pytest_gatherscatter.sections.service.asker import Asker
-from pytest_gatherscatter.sections.ticket import FoundTicket, TicketState, scan, ticket_directory
+from pytest_gatherscatter.sections.service.ticket import (
+    FoundTicket,
+    TicketState,
+    scan,
+    ticket_directory,
+)
 from pytest_gatherscatter.wire.messages import LeaveAccepted, LeaveSection
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ import pytest
 from pytest_gatherscatter.broker.url import safe_url
 from pytest_gatherscatter.plugin import options
 from pytest_gatherscatter.sections.section import Waiting
-from pytest_gatherscatter.sections.ticket import TicketState, scan, ticket_directory
+from pytest_gatherscatter.sections.service.ticket import TicketState, scan, ticket_directory
 
 VISIBLE_AFTER = 2.0
 """Seconds of waiting that nobody needs to hear of."""

@@ -10,7 +10,8 @@
              ──LeaveSection───▶         ──SectionStopped──▶
              ◀─SectionClosed──          ◀─AgentReport──
 
-Three machines without I/O: ``gatherer/``, ``monitor.py``, ``workload.py``. Everything that
-touches the world stands in ``service/`` and in ``ticket.py``, ``benchlock.py`` and
-``proc.py``. The states of a section are the table in ``gatherer/state.py``.
+Three machines without I/O: ``gatherer/``, ``monitor/``, ``workload/``. What test authors and
+monitors' authors see stands beside them (``section``, ``demand``, ``report``, ``hook``,
+``census``). Everything that touches the world is in ``service/``. The states of a section are
+the table in ``gatherer/state.py``.
 """

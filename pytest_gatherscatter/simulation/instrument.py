@@ -9,7 +9,7 @@ from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import section_topology
 from pytest_gatherscatter.machine import Exited, Run, Told
 from pytest_gatherscatter.sections.hook import Hold, Veto
-from pytest_gatherscatter.sections.hookcall import (
+from pytest_gatherscatter.sections.monitor.hookcall import (
     Answer,
     Broken,
     CallHook,
@@ -22,7 +22,7 @@ from pytest_gatherscatter.sections.hookcall import (
     HookReturned,
     QueueDeclared,
 )
-from pytest_gatherscatter.sections.monitor import Identity, MonitorMachine
+from pytest_gatherscatter.sections.monitor.machine import Identity, MonitorMachine
 from pytest_gatherscatter.simulation.network import Network
 from pytest_gatherscatter.simulation.party import LAB, Party, agent_way
 from pytest_gatherscatter.simulation.world import (

@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import ClassVar
 
 from pytest_gatherscatter.sections.clock import DRIFT
-from pytest_gatherscatter.sections.hookcall import Hook
+from pytest_gatherscatter.sections.monitor.hookcall import Hook
 from pytest_gatherscatter.sections.section import Demand
 from pytest_gatherscatter.simulation.world import (
     BodyBegan,

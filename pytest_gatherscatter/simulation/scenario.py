@@ -11,9 +11,9 @@ from functools import partial
 
 from pytest_gatherscatter.errors import GatherScatterError
 from pytest_gatherscatter.sections.gatherer import Gatherer
-from pytest_gatherscatter.sections.monitor import MonitorMachine
+from pytest_gatherscatter.sections.monitor.machine import MonitorMachine
 from pytest_gatherscatter.sections.section import Demand
-from pytest_gatherscatter.sections.workload import Workload
+from pytest_gatherscatter.sections.workload.machine import Workload
 from pytest_gatherscatter.simulation.authority import Authority
 from pytest_gatherscatter.simulation.instrument import Instrument, Temper
 from pytest_gatherscatter.simulation.invariant import Rule, rules

@@ -14,8 +14,8 @@ from pytest_gatherscatter.broker.port import PortEvent, PortUp
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.machine import LinkDown, Told, Woken
 from pytest_gatherscatter.sections.section import Demand
-from pytest_gatherscatter.sections.workload import Workload
-from pytest_gatherscatter.sections.workloadstate import (
+from pytest_gatherscatter.sections.workload.machine import Workload
+from pytest_gatherscatter.sections.workload.state import (
     ENDED,
     AnswerTo,
     BodyEnded,
@@ -27,6 +27,7 @@ from pytest_gatherscatter.sections.workloadstate import (
 from pytest_gatherscatter.simulation.network import Network
 from pytest_gatherscatter.simulation.party import LAB, RECONNECT, Party, reply_way
 from pytest_gatherscatter.simulation.world import (
+    HAIR,
     BodyBegan,
     BodyLeft,
     VirtualClock,
@@ -125,6 +126,7 @@ class Visitor(Party):
         self._phase = Phase.IDLE
         self._owed: dict[str, Ticket] = {}
         self._looked = float("-inf")
+        self._looks_at = float("-inf")
 
     @property
     def finished(self) -> bool:
@@ -322,9 +324,15 @@ class Visitor(Party):
         elif self.now - self._began >= plan.demand.queue_timeout:
             self._drop("the bench is locked on this host")
         else:
-            self.later(LOCK_TURN, self._lock_again)
+            self._look_again()
 
-    def _lock_again(self) -> None:
+    def _look_again(self) -> None:
+        """Take a step soon, which looks at lock and clock again; one such step at a time."""
+        if self.now >= self._looks_at:
+            self._looks_at = self.now + LOCK_TURN
+            self.later(LOCK_TURN + HAIR, self._try_lock)
+
+    def _try_lock(self) -> None:
         if self._phase is Phase.LOCK:
             self._lock_alone()
 
@@ -340,10 +348,10 @@ class Visitor(Party):
             if waited >= plan.demand.gather_timeout:
                 self._drop("the bench is locked on this host")
             else:
-                self.later(LOCK_TURN, lambda: None)  # whatever happens, it looks again
+                self._look_again()
             return
         if not machine.clock_settled and waited < CLOCK_PATIENCE:
-            self.later(LOCK_TURN, lambda: None)
+            self._look_again()
             return
         self._syncing = machine.token
         self.count_effect()

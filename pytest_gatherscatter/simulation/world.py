@@ -10,7 +10,7 @@ from itertools import count
 from random import Random
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from pytest_gatherscatter.sections.hookcall import Hook
+from pytest_gatherscatter.sections.monitor.hookcall import Hook
 from pytest_gatherscatter.sections.section import Demand
 from pytest_gatherscatter.wire import codec
 from pytest_gatherscatter.wire.messages import Message

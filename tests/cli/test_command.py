@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_gatherscatter.cli.command import Ending, missing, run
-from pytest_gatherscatter.lockfile import LockFile, is_locked
+from pytest_gatherscatter.host.lockfile import LockFile, is_locked
 
 
 @pytest.mark.parametrize(

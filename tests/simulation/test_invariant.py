@@ -15,8 +15,8 @@ from pytest_gatherscatter.sections.gatherer.lab import Lab
 from pytest_gatherscatter.sections.gatherer.machine import Gatherer
 from pytest_gatherscatter.sections.gatherer.record import SectionRecord
 from pytest_gatherscatter.sections.gatherer.state import SECTION_TABLE, SectionState
-from pytest_gatherscatter.sections.monitor import MonitorMachine
-from pytest_gatherscatter.sections.workload import Workload
+from pytest_gatherscatter.sections.monitor.machine import MonitorMachine
+from pytest_gatherscatter.sections.workload.machine import Workload
 from pytest_gatherscatter.simulation.scenario import play
 from pytest_gatherscatter.wire import messages as m
 

@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from pytest_gatherscatter.directory import private
+from pytest_gatherscatter.host.directory import private
 from pytest_gatherscatter.sections.hook import MOST_ATTACHMENTS, Attachment, clip
-from pytest_gatherscatter.sections.hookcall import CHUNK, Capture
+from pytest_gatherscatter.sections.monitor.hookcall import CHUNK, Capture
 from pytest_gatherscatter.sections.service.capture import plain_name
 from pytest_gatherscatter.wire.messages import Artifact
 

@@ -16,8 +16,8 @@ from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import reply_topology
 from pytest_gatherscatter.broker.url import BrokerUrl
 from pytest_gatherscatter.machine import Run, Told
-from pytest_gatherscatter.sections.workload import Workload
-from pytest_gatherscatter.sections.workloadstate import AnswerTo
+from pytest_gatherscatter.sections.workload.machine import Workload
+from pytest_gatherscatter.sections.workload.state import AnswerTo
 from pytest_gatherscatter.wire import names
 
 CLOSE_SECONDS = 1.0

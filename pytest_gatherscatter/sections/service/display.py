@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 
 from pytest_gatherscatter.sections.section import Section, Waiting
-from pytest_gatherscatter.sections.workload import Workload
-from pytest_gatherscatter.sections.workloadstate import ENDED, WorkloadState
+from pytest_gatherscatter.sections.workload.machine import Workload
+from pytest_gatherscatter.sections.workload.state import ENDED, WorkloadState
 
 AGAIN = 0.5
 """Seconds between two words about the same wait, so that its seconds can be seen to count."""

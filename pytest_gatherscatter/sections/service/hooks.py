@@ -23,7 +23,7 @@ from typing import IO, Any, Protocol
 
 from pytest_gatherscatter.errors import SettingsInvalid
 from pytest_gatherscatter.sections.hook import Findings, Hold, Monitor, SectionInfo, Veto, clip
-from pytest_gatherscatter.sections.hookcall import Answer, Broken, CallHook, Collected, Hook
+from pytest_gatherscatter.sections.monitor.hookcall import Answer, Broken, CallHook, Collected, Hook
 from pytest_gatherscatter.sections.service.artifact import Folder
 from pytest_gatherscatter.settings import MonitorSettings
 from pytest_gatherscatter.settingvalue import Command

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 
 from pytest_gatherscatter.machine import Exited, Input, Told
-from pytest_gatherscatter.sections.hookcall import (
+from pytest_gatherscatter.sections.monitor.hookcall import (
     Answer,
     Broken,
     CallHook,

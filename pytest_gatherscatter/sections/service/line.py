@@ -13,7 +13,7 @@ from pytest_gatherscatter.sections.service.contact import Contact
 from pytest_gatherscatter.sections.service.display import Display
 from pytest_gatherscatter.sections.service.owed import LOOK_AGAIN, Owed
 from pytest_gatherscatter.sections.service.visit import Visit
-from pytest_gatherscatter.sections.workloadstate import KeepChunk
+from pytest_gatherscatter.sections.workload.state import KeepChunk
 
 TURN = 0.5
 """Seconds of one wait inside a longer one, so that people see it go on and can interrupt it."""

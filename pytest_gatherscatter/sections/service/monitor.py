@@ -17,7 +17,6 @@ from pytest_gatherscatter.broker.link import HEARTBEAT, Link
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import agent_topology, section_topology
 from pytest_gatherscatter.broker.url import safe_url
-from pytest_gatherscatter.directory import state_directory
 from pytest_gatherscatter.errors import (
     AgentPresent,
     BrokerError,
@@ -26,10 +25,11 @@ from pytest_gatherscatter.errors import (
     NameTaken,
     NoGatherer,
 )
+from pytest_gatherscatter.host.directory import state_directory
 from pytest_gatherscatter.machine import Exited, Run, Told
-from pytest_gatherscatter.sections.arming import ArmingState
 from pytest_gatherscatter.sections.hook import Monitor
-from pytest_gatherscatter.sections.hookcall import (
+from pytest_gatherscatter.sections.monitor.arming import ArmingState
+from pytest_gatherscatter.sections.monitor.hookcall import (
     CallHook,
     CancelHook,
     DeclareQueue,
@@ -37,7 +37,7 @@ from pytest_gatherscatter.sections.hookcall import (
     Drain,
     QueueDeclared,
 )
-from pytest_gatherscatter.sections.monitor import Identity, MonitorMachine
+from pytest_gatherscatter.sections.monitor.machine import Identity, MonitorMachine
 from pytest_gatherscatter.sections.service.artifact import Folder
 from pytest_gatherscatter.sections.service.asker import Asker
 from pytest_gatherscatter.sections.service.hooks import (

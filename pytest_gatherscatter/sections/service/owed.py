@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_gatherscatter.sections import ticket as tickets
-from pytest_gatherscatter.sections.workloadstate import TellOf
+from pytest_gatherscatter.sections.service import ticket as tickets
+from pytest_gatherscatter.sections.workload.state import TellOf
 
 LOOK_AGAIN = 5.0
 """Seconds between two looks at the tickets while a bench is busy: its owner may have died

@@ -6,12 +6,12 @@ import socket
 import time
 
 from pytest_gatherscatter.machine import LinkDown, Told
-from pytest_gatherscatter.sections.benchlock import BenchLock
 from pytest_gatherscatter.sections.section import Closing, Report, Section
+from pytest_gatherscatter.sections.service.benchlock import BenchLock
 from pytest_gatherscatter.sections.service.capture import Captures
 from pytest_gatherscatter.sections.service.contact import Contact
-from pytest_gatherscatter.sections.ticket import SectionFacts, Ticket
-from pytest_gatherscatter.sections.workload import Workload
+from pytest_gatherscatter.sections.service.ticket import SectionFacts, Ticket
+from pytest_gatherscatter.sections.workload.machine import Workload
 from pytest_gatherscatter.wire.messages import MemberReport, SectionClosed
 
 UNKNOWN_BOUND = 1e9

@@ -11,7 +11,7 @@ end. Whatever :meth:`Workloads.gather` or :meth:`Workloads.enter` raise, also a
     section = workloads.leave(visit, "passed")
     errors = verdict(section)
 
-What is decided stands in ``sections/workload.py``; here it meets sockets, files and clocks.
+What is decided stands in ``sections/workload/machine.py``; here it meets sockets, files and clocks.
 """
 
 import logging
@@ -28,7 +28,6 @@ from pytest_gatherscatter.errors import (
     NoGatherer,
     NotGathered,
 )
-from pytest_gatherscatter.sections import benchlock, proc
 from pytest_gatherscatter.sections.census import Census
 from pytest_gatherscatter.sections.section import (
     Closing,
@@ -38,20 +37,21 @@ from pytest_gatherscatter.sections.section import (
     Waiting,
     error_of,
 )
+from pytest_gatherscatter.sections.service import benchlock, proc
 from pytest_gatherscatter.sections.service.capture import Captures, plain_name
 from pytest_gatherscatter.sections.service.display import Display
 from pytest_gatherscatter.sections.service.line import TURN, Line
 from pytest_gatherscatter.sections.service.memory import Memory
 from pytest_gatherscatter.sections.service.owed import Owed
+from pytest_gatherscatter.sections.service.ticket import open_ticket, ticket_directory
 from pytest_gatherscatter.sections.service.visit import (
     Visit,
     closing_of,
     owner_line,
     sleep_until,
 )
-from pytest_gatherscatter.sections.ticket import open_ticket, ticket_directory
-from pytest_gatherscatter.sections.workload import Workload
-from pytest_gatherscatter.sections.workloadstate import (
+from pytest_gatherscatter.sections.workload.machine import Workload
+from pytest_gatherscatter.sections.workload.state import (
     ENDED,
     BodyEnded,
     GiveUp,

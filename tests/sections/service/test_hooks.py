@@ -11,7 +11,7 @@ import pytest
 from pytest_gatherscatter.errors import SettingsInvalid
 from pytest_gatherscatter.machine import Exited, Input, Told
 from pytest_gatherscatter.sections.hook import Attachment, Findings, Monitor, SectionInfo
-from pytest_gatherscatter.sections.hookcall import (
+from pytest_gatherscatter.sections.monitor.hookcall import (
     CHUNK,
     Answer,
     Broken,

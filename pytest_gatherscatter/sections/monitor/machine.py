@@ -30,7 +30,8 @@ from pytest_gatherscatter.machine import (
     Told,
     Woken,
 )
-from pytest_gatherscatter.sections.arming import (
+from pytest_gatherscatter.sections.hook import Hold, SectionInfo, Veto, clip
+from pytest_gatherscatter.sections.monitor.arming import (
     ARMING_TABLE,
     ENDED,
     HANDING_IN,
@@ -39,9 +40,8 @@ from pytest_gatherscatter.sections.arming import (
     Arming,
     ArmingState,
 )
-from pytest_gatherscatter.sections.delivery import Delivery
-from pytest_gatherscatter.sections.hook import Hold, SectionInfo, Veto, clip
-from pytest_gatherscatter.sections.hookcall import (
+from pytest_gatherscatter.sections.monitor.delivery import Delivery
+from pytest_gatherscatter.sections.monitor.hookcall import (
     Broken,
     Collected,
     DiscardCaptures,
@@ -51,9 +51,9 @@ from pytest_gatherscatter.sections.hookcall import (
     HookReturned,
     QueueDeclared,
 )
-from pytest_gatherscatter.sections.hookline import HookLine
-from pytest_gatherscatter.sections.presence import AGAIN, PROBES_AT_SECTION, Presence
-from pytest_gatherscatter.sections.voice import Identity, Voice, fitting
+from pytest_gatherscatter.sections.monitor.hookline import HookLine
+from pytest_gatherscatter.sections.monitor.presence import AGAIN, PROBES_AT_SECTION, Presence
+from pytest_gatherscatter.sections.monitor.voice import Identity, Voice, fitting
 from pytest_gatherscatter.wire.messages import (
     AgentAlive,
     AgentBroken,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import msgspec
 
 from pytest_gatherscatter.machine import Effects
-from pytest_gatherscatter.sections.arming import Arming, ArmingState
 from pytest_gatherscatter.sections.hook import SectionInfo, clip
-from pytest_gatherscatter.sections.presence import AGAIN, Presence
+from pytest_gatherscatter.sections.monitor.arming import Arming, ArmingState
+from pytest_gatherscatter.sections.monitor.presence import AGAIN, Presence
 from pytest_gatherscatter.wire.messages import (
     AgentAlive,
     AgentBroken,

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from pytest_gatherscatter.errors import SettingsInvalid
-from pytest_gatherscatter.sections.ticket import (
+from pytest_gatherscatter.sections.service.ticket import (
     FoundTicket,
     SectionFacts,
     TicketFacts,
@@ -41,7 +41,7 @@ OWNER = """
 import os, sys
 from pathlib import Path
 import msgspec
-from pytest_gatherscatter.sections.ticket import SectionFacts, open_ticket
+from pytest_gatherscatter.sections.service.ticket import SectionFacts, open_ticket
 
 ticket = open_ticket(Path(sys.argv[1]), msgspec.json.decode(sys.argv[2], type=SectionFacts))
 reader, writer = os.pipe()

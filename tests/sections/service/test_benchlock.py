@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from pytest_gatherscatter.errors import NotGathered, SettingsInvalid
-from pytest_gatherscatter.sections.benchlock import acquire
+from pytest_gatherscatter.sections.service.benchlock import acquire
 
 HOLDER = """
 import sys
 from pathlib import Path
-from pytest_gatherscatter.sections.benchlock import acquire
+from pytest_gatherscatter.sections.service.benchlock import acquire
 
 lock = acquire("lab", "left", timeout=0, owner="test_one\\n(other)", folder=Path(sys.argv[1]))
 print("held", flush=True)
@@ -25,7 +25,7 @@ sys.stdin.read()
 WORKER = """
 import sys
 from pathlib import Path
-from pytest_gatherscatter.sections.benchlock import acquire
+from pytest_gatherscatter.sections.service.benchlock import acquire
 
 folder, me = Path(sys.argv[1]), sys.argv[2]
 for _ in range(20):

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pytest_gatherscatter.sections import proc
 from pytest_gatherscatter.sections.census import Census
+from pytest_gatherscatter.sections.service import proc
 
 
 @contextmanager

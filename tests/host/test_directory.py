@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_gatherscatter.directory import private, runtime_directory, state_directory, sync
 from pytest_gatherscatter.errors import SettingsInvalid
+from pytest_gatherscatter.host.directory import private, runtime_directory, state_directory, sync
 
 
 def test_the_login_has_a_runtime_directory(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ from pathlib import Path
 
 import msgspec
 
-from pytest_gatherscatter import directory
-from pytest_gatherscatter.lockfile import LockFile, is_locked
+from pytest_gatherscatter.host import directory
+from pytest_gatherscatter.host.lockfile import LockFile, is_locked
 
 SUFFIX = ".ticket"
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pytest_gatherscatter.lockfile import LockFile, is_locked
+from pytest_gatherscatter.host.lockfile import LockFile, is_locked
 
 HOLDER = """
 import os, sys
 from pathlib import Path
-from pytest_gatherscatter.lockfile import LockFile
+from pytest_gatherscatter.host.lockfile import LockFile
 
 lock = LockFile.take(Path(sys.argv[1]))
 assert lock is not None

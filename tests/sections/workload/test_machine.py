@@ -19,8 +19,8 @@ from pytest_gatherscatter.machine import (
     Woken,
 )
 from pytest_gatherscatter.sections.section import Demand
-from pytest_gatherscatter.sections.workload import ABSENT_REPEAT, REPEAT, Workload
-from pytest_gatherscatter.sections.workloadstate import (
+from pytest_gatherscatter.sections.workload.machine import ABSENT_REPEAT, REPEAT, Workload
+from pytest_gatherscatter.sections.workload.state import (
     ENDED,
     WORKLOAD_TABLE,
     AnswerTo,

@@ -25,8 +25,8 @@ from pytest_gatherscatter.machine import (
     Woken,
 )
 from pytest_gatherscatter.sections.demand import Demand
-from pytest_gatherscatter.sections.probing import Probing
-from pytest_gatherscatter.sections.workloadstate import (
+from pytest_gatherscatter.sections.workload.probing import Probing
+from pytest_gatherscatter.sections.workload.state import (
     AFTER_GO,
     BEFORE_GO,
     ENDED,

@@ -7,8 +7,14 @@ line: nothing else can be called until it comes back, and then what is owed is c
 from collections import deque
 
 from pytest_gatherscatter.machine import Effects
-from pytest_gatherscatter.sections.arming import Arming
-from pytest_gatherscatter.sections.hookcall import Broken, CallHook, CancelHook, Hook, HookEnded
+from pytest_gatherscatter.sections.monitor.arming import Arming
+from pytest_gatherscatter.sections.monitor.hookcall import (
+    Broken,
+    CallHook,
+    CancelHook,
+    Hook,
+    HookEnded,
+)
 
 
 class HookLine:

@@ -9,7 +9,7 @@ from enum import Enum
 
 from pytest_gatherscatter.machine import Lifecycle
 from pytest_gatherscatter.sections.hook import SectionInfo
-from pytest_gatherscatter.sections.hookcall import Capture
+from pytest_gatherscatter.sections.monitor.hookcall import Capture
 from pytest_gatherscatter.wire.messages import AgentReport, Finding, Message
 
 

@@ -21,9 +21,9 @@ from pytest_gatherscatter.machine import (
     Wake,
     Woken,
 )
-from pytest_gatherscatter.sections.arming import ARMING_TABLE, ENDED, ArmingState
 from pytest_gatherscatter.sections.hook import Hold, Veto
-from pytest_gatherscatter.sections.hookcall import (
+from pytest_gatherscatter.sections.monitor.arming import ARMING_TABLE, ENDED, ArmingState
+from pytest_gatherscatter.sections.monitor.hookcall import (
     CHUNK,
     Answer,
     Broken,
@@ -39,7 +39,7 @@ from pytest_gatherscatter.sections.hookcall import (
     HookReturned,
     QueueDeclared,
 )
-from pytest_gatherscatter.sections.monitor import Identity, MonitorMachine
+from pytest_gatherscatter.sections.monitor.machine import Identity, MonitorMachine
 from pytest_gatherscatter.wire.codec import encode
 from pytest_gatherscatter.wire.messages import (
     AgentAlive,

@@ -10,9 +10,14 @@ from dataclasses import replace as with_changes
 import msgspec
 
 from pytest_gatherscatter.machine import Effects
-from pytest_gatherscatter.sections.arming import Arming, ArmingState
-from pytest_gatherscatter.sections.hookcall import CHUNK, Capture, DeclareQueue, QueueDeclared
-from pytest_gatherscatter.sections.presence import AGAIN
+from pytest_gatherscatter.sections.monitor.arming import Arming, ArmingState
+from pytest_gatherscatter.sections.monitor.hookcall import (
+    CHUNK,
+    Capture,
+    DeclareQueue,
+    QueueDeclared,
+)
+from pytest_gatherscatter.sections.monitor.presence import AGAIN
 from pytest_gatherscatter.wire.messages import ArtifactChunk
 from pytest_gatherscatter.wire.names import section_key
 

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_gatherscatter.directory import runtime_directory
 from pytest_gatherscatter.errors import NotGathered
-from pytest_gatherscatter.lockfile import LockFile
+from pytest_gatherscatter.host.directory import runtime_directory
+from pytest_gatherscatter.host.lockfile import LockFile
 from pytest_gatherscatter.wire.names import check_name
 
 _FIRST_PAUSE = 0.01  # seconds: sections of a few milliseconds shall not wait for a long pause

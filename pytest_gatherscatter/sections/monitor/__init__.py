@@ -1,0 +1,7 @@
+"""A monitor: it joins the lab, arms, holds or vetoes, starts at t0, and hands in what it saw.
+
+A machine without I/O: ``machine.py`` says who handles what, ``arming.py`` holds the table by
+which one section lives at one monitor. ``presence`` keeps the agent in the lab and measures the
+clock, ``voice`` says the answers, ``hookline`` and ``hookcall`` put the user's hooks in line,
+``delivery`` hands captures in. The process around it is ``service/monitor.py``.
+"""
