@@ -5,7 +5,6 @@ or not at all. It also says which process serves it: a file whose process is gon
 pid belongs to another process by now, is stale and counts for nothing.
 """
 
-import fcntl
 import json
 import os
 import stat
@@ -13,8 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pytest_gatherscatter.errors import SettingsInvalid
+from pytest_gatherscatter.host.directory import runtime_directory
+from pytest_gatherscatter.host.lockfile import LockFile
+from pytest_gatherscatter.host.process import boot_id, process_start
 
-_PRIVATE_DIR = 0o700
 _PRIVATE_FILE = 0o600
 _NAME = "broker.json"
 
@@ -39,53 +40,13 @@ class Address:
         return self.boot == boot_id() and self.started == process_start(self.pid)
 
 
-def boot_id() -> str:
-    """The id of this boot of the machine; empty where the kernel does not tell."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def process_start(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None when it is gone or a zombie."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return None
-    # The name in brackets may hold anything, also brackets; fields are counted after it.
-    fields = text.rpartition(")")[2].split()
-    state, started = fields[0], fields[19]
-    return None if state in {"Z", "X"} else int(started)
-
-
-def runtime_dir() -> Path:
-    """The user's own directory for addresses, made when it is missing.
+def default_address_path() -> Path:
+    """Where the local broker of this user writes its address.
 
     Raises:
-        SettingsInvalid: it belongs to somebody else or others may enter it, which in a shared
-            temporary directory is how one user would lead another to a broker of his own.
+        SettingsInvalid: the user's runtime directory is somebody else's, or cannot be made.
     """
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    if base and Path(base).is_dir():
-        path = Path(base) / "gatherscatter"
-    else:
-        path = Path(f"/tmp/gatherscatter-{os.getuid()}")  # noqa: S108 - checked below
-    try:
-        path.mkdir(mode=_PRIVATE_DIR, exist_ok=True)
-        found = path.lstat()
-    except OSError as error:
-        raise SettingsInvalid(str(path), f"cannot be made: {error.strerror}") from error
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise SettingsInvalid(str(path), "is not a directory of this user; remove it")
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        raise SettingsInvalid(str(path), "may be entered by others; chmod it to 700")
-    return path
-
-
-def default_address_path() -> Path:
-    """Where the local broker of this user writes its address; SettingsInvalid as above."""
-    return runtime_dir() / _NAME
+    return runtime_directory() / _NAME
 
 
 def write_address(path: Path, url: str) -> Address:
@@ -114,25 +75,21 @@ def read_address(path: Path) -> Address | None:
     return address if address.alive else None
 
 
-def hold_address(path: Path) -> int:
-    """Be the only broker of this address file, for as long as the descriptor stays open.
+def hold_address(path: Path) -> LockFile:
+    """Be the only broker of this address file, until the lock is closed or its owner is gone.
 
     Raises:
         SettingsInvalid: another process is, or the file cannot be made.
     """
-    lock = path.with_name(f"{path.name}.lock")
     try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE)
+        lock = LockFile.take(path.with_name(f"{path.name}.lock"))
     except OSError as error:
         raise SettingsInvalid(str(path), f"cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
+    if lock is None:
         owner = read_address(path)
         by = f" (pid {owner.pid})" if owner is not None else ""
-        raise SettingsInvalid(str(path), f"another broker{by} serves it already") from error
-    return descriptor
+        raise SettingsInvalid(str(path), f"another broker{by} serves it already")
+    return lock
 
 
 def remove_address(path: Path) -> None:

@@ -17,12 +17,12 @@ from typing import cast
 
 from pytest_gatherscatter.embedded.address import (
     hold_address,
-    process_start,
     remove_address,
     write_address,
 )
 from pytest_gatherscatter.embedded.hub import Hub, Limits, Login
 from pytest_gatherscatter.embedded.session import Session
+from pytest_gatherscatter.host.process import process_start
 
 HOST = "127.0.0.1"
 USER = "gatherscatter"
@@ -259,7 +259,7 @@ async def serve(
             listener.close()
             await server.shut()
     finally:
-        os.close(lock)
+        lock.close()
 
 
 async def _wait(ended: asyncio.Event, seconds: float) -> None:

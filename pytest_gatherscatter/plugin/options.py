@@ -148,10 +148,25 @@ def _command_line(config: pytest.Config) -> Iterator[tuple[str, object]]:
         value = config.getoption(f"gs_{key}")
         if key == "broker":
             value = local_broker(config) or value
+        elif key == "lab" and value is None and config.getoption("gs_local"):
+            value = _private_lab(local_broker(config))
         elif key == "artifacts" and value:
             value = str(config.invocation_params.dir / Path(value).expanduser())
         if value is not None:
             yield key, value
+
+
+def _private_lab(url: str | None) -> str | None:
+    """Name the lab of a private broker: alike in all processes of the run, and in no other.
+
+    Tickets and bench locks of this host go by the lab's name: a private run must neither close
+    what another lab's test left open, nor wait for its benches.
+    """
+    if url is None:
+        return None
+    import hashlib  # noqa: PLC0415 - idle cost
+
+    return f"local-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
 
 
 def _ini(config: pytest.Config) -> Iterator[tuple[str, object]]:

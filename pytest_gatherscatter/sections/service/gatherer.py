@@ -1,6 +1,5 @@
 """The gatherer as a process: its machine, a link, a journal, and lines that tell its story."""
 
-import hashlib
 import logging
 import os
 import socket
@@ -22,6 +21,7 @@ from pytest_gatherscatter.errors import (
     NameTaken,
     NoGatherer,
 )
+from pytest_gatherscatter.host.process import clock_id
 from pytest_gatherscatter.journal import FileJournal, Journal, MemoryJournal
 from pytest_gatherscatter.machine import Effect, Input, Publish, Recovered, Send
 from pytest_gatherscatter.sections.gatherer import Gatherer, GathererFacts
@@ -51,19 +51,6 @@ ENDED_WORDS = frozenset(state.value for state in ENDED)
 
 LONG_JOURNAL = 2_000
 """Events after which the journal is folded into a snapshot."""
-
-
-def clock_id() -> str:
-    """Name this host's monotonic clock: equal names mean comparable times.
-
-    The boot id alone is not enough: a time namespace keeps it and shifts the clock.
-    """
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    facts = boot.read_text() if boot.exists() else f"{socket.gethostname()} {os.getpid()}"
-    namespace = Path("/proc/self/ns/time")
-    if namespace.exists():
-        facts += str(namespace.readlink())
-    return hashlib.sha256(facts.encode()).hexdigest()[:32]
 
 
 class GathererService:

@@ -29,6 +29,7 @@ import msgspec
 
 from pytest_gatherscatter.host import directory
 from pytest_gatherscatter.host.lockfile import LockFile, is_locked
+from pytest_gatherscatter.host.process import boot_id, inode, line, process_start
 
 SUFFIX = ".ticket"
 
@@ -197,24 +198,12 @@ def this_process() -> Owner:
     """Describe this process, as a ticket does. Any thread may call it."""
     return Owner(
         host=os.uname().nodename,
-        machine=_line("/etc/machine-id"),
-        boot=_line("/proc/sys/kernel/random/boot_id"),
-        pid_namespace=_inode("/proc/self/ns/pid"),
+        machine=line("/etc/machine-id"),
+        boot=boot_id(),
+        pid_namespace=inode("/proc/self/ns/pid"),
         pid=os.getpid(),
         started=process_start(os.getpid()) or 0,
     )
-
-
-def process_start(pid: int) -> int | None:
-    """Return when a process began, in clock ticks after the boot; ``None`` if it is gone.
-
-    A process that ended and was not yet waited for is gone.
-    """
-    # The name in parentheses may hold anything, also parentheses: the last one ends it.
-    fields = _line(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    if len(fields) < 20 or fields[0] in {"Z", "X"}:  # noqa: PLR2004 - field 22, counted from 3
-        return None
-    return int(fields[19])
 
 
 def _judge(path: Path, here: Owner) -> FoundTicket | None:
@@ -274,17 +263,3 @@ def _unlink(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
         directory.sync(path.parent)
-
-
-def _line(path: str) -> str:
-    try:
-        return Path(path).read_text(errors="replace").strip()
-    except OSError:
-        return ""
-
-
-def _inode(path: str) -> int:
-    try:
-        return Path(path).stat().st_ino
-    except OSError:
-        return 0

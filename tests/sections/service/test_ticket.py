@@ -13,13 +13,13 @@ import msgspec
 import pytest
 
 from pytest_gatherscatter.errors import SettingsInvalid
+from pytest_gatherscatter.host.process import process_start
 from pytest_gatherscatter.sections.service.ticket import (
     FoundTicket,
     SectionFacts,
     TicketFacts,
     TicketState,
     open_ticket,
-    process_start,
     scan,
     this_process,
     ticket_directory,
