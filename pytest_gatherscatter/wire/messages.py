@@ -102,7 +102,7 @@ class MemberReport(Part, frozen=True, kw_only=True):
 
 
 class AgentStatus(Part, frozen=True, kw_only=True):
-    """An agent as ``status`` shows it."""
+    """An agent as ``status`` shows it; ``state`` says what it does in which section."""
 
     agent: Name
     benches: tuple[Name, ...]
@@ -147,7 +147,8 @@ class BenchStatus(Part, frozen=True, kw_only=True):
 class JoinLab(Message, frozen=True, kw_only=True):
     """Agent → gatherer, at start, on ``GathererStarted`` and as a keepalive.
 
-    Redelivered: the same ``instance`` is refreshed, a new one replaces the old.
+    ``bound`` is how well it knows the gatherer's clock, in seconds, if it does. Redelivered:
+    the same ``instance`` is refreshed, a new one replaces the old.
     """
 
     agent: Name
@@ -157,6 +158,7 @@ class JoinLab(Message, frozen=True, kw_only=True):
     pid: Pid = 0
     advisory: bool = False
     token: Token = 0
+    bound: Seconds | None = None
     open: Annotated[tuple[OpenSection, ...], Meta(max_length=256)] = ()
 
 

@@ -85,8 +85,10 @@ def tokens_fall(patch: Patch) -> None:
     patch.setattr(MonitorMachine, "_join", _join_without_token(MonitorMachine._join))
 
 
-def _join_without_token(join: Callable[[Any], m.JoinLab]) -> Callable[[Any], m.JoinLab]:
-    return lambda self: msgspec.structs.replace(join(self), token=0)
+def _join_without_token(
+    join: Callable[[Any, float | None], m.JoinLab],
+) -> Callable[[Any, float | None], m.JoinLab]:
+    return lambda self, bound: msgspec.structs.replace(join(self, bound), token=0)
 
 
 def an_abort_is_not_heard(patch: Patch) -> None:

@@ -196,6 +196,15 @@ class Lab:
         name, owner, test = (clip(one, 150) for one in (entered.name, entered.owner, entered.test))
         return f"{name} of {owner} ({test}{overdue})"
 
+    def doing(self, agent: str) -> str:
+        """Say what an agent is about: its part in each section that has a bench, or idle."""
+        parts = [
+            part
+            for bench in self.benches.values()
+            if (section := self.current(bench)) is not None and (part := section.part_of(agent))
+        ]
+        return ", ".join(parts) or "idle"
+
     # ── words ──────────────────────────────────────────────────────────────────────────
 
     def accepted(self, section: SectionRecord) -> m.SectionAccepted:

@@ -14,6 +14,9 @@ FIRST = 0.05
 """Seconds while nothing is known: a Go takes about 20 ms to a hundred processes on one host."""
 
 KEPT = 256
+KEPT_SYNCS = 8
+"""Syncs of the journal that count: those of the last few sections, as a disk is slow in phases."""
+
 MARGIN = 1.5
 PERCENTILE = 0.95
 
@@ -23,6 +26,11 @@ class Lead:
 
     def __init__(self) -> None:
         self._needed: deque[float] = deque(maxlen=KEPT)
+        self._syncs: deque[float] = deque(maxlen=KEPT_SYNCS)
+
+    def note_sync(self, seconds: float) -> None:
+        """Take what one sync of the journal took: the commit's stands between now and Go."""
+        self._syncs.append(seconds)
 
     def note(self, needed: float) -> None:
         """Take what one party needed, in seconds."""
@@ -36,4 +44,5 @@ class Lead:
             usual = ranked[min(len(ranked) - 1, int(PERCENTILE * len(ranked)))]
         else:
             usual = FIRST / MARGIN
-        return min(LONGEST, max(SHORTEST, MARGIN * max(usual, asked)))
+        sync = max(self._syncs, default=0.0)
+        return min(LONGEST, max(SHORTEST, MARGIN * max(usual, asked) + sync))

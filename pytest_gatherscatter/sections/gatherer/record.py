@@ -12,7 +12,12 @@ from msgspec.structs import replace
 
 from pytest_gatherscatter.machine import Lifecycle
 from pytest_gatherscatter.sections.gatherer.abridgement import abridged
-from pytest_gatherscatter.sections.gatherer.state import SECTION_TABLE, SectionState
+from pytest_gatherscatter.sections.gatherer.state import (
+    GATHERS,
+    INSIDE,
+    SECTION_TABLE,
+    SectionState,
+)
 from pytest_gatherscatter.sections.hook import LABEL, clip
 from pytest_gatherscatter.wire.messages import (
     AgentReport,
@@ -201,6 +206,17 @@ class SectionRecord:
 
     def _holding(self) -> Iterator[Participant]:
         return (p for p in self.participants.values() if p.answer is Answer.HOLDING)
+
+    def part_of(self, agent: str) -> str:
+        """Say what an agent is doing in this section; nothing if it takes no part."""
+        name = self.entered.name
+        if self.state in GATHERS and agent in self.participants:
+            return f"{self.participants[agent].answer.value} in {name}"
+        if agent not in self.members:
+            return ""
+        if self.state in INSIDE:
+            return f"inside {name}"
+        return f"reporting on {name}" if agent in self.unreported() else ""
 
     # ── at the end ─────────────────────────────────────────────────────────────────────
 

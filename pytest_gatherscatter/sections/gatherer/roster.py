@@ -1,6 +1,6 @@
 """Who is in the lab, as the gatherer knows it: pure data and its rules."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pytest_gatherscatter.wire.messages import AgentStatus, JoinLab, OpenSection
@@ -25,6 +25,7 @@ class Agent:
     token: int
     open: tuple[OpenSection, ...]
     heard: float
+    bound: float | None = None
 
 
 class Roster:
@@ -46,6 +47,7 @@ class Roster:
             message.token,
             message.open,
             now,
+            message.bound,
         )
         self._agents[message.agent] = agent
         return agent, known is None or known.instance != message.instance
@@ -87,8 +89,8 @@ class Roster:
         """Count everybody."""
         return len(self._agents)
 
-    def status(self, *, now: float) -> tuple[AgentStatus, ...]:
-        """Everybody, by name, for ``status``."""
+    def status(self, doing: Callable[[str], str], *, now: float) -> tuple[AgentStatus, ...]:
+        """Everybody, by name, for ``status``; ``doing`` says what an agent is about."""
         return tuple(
             AgentStatus(
                 agent=agent.name,
@@ -97,6 +99,8 @@ class Roster:
                 pid=agent.pid,
                 advisory=agent.advisory,
                 heard=max(0.0, now - agent.heard),
+                state=doing(agent.name)[:512],
+                offset_bound=agent.bound,
             )
             for agent in sorted(self, key=lambda agent: agent.name)
         )

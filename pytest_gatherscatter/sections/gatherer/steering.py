@@ -33,7 +33,7 @@ class Steering:
             version=lab.facts.version,
             uptime=max(0.0, now - lab.started),
             required=tuple(sorted(lab.facts.required)),
-            agents=lab.roster.status(now=now),
+            agents=lab.roster.status(lab.doing, now=now),
             benches=tuple(lab.benches[name].status(now=now) for name in sorted(lab.benches)),
             sections=tuple(
                 section.status(now=now, stale_after=stale_after)

@@ -555,7 +555,7 @@ class MonitorMachine:
 
     # ── what goes out ──────────────────────────────────────────────────────────────────
 
-    def _join(self) -> JoinLab:
+    def _join(self, bound: float | None) -> JoinLab:
         me = self.identity
         return JoinLab(
             agent=me.name,
@@ -565,6 +565,7 @@ class MonitorMachine:
             pid=me.pid,
             advisory=me.advisory,
             token=max(self._tokens.values(), default=0),
+            bound=bound,
             open=tuple(
                 OpenSection(
                     section=arming.info.id,

@@ -34,7 +34,9 @@ PROBES_AT_SECTION = 3
 class Presence:
     """Keeps ``agent`` in the lab. ``facts()`` gives ``JoinLab`` as it is to be said now."""
 
-    def __init__(self, effects: Effects, agent: str, facts: Callable[[], JoinLab]) -> None:
+    def __init__(
+        self, effects: Effects, agent: str, facts: Callable[[float | None], JoinLab]
+    ) -> None:
         self.clock = GathererClock()
         self.linked = False
         self.gatherer: str | None = None
@@ -66,9 +68,12 @@ class Presence:
         """Say ``JoinLab`` now."""
         if self.linked and not self._leaving:
             self._join_effect = self._effects.send(
-                GATHERER_KEY, self._facts(), reply_to=self._reply_to
+                GATHERER_KEY, self._facts(self._bound(now)), reply_to=self._reply_to
             )
             self._join_at = now + AGAIN
+
+    def _bound(self, now: float) -> float | None:
+        return self.clock.bound(now) if self.clock.known(self.gatherer) else None
 
     def accepted(self, message: JoinAccepted, *, now: float) -> bool:
         """Take the gatherer's acceptance; say whether it is another gatherer than before."""

@@ -4,8 +4,9 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pytest_gatherscatter import __version__
 from pytest_gatherscatter.broker.drive import Driver
@@ -127,7 +128,7 @@ class GathererService:
     def _journal(self) -> Journal:
         if self._state_dir is None:
             return MemoryJournal()
-        return FileJournal(self._state_dir / self._journal_name)
+        return _TimedJournal(self._state_dir / self._journal_name, self.machine.lab.lead.note_sync)
 
     @property
     def _journal_name(self) -> str:
@@ -184,6 +185,20 @@ class GathererService:
             return
         who = f"pid {status.pid} on {status.host}, up {status.uptime:.0f} s"
         raise GathererPresent(self.lab, who)
+
+
+class _TimedJournal(FileJournal):
+    """A journal that tells what each sync took, since the lead must cover the commit's."""
+
+    def __init__(self, path: Path, took: Callable[[float], None]) -> None:
+        super().__init__(path)
+        self._took = took
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Add an event; it is durable when this returns."""
+        began = time.monotonic()
+        super().append(event)
+        self._took(time.monotonic() - began)
 
 
 class _Narrator:

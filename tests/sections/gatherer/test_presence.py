@@ -165,3 +165,27 @@ def test_a_monitor_that_was_only_frozen_is_asked_again() -> None:
     assert len(play.said(m.PrepareSection)) == 1
     play.ready("scope")
     assert play.state() is S.GATHERED
+
+
+def test_status_tells_what_each_agent_is_about() -> None:
+    """Idle, asked, ready, inside, reporting: and how well it knows the clock."""
+    play = Play()
+
+    def told() -> list[str]:
+        play.tell(m.AskStatus(), "reply.ff")
+        return [one.state for one in play.said(m.LabStatus)[-1].agents]
+
+    play.join("scope", "thermal", bound=0.002)
+    assert told() == ["idle", "idle"]
+    play.enter()
+    play.ready("scope")
+    assert told() == ["ready in burst1", "asked in burst1"]
+    play.ready("thermal")
+    play.workload_ready()
+    play.alive("scope", "thermal")
+    assert told() == ["inside burst1", "inside burst1"]
+    play.leave()
+    play.report("scope")
+    assert told() == ["idle", "reporting on burst1"]
+    play.tell(m.AskStatus(), "reply.ff")
+    assert play.said(m.LabStatus)[-1].agents[0].offset_bound == 0.002
