@@ -93,7 +93,7 @@ def start(config: pytest.Config) -> None:
     options.set_local_broker(config, broker.url)
     if private:
         try:
-            _fill(lab, settings)
+            _fill(lab, options.settings(config))  # anew: a private lab has a name of its own
         except GatherScatterError as error:
             raise pytest.UsageError(f"--gs-local: {error}") from None
 
