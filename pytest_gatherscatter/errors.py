@@ -10,9 +10,19 @@ from typing import ClassVar
 
 
 class GatherScatterError(Exception):
-    """Anything that went wrong in this package's own field."""
+    """Anything that went wrong in this package's own field.
+
+    ``fault`` tells whose it is: ``DUT``, the device under test, did something that a monitor
+    found wrong, or did not return in time; ``LAB`` is everything around it.
+    """
 
     exit_code: ClassVar[int] = 1
+    fault: ClassVar[str] = "LAB"
+
+    @property
+    def told(self) -> str:
+        """The error in a line that begins with whose fault it is: ``LAB: …`` or ``DUT: …``."""
+        return f"{self.fault}: {self}"
 
 
 # What the user wrote
@@ -209,6 +219,7 @@ class SectionOverdue(SectionFailed):
     """The section ran past its ``max_duration``; the monitors made safe."""
 
     cause = "overdue"
+    fault = "DUT"
 
 
 class SectionUnreported(SectionFailed):
@@ -221,6 +232,7 @@ class FindingFailed(SectionFailed):
     """A monitor measured something that is out of bounds: the device's fault, not the lab's."""
 
     cause = "finding"
+    fault = "DUT"
 
 
 class SkewExceeded(SectionFailed):

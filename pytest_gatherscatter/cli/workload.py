@@ -13,7 +13,6 @@ from pytest_gatherscatter.cli.option import Asked, examples, find, lab_options, 
 from pytest_gatherscatter.cli.output import complain, printable
 from pytest_gatherscatter.cli.stop import ended_by_signals
 from pytest_gatherscatter.errors import (
-    FindingFailed,
     NotGathered,
     SectionFailed,
 )
@@ -108,7 +107,7 @@ def workload(  # noqa: PLR0913 - each is an option
         if demand.skips(error):
             log.info("skipped: %s", error)
             return 0
-        complain(f"LAB: {error}")
+        complain(error.told)
         return conflict_exit_code if isinstance(error, NotGathered) else error.exit_code
 
 
@@ -132,7 +131,7 @@ def _visit(workloads: Workloads, demand: Demand, words: tuple[str, ...]) -> int:
         log.info("%s", line)
     errors = verdict(section)
     for error in errors:
-        complain(f"{'DUT' if isinstance(error, FindingFailed) else 'LAB'}: {error}")
+        complain(error.told)
     return ending.status or (1 if errors else 0)
 
 

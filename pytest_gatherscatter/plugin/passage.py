@@ -15,9 +15,9 @@ from pytest_gatherscatter.errors import (
     GatherScatterError,
     NotGathered,
     SectionFailed,
+    SectionUnreported,
     SettingsInvalid,
 )
-from pytest_gatherscatter.plugin import verdict
 from pytest_gatherscatter.plugin.marker import Arguments
 from pytest_gatherscatter.plugin.run import Run
 from pytest_gatherscatter.sections.section import Demand, Section, finding_line
@@ -102,6 +102,9 @@ class Passage:
         errors = verdict_of(self.section)
         self._conclude(errors)
         self.item.ihook.pytest_gatherscatter_section_closed(item=self.item, section=self.section)
+        if not self.section.demand.demanding:
+            # That nobody closed it is a line in the summary, for a test that demanded nothing.
+            errors = [error for error in errors if not isinstance(error, SectionUnreported)]
         return errors
 
     def give_up(self, reason: str) -> None:
@@ -141,7 +144,7 @@ class Passage:
         except LAB_ERRORS as error:
             if self.skips(error):
                 self.record["state"] = "skipped"
-            self._fail(verdict.line(error), getattr(error, "cause", "broker"))
+            self._fail(error.told, getattr(error, "cause", "broker"))
             raise
         except BaseException as error:
             why = "interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
@@ -158,7 +161,7 @@ class Passage:
         assert self.section is not None  # noqa: S101 - the caller has one
         facts = self.section.facts()
         self.record["facts"] = facts
-        self.record["lines"] += [verdict.line(error) for error in errors]
+        self.record["lines"] += [error.told for error in errors]
         self.record["overdue"] = self.section.overdue
         if self.section.closing is not None:
             reports = self.section.closing.reports

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 import pytest
 
 from pytest_gatherscatter.errors import GatherScatterError, SectionFailed
-from pytest_gatherscatter.plugin import verdict
 from pytest_gatherscatter.plugin.marker import Arguments
 from pytest_gatherscatter.plugin.passage import Passage
 from pytest_gatherscatter.plugin.run import Run
@@ -53,7 +52,7 @@ class Progress:
 
     def add_lines(self, errors: Iterable[GatherScatterError]) -> None:
         """Show errors beside what the phase raises by itself."""
-        lines = [verdict.line(error) for error in errors]
+        lines = [error.told for error in errors]
         if lines:
             self.item.add_report_section(self.when, "gatherscatter", "\n".join(lines) + "\n")
 

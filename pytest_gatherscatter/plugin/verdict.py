@@ -10,33 +10,24 @@ from typing import NoReturn
 import pytest
 
 from pytest_gatherscatter.errors import (
-    FindingFailed,
     GatherScatterError,
     SectionFailed,
-    SectionOverdue,
     SectionUnmeasured,
     SectionUnreported,
 )
-
-_DEVICE = (FindingFailed, SectionOverdue)
 
 
 class SectionTrouble(pytest.fail.Exception):  # type: ignore[misc, name-defined, unused-ignore]
     """What pytest shows for an error of ours: its line. ``lab`` tells whose fault it is."""
 
     def __init__(self, error: GatherScatterError) -> None:
-        super().__init__(line(error), pytrace=False)
+        super().__init__(error.told, pytrace=False)
         self.lab = is_lab(error)
 
 
 def is_lab(error: GatherScatterError) -> bool:
     """Whether the lab is at fault, and not the device."""
-    return not isinstance(error, _DEVICE)
-
-
-def line(error: GatherScatterError) -> str:
-    """Say an error in a line that begins with whose fault it is."""
-    return f"{'LAB' if is_lab(error) else 'DUT'}: {error}"
+    return error.fault == "LAB"
 
 
 def is_for_teardown(error: SectionFailed) -> bool:
@@ -56,4 +47,4 @@ def skip(error: GatherScatterError) -> NoReturn:
     Raises:
         pytest.skip.Exception: always.
     """
-    raise pytest.skip.Exception(line(error), _use_item_location=True)
+    raise pytest.skip.Exception(error.told, _use_item_location=True)

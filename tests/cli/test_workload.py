@@ -145,7 +145,7 @@ def test_an_overdue_command_is_told_and_the_monitor_makes_safe(gathered: Shell) 
     monitor.says("joined")
     done = gathered.run("workload", "--max-duration", "500ms", "--", "sleep", "1.5")
     assert done.returncode == 1
-    assert "gatherscatter: LAB: section 'sleep' took 1.5 s, 0.5 s were allowed" in done.stderr
+    assert "gatherscatter: DUT: section 'sleep' took 1.5 s, 0.5 s were allowed" in done.stderr
     monitor.says("a real monitor makes safe now")
 
 
