@@ -95,7 +95,8 @@ class Section:
 
     ``coordinated`` is false when it ran without a gatherer, and ``alone_because`` says why.
     ``started`` is when the body began, ``late`` how many seconds after ``t0`` that was.
-    ``artifacts`` is the folder into which captures come, one folder an agent.
+    ``artifacts`` is the folder into which captures come, one folder an agent. ``given_up``
+    says that the lab opened the bench while the body ran, as a person's reset does.
     """
 
     demand: Demand
@@ -116,6 +117,7 @@ class Section:
     overdue: bool = False
     census: Quiet = field(default_factory=Quiet)
     unreported_because: str = ""
+    given_up: bool = False
     closing: Closing | None = None
 
     @property
@@ -287,7 +289,8 @@ def verdict(section: Section) -> list[SectionFailed]:
             kind = _BY_CAUSE.get(closing.cause, SectionUnmeasured)
             errors.append(kind(closing.text or closing.cause))
     errors += _noise(section)
-    if section.state is SectionState.UNREPORTED and section.demand.demanding:
+    told = section.demand.demanding or section.given_up
+    if section.state is SectionState.UNREPORTED and told:
         errors.append(SectionUnreported(section.unreported_because or "the gatherer was not told"))
     return errors
 

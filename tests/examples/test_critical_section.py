@@ -28,7 +28,11 @@ def test_first_minute(clone: Path, tmp_path: Path) -> None:
     said = done.stdout
     assert done.returncode == 0, said
     assert "2 passed" in said
-    assert "\ngatherscatter: lab default, bench default, broker private, at amqp://" in said
+    assert re.search(
+        r"^gatherscatter: lab local-\w+, bench default, broker private, at amqp://",
+        said,
+        re.MULTILINE,
+    ), said
     assert re.search(r"test_power_cycle: scope holds \d s: probe calibration", said), said
     assert "3 coordinated, 0 alone, 0 LAB, 0 DUT, 0 overdue" in said
     assert re.search(

@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ET
 
+import pytest
 from suite import Lab, Suite
 
 from pytest_gatherscatter.sections.service.asker import Asker
@@ -144,6 +145,42 @@ def test_dies(): pass
         ["*ERROR at teardown of test_dies*", "LAB: unmeasured: scope (*", "1 coordinated*, 1 LAB*"]
     )
     assert running_lab.processes["scope"].wait(10) == 1
+
+
+def test_a_reset_in_the_section_is_told_at_once(
+    lab_suite: Suite, running_lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person opened the bench: an ERROR for a test with demands, a line for one without."""
+    lab_suite.write("""
+from pytest_gatherscatter.sections.service.asker import Asker
+from pytest_gatherscatter.settings import Settings
+from pytest_gatherscatter.wire.messages import ResetDone, ResetLab
+
+def reset():
+    with Asker(Settings(lab=os.environ["LAB"]), os.environ["URL"]) as asker:
+        asker.ask(ResetLab(bench="default", who="eve"), ResetDone)
+
+@pytest.mark.critical_section(require="scope")
+def test_demanding(): reset()
+
+@pytest.mark.critical_section
+def test_plain(): reset()
+""")
+    monkeypatch.setenv("LAB", running_lab.name)
+    monkeypatch.setenv("URL", running_lab.url)
+    result = lab_suite.run()
+    result.assert_outcomes(passed=2, errors=1)
+    line = "LAB: the lab gave it up: reset by eve"
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at teardown of test_demanding*",
+            line,
+            "2 coordinated, 0 alone, 2 LAB*",
+            "*test_plain*",
+            f"  {line}",
+        ]
+    )
+    assert result.duration < 15
 
 
 def test_waiting_is_visible(lab_suite: Suite) -> None:

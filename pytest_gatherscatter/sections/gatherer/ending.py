@@ -51,6 +51,9 @@ class Ending:
             self.stop(section, now=now)
         elif section.state is SectionState.CLOSED:
             lab.out.send(section.reply, section.close())
+        elif section.state is SectionState.ABORTED:
+            # It was given up while its workload was quiet, which hears of it only now.
+            lab.out.send(section.reply, lab.aborted(section))
         elif section.state not in ENDED and section.state is not SectionState.COLLECTING:
             self.abort(section, "withdrawn", "left before the start", now=now)
 
@@ -70,7 +73,10 @@ class Ending:
         """Take a report; what is stale or of a stranger is fenced, never merged."""
         lab = self.lab
         section = lab.sections.get(message.section)
-        lab.roster.heard(message.agent, message.instance, now=now)
+        # A gatherer that has just come up may hear a report before its agent has joined; but
+        # where another process has the name, this one is a stranger.
+        present = lab.roster.heard(message.agent, message.instance, now=now) is not None
+        stranger = not present and lab.roster.get(message.agent) is not None
         again = (
             section is not None
             and section.token == message.token
@@ -82,6 +88,7 @@ class Ending:
             and section.token == message.token
             and message.agent in section.members
             and message.agent not in section.reports
+            and not stranger
             and (section.state in INSIDE or section.state is SectionState.COLLECTING)
         )
         accepted = m.ReportAccepted(

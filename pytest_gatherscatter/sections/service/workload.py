@@ -395,6 +395,7 @@ class Workloads:
             visit.tell(GiveUp(f"{why} in {patience:g} s"))
         if machine.closed is None:
             section.unreported_because = machine.unreported
+            section.given_up = machine.given_up
             return
         if outcome != "interrupted":
             self._fetch(visit, machine.closed)

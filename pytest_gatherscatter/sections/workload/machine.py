@@ -68,6 +68,11 @@ ABSENT_REPEAT = 0.25
 """Seconds between two questions while nobody has the gatherer's queue: such a question costs
 the broker one return, and a gatherer that restarts is met soon."""
 
+LEAST_SILENCE = 5.0
+"""Seconds for which a gatherer that may be there may be silent, however short ``gather_timeout``
+is: it answers each second and keeps that timeout itself, so that two equal deadlines would race
+about which of them ends the section; five answers are not lost by chance."""
+
 GRACE = 10.0
 """Seconds on top of all waits that the gatherer itself keeps, before a workload that is kept
 waiting by a live gatherer gives up: its answers have their own way to go."""
@@ -114,6 +119,7 @@ class Workload:
         self.acknowledged = False
         self.closed: SectionClosed | None = None
         self.unreported = ""
+        self.given_up = False
         self.alone_because = ""
         self.answered = False
         self.told_of: set[str] = set()
@@ -150,7 +156,13 @@ class Workload:
 
     def patience(self, now: float) -> float:
         """Seconds until the silence of an absent gatherer ends the section."""
-        return max(0.0, self._heard + self.demand.gather_timeout - now)
+        return max(0.0, self._heard + self._longest_silence - now)
+
+    @property
+    def _longest_silence(self) -> float:
+        """Seconds of silence that end it: less is needed where the broker says nobody is there."""
+        limit = self.demand.gather_timeout
+        return limit if self.absent else max(limit, LEAST_SILENCE)
 
     @property
     def owes_leave(self) -> bool:
@@ -332,6 +344,7 @@ class Workload:
             self.refusal = refusal
             self._life.to(_W.REFUSED, now=now, why=refusal.cause)
         elif self.state in AFTER_GO:
+            self.given_up = True
             self._unreported(f"the lab gave it up: {refusal.text or refusal.cause}", now)
 
     def _alone(self, why: str, now: float) -> None:
@@ -401,13 +414,13 @@ class Workload:
                 self._alone(f"no gatherer answered in {demand.handshake_timeout:g} s", now)
             else:
                 self._effects.wake(begun + demand.handshake_timeout)
-        elif silent >= demand.gather_timeout:
+        elif silent >= self._longest_silence:
             cause = (NoGatherer if self.state is _W.ENTERING else NotGathered).cause
-            text = f"the gatherer went away and did not come back in {demand.gather_timeout:g} s"
+            text = f"the gatherer went away and did not come back in {self._longest_silence:g} s"
             self._refuse(Refusal(cause, text), now)
-        elif self.state is _W.READY and now - self._life.since >= demand.gather_timeout:
+        elif self.state is _W.READY and now - self._life.since >= self._longest_silence:
             # A live gatherer commits, or says for whom it waits again.
-            text = f"all were ready, and no go came in {demand.gather_timeout:g} s"
+            text = f"all were ready, and no go came in {self._longest_silence:g} s"
             self._refuse(Refusal(NotGathered.cause, text), now)
         elif now - begun >= self._longest:
             text = f"nothing came of it in {self._longest:g} s"

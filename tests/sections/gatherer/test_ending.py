@@ -155,6 +155,18 @@ def test_a_reset_opens_the_bench_and_names_who_did_it() -> None:
     )
 
 
+def test_who_comes_back_from_a_section_that_was_reset_is_told() -> None:
+    """It was quiet when it happened: without an answer it would wait for reports in vain."""
+    play = Play()
+    play.go()
+    play.wait(1)
+    play.tell(m.ResetLab(bench="default", who="eve"))
+    play.said(m.SectionAborted)
+    play.leave()
+    assert play.said(m.LeaveAccepted)[0].known is True
+    assert [one.text for one in play.said(m.SectionAborted)] == ["reset by eve"]
+
+
 def test_withdrawing_before_the_commit_frees_the_bench() -> None:
     """An interrupted test waits for nobody."""
     play = Play("scope")
@@ -201,3 +213,16 @@ def test_a_start_without_a_bound_is_no_measurement() -> None:
     assert closed.skew is not None
     assert abs(closed.skew - 0.002) < 1e-9
     assert closed.skew_bound == 0.001
+
+
+def test_a_report_of_another_process_is_fenced() -> None:
+    """Who has the token, which all may read in the Go, has not yet the member's name."""
+    play = Play("scope")
+    play.join("scope")
+    section = play.go("scope")
+    play.leave()
+    play.report("scope", instance="f" * 16)
+    assert play.said(m.ReportAccepted)[-1].fenced
+    assert section.reports == {}
+    play.report("scope")
+    assert play.said(m.SectionClosed)[0].cause == ""

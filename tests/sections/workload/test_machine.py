@@ -19,7 +19,12 @@ from pytest_gatherscatter.machine import (
     Woken,
 )
 from pytest_gatherscatter.sections.section import Demand
-from pytest_gatherscatter.sections.workload.machine import ABSENT_REPEAT, REPEAT, Workload
+from pytest_gatherscatter.sections.workload.machine import (
+    ABSENT_REPEAT,
+    LEAST_SILENCE,
+    REPEAT,
+    Workload,
+)
 from pytest_gatherscatter.sections.workload.state import (
     ENDED,
     WORKLOAD_TABLE,
@@ -358,6 +363,18 @@ def test_one_that_comes_back_is_accepted() -> None:
     assert bench.where() is W.ACCEPTED
 
 
+def test_a_short_gather_timeout_is_the_gatherers_to_tell() -> None:
+    """A second of silence is no absence: the gatherer itself says who is missing by then."""
+    bench = Bench.make(gather_timeout=1.0)
+    bench.feed(ACCEPTED, WAITING)
+    bench.after(1.1)
+    assert bench.where() is W.ACCEPTED
+    bench.after(LEAST_SILENCE - 1.0)
+    assert bench.where() is W.REFUSED
+    assert bench.machine.refusal is not None
+    assert "did not come back in 5 s" in bench.machine.refusal.text
+
+
 def test_a_live_gatherer_cannot_keep_it_for_ever() -> None:
     """All waits together bound a section that a gatherer keeps waiting."""
     bench = Bench.make(queue_timeout=10.0, gather_timeout=10.0, hold_limit=10.0)
@@ -584,6 +601,15 @@ def test_a_forgotten_section_is_unreported() -> None:
     bench.feed(FORGOTTEN)
     assert bench.machine.acknowledged
     assert "no record" in bench.machine.unreported
+
+
+def test_a_section_that_was_reset_is_over_at_once() -> None:
+    """Nobody waits for the reports of a section that was given up; who did it is told."""
+    bench = at(W.LEAVING)
+    bench.feed(LEFT, ABORTED)
+    assert bench.where() is W.UNREPORTED
+    assert bench.machine.given_up
+    assert bench.machine.unreported == "the lab gave it up: door open"
 
 
 def test_chunks_are_kept_before_they_are_acked() -> None:
