@@ -40,12 +40,14 @@ def section_id(number: int = 1) -> str:
 class Play:
     """A gatherer and everybody around it."""
 
-    def __init__(self, *required: str, recovered: tuple[dict[str, object], ...] = ()) -> None:
+    def __init__(
+        self, *required: str, now: float = 100.0, recovered: tuple[dict[str, object], ...] = ()
+    ) -> None:
         self.facts = GathererFacts(
             clock="c10c" * 4, host="host", pid=1, version="0", required=frozenset(required)
         )
         self.machine = Gatherer(self.facts)
-        self.now = 100.0
+        self.now = now
         self.there: set[str] = set()
         self.gone: set[str] = set()
         self.records: list[dict[str, object]] = []

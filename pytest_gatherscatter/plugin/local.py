@@ -80,7 +80,6 @@ def start(config: pytest.Config) -> None:
     Raises:
         pytest.UsageError: it does not come up; in one line, with its own last words.
     """
-    settings = options.settings(config)
     private = bool(config.getoption("gs_local"))
     if private and config.getoption("gs_broker") is not None:
         raise pytest.UsageError("--gs-local starts a broker of its own: leave --gs-broker out")

@@ -37,11 +37,19 @@ class Part(Struct, frozen=True, omit_defaults=True):
 
 
 class OpenSection(Part, frozen=True, kw_only=True):
-    """A section that an agent has prepared or started and not seen the end of."""
+    """A section that an agent has prepared or started and not seen the end of.
+
+    To a gatherer that does not know the agent yet, one that has begun is told with its whole
+    ``go`` and whose it is: a gatherer that lost its memory then keeps the bench closed.
+    """
 
     section: Id
     token: Token
     started: bool = False
+    go: "SectionGo | None" = None
+    name: Label = ""
+    test: Label = ""
+    owner: Label = ""
 
 
 class Hold(Part, frozen=True, kw_only=True):

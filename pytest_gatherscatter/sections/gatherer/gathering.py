@@ -89,7 +89,8 @@ class Gathering:
     def advance(self, bench: Bench, *, now: float) -> None:
         """Let the next section in, if the bench is free."""
         lab = self.lab
-        if bench.current is not None or not bench.queue or bench.held(now=now):
+        closed = bench.current is not None or now < lab.opens_at
+        if closed or not bench.queue or bench.held(now=now):
             return
         section = lab.sections[bench.queue.pop(0)]
         bench.current, bench.token = section.id, section.token

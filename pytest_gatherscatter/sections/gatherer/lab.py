@@ -95,6 +95,10 @@ class Lab:
         self.now = 0.0
         self.token = 0
         self.unreadable = 0
+        self.remembers = False
+        """Whether it was started on a journal that had something to tell."""
+        self.opens_at = 0.0
+        """Until when nobody is let in, if that lies ahead."""
         self.started = 0.0
         self.wall = 0.0
         self._wakes: set[float] = set()

@@ -8,10 +8,15 @@ from pytest_gatherscatter.sections.gatherer.ending import Ending
 from pytest_gatherscatter.sections.gatherer.gathering import Gathering
 from pytest_gatherscatter.sections.gatherer.lab import MOST_AGENTS, TICK, Lab, Purpose
 from pytest_gatherscatter.sections.gatherer.record import Answer, SectionRecord
+from pytest_gatherscatter.sections.gatherer.recovery import adopt, adoptable
 from pytest_gatherscatter.sections.gatherer.roster import KEEPALIVE, Agent
 from pytest_gatherscatter.sections.gatherer.state import ENDED, GATHERS, INSIDE, SectionState
 from pytest_gatherscatter.wire import messages as m
 from pytest_gatherscatter.wire.names import GATHERER_STARTED, agent_event, agent_key
+
+GREETING = 0.5
+"""Seconds for which a gatherer that remembers nothing lets nobody in after it has come up: who
+is inside since before tells it so in its greeting, and that takes milliseconds."""
 
 
 class Presence:
@@ -31,6 +36,9 @@ class Presence:
                 self.commit.say_go(section)
             elif section.state is SectionState.COLLECTING:
                 self.ending.say_stopped(section)
+        if not self.lab.remembers and not self.lab.opens_at:
+            self.lab.opens_at = now + GREETING
+            self.lab.at(self.lab.opens_at)
 
     def join(self, message: m.JoinLab, _: Received, now: float) -> None:
         """Take a newcomer or a keepalive, and set right what the agent may have missed."""
@@ -44,7 +52,7 @@ class Presence:
             joined = m.AgentJoined(agent=agent.name, benches=tuple(sorted(agent.benches)))
             lab.out.publish(agent_event("joined", agent.name), joined)
         for one in message.open:
-            self._set_right(agent, one, now)
+            self._set_right(agent, one, now, new=new)
         known = {one.section for one in message.open if self._known(one) is not None}
         for bench in sorted(agent.benches):
             section = lab.current(lab.bench(bench))
@@ -57,10 +65,14 @@ class Presence:
         # On a grid, so that a thousand keepalives ask for one look.
         lab.at(math.ceil(now / KEEPALIVE + 1) * KEEPALIVE)
 
-    def _set_right(self, agent: Agent, one: m.OpenSection, now: float) -> None:
+    def _set_right(self, agent: Agent, one: m.OpenSection, now: float, *, new: bool) -> None:
         lab = self.lab
         section = self._known(one)
         key = agent_key(agent.name)
+        if section is None and adoptable(lab, one, new=new):
+            # It may be live, and whoever is inside must never be told otherwise.
+            adopt(lab, one, now=now)
+            return
         if section is None:
             aborted = m.SectionAborted(
                 section=one.section,
@@ -136,7 +148,10 @@ class Presence:
                 lab.touched.add(section.bench)
 
     def look(self, *, now: float) -> None:
-        """Look for agents that fell silent."""
+        """Look for agents that fell silent; let sections in when all had time to greet."""
+        if 0 < self.lab.opens_at <= now:
+            self.lab.opens_at = -1.0
+            self.lab.touched.update(self.lab.benches)
         for agent in self.lab.roster.silent(now=now):
             self.lab.roster.leave(agent.name)
             self._gone(agent.name, "silent: no keepalive", now)

@@ -9,6 +9,11 @@ from pytest_gatherscatter.sections.gatherer.record import LEFT, Answer, Particip
 from pytest_gatherscatter.sections.gatherer.state import ENDED, INSIDE, SectionState
 from pytest_gatherscatter.wire import messages as m
 
+UNKNOWN_RUN = "0" * 8
+
+ADOPTED_REPORT_TIMEOUT = 30.0
+"""Seconds: the default; what the section itself asked for is not known any more."""
+
 TO_COMMITTED = (
     SectionState.QUEUED,
     SectionState.GATHERING,
@@ -45,6 +50,7 @@ def recover(lab: Lab, events: tuple[Mapping[str, Any], ...], wall: float, *, now
             bench whose workload is inside.
     """
     lab.wall = wall - now
+    lab.remembers = bool(events)
     opened: dict[str, Mapping[str, Any]] = {}
     for number, event in enumerate(events, start=1):
         try:
@@ -92,6 +98,66 @@ def _left(event: Mapping[str, Any]) -> m.LeaveSection:
     """Make the workload's leaving again from what was recorded of it."""
     facts = {name: event[name] for name in LEFT}
     return m.LeaveSection(section=event["section"], token=event["token"], **facts)
+
+
+def adoptable(lab: Lab, one: m.OpenSection, *, new: bool) -> bool:
+    """Say whether a section that is on no record may be live all the same.
+
+    So it is if it began before this gatherer, which found no journal. The first word of an
+    agent may be a keepalive to the gatherer before, which bears no Go: it greets in a moment.
+    """
+    if lab.remembers or not one.started or one.section in lab.sections:
+        return False
+    if one.go is None:
+        return new
+    return one.go.gatherer != lab.facts.clock or one.go.sent < lab.started
+
+
+def adopt(lab: Lab, one: m.OpenSection, *, now: float) -> None:
+    """Take a section that is on no record out of a member's memory.
+
+    A gatherer without its state directory knows of live sections only what their members tell.
+    Left alone is what has no Go, and what stands on a bench that another section has by now:
+    there the member itself holds that one up, being busy.
+    """
+    go = one.go
+    if go is None or (go.section, go.token) != (one.section, one.token):
+        return
+    bench = lab.bench(go.bench)
+    if bench.current is not None:
+        return
+    same = go.gatherer == lab.facts.clock
+    t0 = go.t0 if same else now
+    opened = {
+        "section": one.section,
+        "token": one.token,
+        "name": one.name,
+        "bench": go.bench,
+        "test": one.test,
+        "owner": one.owner,
+        "run": UNKNOWN_RUN,
+        "reply": "",
+        "gather_timeout": 0.0,
+        "report_timeout": ADOPTED_REPORT_TIMEOUT,
+    }
+    committed = {
+        "section": one.section,
+        "token": one.token,
+        "sent": go.sent if same else now,
+        "t0": t0,
+        "deadline": t0 + (go.deadline - go.t0),
+        "members": list(go.members),
+        "required": [],
+        "clock": lab.facts.clock,
+        "wall": lab.wall,
+    }
+    section = _restore(lab, opened, committed, now)
+    lab.sections[section.id] = section
+    bench.current, bench.token = section.id, section.token
+    lab.out.record("opened", **opened)
+    lab.out.record("committed", **committed)
+    lab.at(max(now, section.t0))
+    lab.at(max(now, section.deadline))
 
 
 def _restore(

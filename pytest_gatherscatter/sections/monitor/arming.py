@@ -10,7 +10,7 @@ from enum import Enum
 from pytest_gatherscatter.machine import Lifecycle
 from pytest_gatherscatter.sections.hook import SectionInfo
 from pytest_gatherscatter.sections.monitor.hookcall import Capture
-from pytest_gatherscatter.wire.messages import AgentReport, Finding, Message
+from pytest_gatherscatter.wire.messages import AgentReport, Finding, Message, SectionGo
 
 
 class ArmingState(Enum):
@@ -100,6 +100,8 @@ class Arming:
     """The prepare hook was called, so one of ``stopped`` and ``aborted`` must be."""
     gatherer: str = ""
     """Whose clock the Go was on."""
+    go: SectionGo | None = None
+    """The Go itself, for a gatherer that lost its memory."""
     go_sent: float = 0.0
     """When Go was sent, on the gatherer's clock."""
     offset: float | None = None

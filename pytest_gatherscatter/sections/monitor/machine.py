@@ -175,7 +175,7 @@ class MonitorMachine:
                 if self._presence.accepted(body, now=now):
                     self._effects.record("joined", gatherer=body.gatherer)
             case GathererStarted():
-                self._presence.join(now=now)
+                self._presence.greet(now=now)
             case _:
                 self._effects.record("ignored", message=type(body).__name__)
 
@@ -271,7 +271,7 @@ class MonitorMachine:
         if clock.known(go.gatherer):
             arming.offset, arming.bound = clock.offset(now), clock.bound(now)
             t0 = min(t0, clock.to_local(go.t0, now))
-        arming.gatherer = go.gatherer
+        arming.gatherer, arming.go = go.gatherer, go
         arming.go_sent = go.sent
         arming.info = replace(arming.info, t0=t0, deadline=t0 + go.deadline - go.t0)
         self._to(arming, ArmingState.STARTING, now)
@@ -566,14 +566,22 @@ class MonitorMachine:
             advisory=me.advisory,
             token=max(self._tokens.values(), default=0),
             bound=bound,
-            open=tuple(
-                OpenSection(
-                    section=arming.info.id,
-                    token=arming.info.token,
-                    started=arming.state not in UNCOMMITTED,
-                )
-                for arming in self._open()
-            )[-256:],
+            open=tuple(self._open_section(arming) for arming in self._open())[-256:],
+        )
+
+    def _open_section(self, arming: Arming) -> OpenSection:
+        info = arming.info
+        started = arming.state not in UNCOMMITTED
+        if self._presence.gatherer is not None or arming.state not in INSIDE:
+            return OpenSection(section=info.id, token=info.token, started=started)
+        return OpenSection(
+            section=info.id,
+            token=info.token,
+            started=started,
+            go=arming.go,
+            name=info.name,
+            test=info.test,
+            owner=info.owner,
         )
 
     # ── keeping books ──────────────────────────────────────────────────────────────────

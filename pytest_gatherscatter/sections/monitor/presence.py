@@ -64,6 +64,11 @@ class Presence:
         self._probes = 0
         self._probed_at = None
 
+    def greet(self, *, now: float) -> None:
+        """Say ``JoinLab`` to a gatherer that has just started, and may know nothing."""
+        self.gatherer = None
+        self.join(now=now)
+
     def join(self, *, now: float) -> None:
         """Say ``JoinLab`` now."""
         if self.linked and not self._leaving:

@@ -180,3 +180,83 @@ def test_leaving_is_on_record_before_it_is_answered() -> None:
     assert isinstance(said[0], m.LeaveAccepted)
     play.leave()
     assert [one["what"] for one in play.records].count("left") == 1
+
+
+def greeting(play: Play, number: int = 1, *, go: bool = True) -> m.OpenSection:
+    """Make what a member that is inside says to a gatherer that it does not know."""
+    section = play.section(number)
+    return m.OpenSection(
+        section=section.id,
+        token=section.token,
+        started=True,
+        go=play.machine.lab.go(section) if go else None,
+        name="burst1",
+        test="test_x",
+        owner="pid 2@host",
+    )
+
+
+def test_without_a_journal_the_members_remember() -> None:
+    """A live bench stays closed, and the section ends as it should have."""
+    old = Play()
+    old.join("scope")
+    section = old.go("scope")
+    old.wait(1)
+    new = Play(now=old.now)
+    new.feed(LinkUp())
+    new.enter(2)
+    assert new.state(2) is S.QUEUED
+    new.join("scope", open=(greeting(old),))
+    new.wait(1)
+    assert new.state(2) is S.QUEUED
+    assert "burst1 of pid 2@host (test_x)" in new.said(m.SectionWaiting)[-1].awaited[0]
+    assert new.said(m.SectionAborted) == []
+    assert new.section().t0 == section.t0
+    new.there.add(f"reply.{section_id(1)}")
+    new.leave(1)
+    new.report("scope", 1)
+    assert new.said(m.SectionClosed)[0].reports[0].reported
+    assert new.state(2) is S.GATHERING
+    assert [record["what"] for record in new.records][:2] == ["opened", "opened"]
+
+
+def test_a_keepalive_to_the_gatherer_before_is_no_reason_to_disarm() -> None:
+    """It bears no Go; the greeting that does follows when the agent hears of the new one."""
+    old = Play()
+    old.join("scope")
+    old.go("scope")
+    new = Play(now=old.now + 1)
+    new.join("scope", open=(greeting(old, go=False),))
+    assert new.said(m.SectionAborted) == []
+    new.join("scope", open=(greeting(old),))
+    assert new.state() is not S.ABORTED
+
+
+def test_what_began_after_the_gatherer_and_is_unknown_to_it_is_over() -> None:
+    """It was closed and forgotten: an agent that comes back late must not close the bench."""
+    play = Play()
+    play.join("scope")
+    play.wait(1)
+    play.go("scope")
+    late = greeting(play)
+    play.leave()
+    for _ in range(400):
+        play.wait(2)
+        play.join("scope")
+    assert play.machine.lab.sections == {}
+    play.join("scope", open=(late,))
+    assert play.said(m.SectionAborted)[-1].cause == "unknown"
+    assert play.machine.lab.sections == {}
+
+
+def test_a_gatherer_with_a_journal_trusts_it() -> None:
+    """A section that it does not have on record was closed."""
+    old = Play()
+    old.join("scope")
+    old.go("scope")
+    late = greeting(old)
+    old.leave()
+    old.report("scope")
+    new = again(old)
+    new.join("scope", open=(late,))
+    assert new.said(m.SectionAborted)[-1].cause == "unknown"
