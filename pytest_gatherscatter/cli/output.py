@@ -52,7 +52,9 @@ def say_json(value: object) -> None:
 def say_table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows: a table with ``title`` and ``heads`` on a terminal, else tabs and no heads.
 
-    In a pipe each line begins with ``title``, so that one grep finds one kind of record.
+    In a pipe each line begins with ``title``, so that one grep finds one kind of record. On a
+    terminal that is too narrow for the table each record is a block, a line a field: what is
+    cut, an id for instance, can be given to no other command.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
@@ -68,7 +70,16 @@ def say_table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]
     table = Table(*heads, title=title, title_justify="left", box=None, pad_edge=False)
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    console = Console()
+    unbound = console.options.update(max_width=1_000_000)  # any number that no table reaches
+    if console.measure(table, options=unbound).maximum <= console.width:
+        console.print(table)
+        return
+    wide = max(map(len, heads))
+    for row in cells:
+        click.secho(title, italic=True, color=colour())
+        for head, cell in zip(heads, row, strict=True):
+            click.echo(f"  {head:{wide}}  {cell}")
 
 
 def log_to_stderr(level: str) -> None:

@@ -9,6 +9,8 @@ import time
 import pytest
 from shells import PATIENCE, Shell
 
+from pytest_gatherscatter.cli.output import say_table
+
 
 def at_terminal(shell: Shell, *words: str, keys: str = "", after: str = "", **environ: str) -> str:
     """Run ``gatherscatter`` on a terminal of its own; type ``keys`` once ``after`` is shown."""
@@ -42,6 +44,22 @@ def test_status_is_a_table_on_a_terminal(gathered: Shell) -> None:
     shown = at_terminal(gathered, "status")
     assert "requires" in shown
     assert "\t" not in shown
+
+
+@pytest.mark.parametrize("columns", ["20", "60", "90"])
+def test_a_narrow_terminal_cuts_nothing(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the table does not fit each record is a block, and an id can still be copied."""
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    test = "tests/test_power.py::test_power_cycle[12 V, cold start, long cable]"
+    say_table("section", ("id", "state", "test"), [("3f2a9c1d5e7b8a60", "gathering", test)])
+    lines = capsys.readouterr().out.splitlines()
+    assert "  id     3f2a9c1d5e7b8a60" in lines
+    assert f"  test   {test}" in lines
+    say_table("bench", ("name", "token"), [("default", 7)])
+    assert "  name" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("environ", "mark"), [({}, "\x1b[32m✓"), ({"NO_COLOR": "1"}, "✓")])
