@@ -153,6 +153,7 @@ class Workloads:
 
     def _gather(self, visit: Visit) -> None:
         demand = visit.demand
+        met = self._memory.met  # an answer that came too late counts from the next section on
         try:
             why = self._seek(visit)
         except NotGathered as error:
@@ -167,7 +168,7 @@ class Workloads:
             why = str(error)
         if why is None:
             return
-        policy = demand.no_gatherer or ("fail" if demand.demanding or self._memory.met else "run")
+        policy = demand.no_gatherer or ("fail" if demand.demanding or met else "run")
         if policy != "run":
             raise NoGatherer(f"{why}: nobody could measure it" if demand.demanding else why)
         self._go_alone(visit, why)
@@ -257,6 +258,7 @@ class Workloads:
             self._fall_quiet(visit)
             if section.t0 is not None:
                 sleep_until(section.t0)
+                _start_in_time(section.t0, visit.demand.max_duration)
         except BaseException:
             if visit.lab.state is WorkloadState.GO:
                 self.leave(visit, "interrupted")
@@ -467,3 +469,17 @@ class Workloads:
     def _raise_refusal(machine: Workload) -> None:
         if machine.refusal is not None:
             raise error_of(machine.refusal.cause, machine.refusal.text)
+
+
+def _start_in_time(t0: float, max_duration: float) -> None:
+    """Refuse to start a section whose time is over: its monitors have made safe by now.
+
+    Raises:
+        NotGathered: this process stood still (stopped, suspended, starved) from Go on.
+    """
+    late = time.monotonic() - t0
+    if late >= max_duration:
+        raise NotGathered(
+            f"this process was held up until {late:.1f} s after t0, "
+            f"and the section may last {max_duration:g} s: its body was not run"
+        )

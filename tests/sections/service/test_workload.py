@@ -21,6 +21,7 @@ from pytest_gatherscatter.errors import (
     SectionVetoed,
 )
 from pytest_gatherscatter.sections.section import Demand, SectionState, verdict
+from pytest_gatherscatter.sections.service.visit import Visit
 from pytest_gatherscatter.sections.service.workload import Workloads
 from pytest_gatherscatter.settings import Settings
 
@@ -397,3 +398,39 @@ def test_a_gatherer_that_restarts_while_gathering(here: Lab) -> None:
     thread.join()
     workloads.enter(visit)
     assert verdict(workloads.leave(visit, "passed")) == []
+
+
+def test_a_body_never_starts_after_its_own_deadline(
+    here: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was stopped between Go and t0 would run while nobody measures."""
+    here.gatherer()
+    workloads = here.workloads()
+    module = "pytest_gatherscatter.sections.service.workload.sleep_until"
+    monkeypatch.setattr(module, lambda t0: time.sleep(t0 + 0.6 - time.monotonic()))
+    visit = workloads.gather(demand(here, max_duration=0.5))
+    with pytest.raises(NotGathered, match=r"held up until 0\.6 s after t0.*may last 0\.5 s"):
+        workloads.enter(visit)
+    monkeypatch.undo()
+    workloads.enter(again := workloads.gather(demand(here)))
+    assert workloads.leave(again, "passed").state is SectionState.CLOSED
+    assert here.tickets == []
+
+
+def test_an_answer_right_after_the_handshake_fails_nobody(
+    here: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It decides how the next section takes an absence, not how this one did."""
+
+    def seek(workloads: Workloads, visit: Visit) -> str:
+        del visit
+        workloads._memory.met = True
+        return "no gatherer answered in 2 s"
+
+    monkeypatch.setattr(Workloads, "_seek", seek)
+    workloads = here.workloads()
+    visit = workloads.gather(demand(here))
+    assert visit.section.coordinated is False
+    workloads.withdraw(visit, "enough")
+    with pytest.raises(NoGatherer):
+        workloads.gather(demand(here))
