@@ -8,6 +8,13 @@ from pytest_gatherscatter.sections.gatherer.record import Answer, Participant, S
 from pytest_gatherscatter.sections.gatherer.state import ENDED, GATHERS, INSIDE, SectionState
 from pytest_gatherscatter.wire import messages as m
 
+_PAUSES = {
+    SectionState.QUEUED: 5 * TICK,  # it asks by itself each second; this tells whether it is gone
+    SectionState.GATHERING: TICK,
+    SectionState.GATHERED: TICK,
+}
+"""Seconds between two unasked words to a waiting workload."""
+
 MonitorAnswer = m.AgentReady | m.AgentHolding | m.AgentVetoed | m.AgentBroken
 
 
@@ -257,8 +264,8 @@ class Gathering:
             self._pass_over(section, now)
             if section.state is SectionState.GATHERING and now >= section.gather_until:
                 self._give_up(section, now)
-        waits = (SectionState.QUEUED, SectionState.GATHERING, SectionState.GATHERED)
-        if section.state in waits and now - section.told_at >= TICK:
+        pause = _PAUSES.get(section.state)
+        if pause is not None and now - section.told_at >= pause:
             self.tell_waiting(section, now=now)
 
     def _why_queued(self, section: SectionRecord, now: float) -> str:

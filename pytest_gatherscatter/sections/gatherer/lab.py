@@ -10,11 +10,15 @@ from pytest_gatherscatter.sections.gatherer.record import SectionRecord
 from pytest_gatherscatter.sections.gatherer.roster import KEEPALIVE, Agent, Roster
 from pytest_gatherscatter.sections.gatherer.state import ENDED, SectionState
 from pytest_gatherscatter.sections.hook import LABEL, clip
+from pytest_gatherscatter.sections.token import believable
 from pytest_gatherscatter.wire import messages as m
 from pytest_gatherscatter.wire.names import agent_key, section_event
 
 TICK = 1.0
 """Seconds between two words to a waiting workload; also how soon a vanished one is noticed."""
+
+NAMED = 8
+"""Sections that are named to whoever waits behind them."""
 
 KEPT = 600.0
 """Seconds for which an ended section is remembered, for late reports and repeated questions."""
@@ -42,10 +46,6 @@ the outcome of its acceptance was lost with the connection; a living one asks ev
 HORIZON = 64.0
 """Seconds ahead for which a wake is asked; what is due later is asked for again by then, so
 that the wakes are no more than ``HORIZON * GRAIN``, whatever anybody asks for."""
-
-LAST_CLAIM = 2**53 - 2**32
-"""The highest token that is believed when somebody claims to have seen it: above it there are
-still more than anybody will use, and 2**53 is the last that JSON can say."""
 
 GRAIN = 64
 """Wakes a second at the most: no deadline of the gatherer is sharper than a sixty-fourth, and
@@ -117,7 +117,7 @@ class Lab:
 
     def believe(self, token: int) -> None:
         """Take a token that somebody has seen; the next ones are above it."""
-        if token <= LAST_CLAIM:
+        if believable(token):
             self.token = max(self.token, token)
 
     def current(self, bench: Bench) -> SectionRecord | None:
@@ -224,8 +224,11 @@ class Lab:
         bench = self.bench(section.bench)
         waited = max(0.0, now - section.entered_at)
         if section.state is SectionState.QUEUED:
-            ahead = [bench.current, *bench.queue[: bench.queue.index(section.id)]]
-            owners = (self.whose(self.sections[one]) for one in ahead[:8] if one is not None)
+            # The first few: enough to know what it is that takes so long, and no search
+            # through a queue that a flood has made long.
+            first = [bench.current, *bench.queue[:NAMED]]
+            ahead = first[: first.index(section.id)] if section.id in first else first
+            owners = (self.whose(self.sections[one]) for one in ahead[:NAMED] if one is not None)
             return m.SectionWaiting(
                 section=section.id,
                 state="queued",
