@@ -8,7 +8,8 @@ rules keep it safe without a gatherer:
 
 - The deadline that came with Go is enforced on this machine's own clock, link or no link.
 - A fencing token lower than one already seen on the bench is refused; a higher one proves
-  that whatever is still open on that bench was given up, so it is disarmed first.
+  that whatever is still armed on that bench was given up, so it is disarmed first. What has
+  begun is not: it ends by a word with its own token, or when its deadline has passed here.
 - Once the prepare hook was called, ``stopped`` or ``aborted`` is called, whatever happens.
 """
 
@@ -54,6 +55,7 @@ from pytest_gatherscatter.sections.monitor.hookcall import (
 from pytest_gatherscatter.sections.monitor.hookline import HookLine
 from pytest_gatherscatter.sections.monitor.presence import AGAIN, PROBES_AT_SECTION, Presence
 from pytest_gatherscatter.sections.monitor.voice import Identity, Voice, fitting
+from pytest_gatherscatter.sections.token import believable
 from pytest_gatherscatter.wire.messages import (
     AgentAlive,
     AgentBroken,
@@ -165,7 +167,7 @@ class MonitorMachine:
                 self._coordinate(body, now)
             case SectionAborted(section=section, token=token, cause=cause):
                 arming = self.armings.get(section)
-                if arming is not None and token >= arming.info.token:
+                if arming is not None and token == arming.info.token:
                     self._abort(arming, cause, now)
             case ReportAccepted():
                 self._accepted(body, now)
@@ -217,9 +219,10 @@ class MonitorMachine:
             reason = "leaving the lab"
             self._voice.say(AgentHolding, ask, reason=reason, seconds=HOLD_WHILE_BUSY)
             return
-        self._tokens[ask.bench] = ask.token
+        if believable(ask.token):  # else it is obeyed, but rules no lower one out
+            self._tokens[ask.bench] = ask.token
         for other in self._open():
-            if other.info.bench == ask.bench and other.state not in HANDING_IN:
+            if other.info.bench == ask.bench and not _keeps(other, ask):
                 self._abort(other, "superseded", now)
         info = SectionInfo(
             id=ask.section,
@@ -279,7 +282,7 @@ class MonitorMachine:
 
     def _stop(self, stop: SectionStopped, now: float) -> None:
         arming = self.armings.get(stop.section)
-        if arming is None or stop.token < arming.info.token:
+        if arming is None or stop.token != arming.info.token:
             return
         if arming.state in INSIDE:
             self._presence.probe(PROBES_AT_SECTION, now=now)
@@ -489,6 +492,8 @@ class MonitorMachine:
             arming.overdue = True
             self._to(arming, ArmingState.OVERDUE, now)
             self._hooks.add(arming, Hook.OVERDUE)
+            if self._is_followed(arming):
+                self._abort(arming, "superseded", now)
         elif state is ArmingState.REPORTING and arming.life.since + REPORT_FOR <= now:
             self._to(arming, ArmingState.REPORTED, now, why="nobody accepts it")
         elif arming.say_at is not None and arming.say_at <= now:
@@ -499,6 +504,15 @@ class MonitorMachine:
                 self._voice.report(arming, now=now)
             elif state is ArmingState.SENDING and self._presence.linked:
                 self._delivery.go_on(arming)
+
+    def _is_followed(self, arming: Arming) -> bool:
+        """Say whether a section with a higher token waits for the bench of this one."""
+        return any(
+            other.state is ArmingState.WAITING
+            and other.info.bench == arming.info.bench
+            and other.info.token > arming.info.token
+            for other in self._open()
+        )
 
     def _take_next(self, now: float) -> None:
         """Prepare the oldest section that waits, if nothing else is on; tell the rest why not."""
@@ -603,6 +617,16 @@ class MonitorMachine:
         ended = [id_ for id_, arming in self.armings.items() if arming.state in ENDED]
         for id_ in ended[:-KEPT]:
             del self.armings[id_]
+
+
+def _keeps(open_: Arming, ask: PrepareSection) -> bool:
+    """Say whether a section stays as it is when one with a higher token asks for its bench.
+
+    A body may be at work in what has begun, and a higher token alone is no proof of its end; in
+    the same section it is, since its workload asks to begin anew.
+    """
+    begun = open_.state in {ArmingState.STARTING, ArmingState.RUNNING}
+    return open_.state in HANDING_IN or (begun and open_.info.id != ask.section)
 
 
 def _must_yield(armed: Arming, older: Arming, now: float) -> bool:

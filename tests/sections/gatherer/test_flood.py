@@ -9,6 +9,7 @@ from pytest_gatherscatter.machine import Received, Returned, Send
 from pytest_gatherscatter.sections.gatherer import abridgement, lab
 from pytest_gatherscatter.sections.gatherer.record import MOST_FENCED, SHOWN
 from pytest_gatherscatter.sections.gatherer.state import SectionState as S
+from pytest_gatherscatter.sections.token import LAST_CLAIM
 from pytest_gatherscatter.wire import codec
 from pytest_gatherscatter.wire import messages as m
 
@@ -140,7 +141,7 @@ def test_a_token_at_the_end_of_all_numbers_is_not_believed() -> None:
     """The next one could not be said any more."""
     play = Play()
     play.join("scope", token=2**53 - 1)
-    assert play.enter(token=2**53 - 1).token < lab.LAST_CLAIM
+    assert play.enter(token=2**53 - 1).token < LAST_CLAIM
 
 
 def test_the_status_of_a_crowded_lab_is_readable() -> None:

@@ -257,14 +257,17 @@ INPUTS: dict[str, Callable[[Bench], Input]] = {
     "prepare next": lambda _: Received(prepare("3" * 8, token=9), 901),
     "prepare other bench": lambda _: Received(prepare("3" * 8, token=9, bench="c"), 901),
     "prepare lower": lambda _: Received(prepare("3" * 8, token=3), 901),
+    "prepare absurd": lambda _: Received(prepare("3" * 8, token=2**53 - 1), 901),
     "check": lambda _: Received(CheckAlive(section=ONE, token=7), 901),
     "go": lambda bench: Received(go(bench), 901),
     "go without us": lambda bench: Received(go(bench, members=()), 901),
     "go of another token": lambda bench: Received(go(bench, token=8), 901),
     "stopped": lambda _: Received(stopped(), 901),
     "stopped lower": lambda _: Received(stopped(token=6), 901),
+    "stopped higher": lambda _: Received(stopped(token=8), 901),
     "aborted": lambda _: Received(aborted(), 901),
     "aborted lower": lambda _: Received(aborted(token=6), 901),
+    "aborted higher": lambda _: Received(aborted(token=8), 901),
     "accepted": lambda _: Received(ReportAccepted(section=ONE, agent="scope"), 901),
     "accepted fenced": lambda _: Received(
         ReportAccepted(section=ONE, agent="scope", fenced=True), 901
@@ -482,14 +485,79 @@ def test_lower_tokens_are_refused() -> None:
     assert TWO in bench.machine.armings
 
 
-def test_a_higher_token_on_the_bench_ends_what_is_open_there() -> None:
+def test_a_higher_token_on_the_bench_ends_what_is_armed_there() -> None:
     """The bench was given to somebody else, so the old section is over: disarm, then arm."""
-    bench = at(ArmingState.RUNNING)
+    bench = at(ArmingState.ARMED)
     bench.get(prepare(TWO, token=8))
     assert bench.state() is ArmingState.ABORTING
     assert bench.call()[1].cause == "superseded"
     bench.end()
     assert bench.state(TWO) is ArmingState.PREPARING
+
+
+@pytest.mark.parametrize("state", [ArmingState.STARTING, ArmingState.RUNNING])
+def test_a_higher_token_waits_for_what_has_begun(state: ArmingState) -> None:
+    """A body may be at work: it goes on to its end and its report, and the other is held."""
+    bench = at(state)
+    bench.get(prepare(TWO, token=8))
+    assert bench.state() is state
+    assert bench.said(AgentHolding)[-1].section == TWO
+    assert bench.said(AgentHolding)[-1].reason == "busy with s1 on b"
+    if state is ArmingState.STARTING:
+        bench.end()
+    bench.get(stopped())
+    bench.end(Collected((FINDING,)))
+    assert bench.said(AgentReport)[-1].broken == ""
+    assert bench.state(TWO) is ArmingState.PREPARING
+
+
+def test_a_higher_token_waits_no_longer_than_the_deadline() -> None:
+    """Past it the monitor makes safe, and whoever has the bench now gets it."""
+    bench = at(ArmingState.RUNNING)
+    bench.get(prepare(TWO, token=8))
+    bench.wait(4)
+    assert bench.state() is ArmingState.RUNNING
+    bench.wait(2)
+    bench.end()
+    bench.end()
+    assert bench.hooks()[-3:] == ["overdue s1", "aborted s1", "prepare s2"]
+    late = at(ArmingState.OVERDUE)
+    late.get(prepare(TWO, token=8))
+    assert late.call()[1].cause == "superseded"
+
+
+def test_a_section_that_begins_anew_ends_its_former_self() -> None:
+    """Its own workload asks again, so it is not at work in what had begun."""
+    bench = at(ArmingState.RUNNING)
+    bench.get(prepare(token=8))
+    assert bench.call()[1].cause == "superseded"
+    bench.end()
+    assert bench.state() is ArmingState.PREPARING
+
+
+@pytest.mark.parametrize("token", [6, 8])
+@pytest.mark.parametrize("state", [ArmingState.ARMED, ArmingState.RUNNING])
+@pytest.mark.parametrize("word", [stopped, aborted])
+def test_a_word_with_another_token_is_not_for_this_section(
+    word: Callable[..., Message], state: ArmingState, token: int
+) -> None:
+    """Neither an old one nor one that nobody has said yet ends it."""
+    bench = at(state)
+    bench.get(word(token=token))
+    assert bench.state() is state
+
+
+def test_one_absurd_token_rules_nobody_out() -> None:
+    """It is obeyed as long as nothing else comes, and not remembered."""
+    bench = Bench()
+    bench.get(prepare(TWO, token=2**53 - 1))
+    bench.end()
+    bench.get(GathererStarted(gatherer="9" * 8))
+    assert bench.said(JoinLab)[-1].token == 0
+    bench.get(prepare())
+    assert bench.call()[1].cause == "superseded"
+    bench.end()
+    assert bench.state() is ArmingState.PREPARING
 
 
 def test_go_for_a_section_never_prepared_is_ignored() -> None:
