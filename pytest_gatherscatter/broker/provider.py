@@ -182,7 +182,7 @@ def start_local(
     Args:
         address: the file for its address. ``None`` is a private one, which only this
             process knows; ``embedded.address.default_address_path()`` is where others look.
-        port: 0 takes a free one.
+        port: 0 takes the port of the file's former broker if it is free, else any.
         timeout: seconds.
 
     Raises:

@@ -15,14 +15,20 @@ log = logging.getLogger(__name__)
 
 
 @click.command(epilog=examples("gatherscatter broker", "gatherscatter broker --port 5673"))
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="0 takes the last one's, or a free one.",
+)
 @click.option("--parent-pid", type=int, hidden=True, help="End when this process is gone.")
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
 def broker(*, port: int, parent_pid: int | None, log_level: str) -> None:
     """Run the embedded broker until Ctrl-C or SIGTERM; the other commands find it.
 
     It is for this user on this machine: it listens on 127.0.0.1 only, with a password that it
-    makes up. It forgets everything when it ends. For more than one machine take RabbitMQ.
+    makes up. It forgets every message when it ends; the next one takes over its port and password,
+    so that all who were connected come back. For more than one machine take RabbitMQ.
     """
     log_to_stderr(log_level)
     path = default_address_path()

@@ -21,9 +21,14 @@ def main(argv: list[str] | None = None) -> int:
     """Run the broker; the exit status is 0 after a signal or its parent's end, else 2."""
     parser = argparse.ArgumentParser(
         prog="python -m pytest_gatherscatter.embedded",
-        description="An AMQP broker for this machine and this user; it forgets all at its end.",
+        description="An AMQP broker for this machine and this user; it forgets messages at its end.",
     )
-    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=0,
+        help="0, the default: the former broker's of this address file, or a free one",
+    )
     parser.add_argument(
         "--address-file", type=Path, help="where to write the URL with its password"
     )

@@ -6,6 +6,7 @@ session and takes bytes from it; what one client's bytes make others hear is wri
 """
 
 import asyncio
+import errno
 import os
 import resource
 import signal
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import cast
 
 from pytest_gatherscatter.embedded.address import (
+    Place,
+    former_place,
     hold_address,
-    remove_address,
+    withdraw_address,
     write_address,
 )
 from pytest_gatherscatter.embedded.hub import Hub, Limits, Login
@@ -32,6 +35,9 @@ _TICK = 0.5
 _HIGH_WATER = 256 * 1024
 # Descriptors that are left for the process itself.
 _SPARE_DESCRIPTORS = 32
+# How long a former broker's port may still be in use: a client that tries to reach it can have
+# it for its own end of a connection, for a moment.
+_LINGER = 2.0
 # Octets of randomness in the password and in server-made names.
 _SECRET = 18
 
@@ -223,21 +229,15 @@ async def serve(
 ) -> None:
     """Run a broker until SIGTERM, SIGINT or the end of ``parent`` (a pid).
 
-    The address file at ``path`` is there from when clients are accepted until the end.
+    The address file at ``path`` names it from when clients are accepted until the end. A broker
+    that was there before hands its place over: with ``port`` 0 this one takes its port if that
+    is free, and in any case but a new port of its own choice its password.
 
     Raises:
         SettingsInvalid: another broker serves that address file.
-        OSError: the port is taken, or the file cannot be written.
+        OSError: ``port`` is taken, or the file cannot be written.
     """
     loop = asyncio.get_running_loop()
-    login = Login(USER, os.urandom(_SECRET).hex())
-    hub = Hub(
-        login,
-        limits=_affordable(limits or Limits()),
-        wall=time.time() - loop.time(),
-        name=lambda: os.urandom(_SECRET).hex(),
-    )
-    server = Server(hub, loop)
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
@@ -245,21 +245,61 @@ async def serve(
         _watch(loop, parent, ended)
     lock = hold_address(path)
     try:
-        listener = await loop.create_server(
-            lambda: Peer(server), HOST, port, backlog=server.limits.connections
-        )
-        port = listener.sockets[0].getsockname()[1]
-        write_address(path, f"amqp://{login.user}:{login.password}@{HOST}:{port}/%2F")
+        server, listener, url = await _listen(port, former_place(path), limits or Limits())
+        write_address(path, url)
         try:
             while not ended.is_set():
                 server.tick()
                 await _wait(ended, _TICK)
         finally:
-            remove_address(path)
+            withdraw_address(path)
             listener.close()
+            # Nobody is taken in any more: a successor need not wait for the farewells.
+            lock.close()
             await server.shut()
     finally:
         lock.close()
+
+
+async def _listen(
+    port: int, former: Place | None, limits: Limits
+) -> tuple[Server, asyncio.Server, str]:
+    """Accept clients at ``port``, else at the former broker's, else at a free one.
+
+    Returns:
+        The broker, its listening socket, and its URL.
+
+    Raises:
+        OSError: ``port`` is taken.
+    """
+    loop = asyncio.get_running_loop()
+    hub = Hub(
+        Login(USER, os.urandom(_SECRET).hex() if former is None else former.password),
+        limits=_affordable(limits),
+        wall=time.time() - loop.time(),
+        name=lambda: os.urandom(_SECRET).hex(),
+    )
+    server = Server(hub, loop)
+    end = loop.time() + _LINGER
+    while True:
+        try:
+            listener = await loop.create_server(
+                lambda: Peer(server),
+                HOST,
+                port or (0 if former is None else former.port),
+                backlog=server.limits.connections,
+            )
+        except OSError as error:
+            if port or former is None or error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+                raise
+            if loop.time() >= end:
+                # Whoever has it now may have heard the password from clients that came back.
+                return await _listen(0, None, limits)
+            await asyncio.sleep(_TICK / 10)
+        else:
+            port = listener.sockets[0].getsockname()[1]
+            login = hub.login
+            return server, listener, f"amqp://{login.user}:{login.password}@{HOST}:{port}/%2F"
 
 
 async def _wait(ended: asyncio.Event, seconds: float) -> None:

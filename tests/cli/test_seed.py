@@ -120,6 +120,41 @@ def test_a_broker_alone_outlives_its_gatherer(shell: Shell) -> None:
     assert broker.ends() == 0
 
 
+def test_all_come_back_to_a_broker_that_was_killed_inside(shell: Shell) -> None:
+    """Its successor is where it was: section, monitor, gatherer and report go on by themselves."""
+    broker = shell.start("broker")
+    until(lambda: "no gatherer in lab" in shell.run("status").stderr)
+    gatherer = shell.gather("agent1")
+    monitor = shell.start("monitor", "agent1")
+    workload = shell.start("workload", "--", "sleep", "4")
+    monitor.says("running")
+    broker.signal(signal.SIGKILL)
+    broker.ends()
+    monitor.says("the broker is gone")
+    shell.start("broker")
+    assert workload.ends() == 0, workload.text
+    monitor.says("reported")
+    assert "abort" not in monitor.text
+    assert gatherer.process.poll() is None
+    assert shell.run("workload", "--", "true").returncode == 0
+
+
+def test_a_killed_gatherer_comes_back_with_its_broker(shell: Shell) -> None:
+    """The broker ends with it; the next one is at the same place, and the monitor stays."""
+    gatherer = shell.gather("agent1")
+    where = json.loads(shell.run("status", "--json").stdout)["broker"]
+    monitor = shell.start("monitor", "agent1")
+    monitor.says("joined")
+    gatherer.signal(signal.SIGKILL)
+    gatherer.ends()
+    monitor.says("the broker is gone")
+    shell.gather("agent1")
+    assert json.loads(shell.run("status", "--json").stdout)["broker"] == where
+    monitor.says("joined", 2)
+    assert "the local broker is another one now" not in monitor.text
+    assert shell.run("workload", "--", "true").returncode == 0
+
+
 def test_the_demo_plays_to_its_end(shell: Shell) -> None:
     """All actors in one terminal, each line under its name; it ends by itself, leaving nothing."""
     demo = shell.start("demo")

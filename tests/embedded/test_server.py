@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,11 @@ from pika.exceptions import (
 
 from pytest_gatherscatter.embedded.address import (
     Address,
+    Place,
     default_address_path,
+    former_place,
     read_address,
+    withdraw_address,
     write_address,
 )
 from pytest_gatherscatter.host.process import boot_id, process_start
@@ -243,7 +246,7 @@ def test_heartbeats_keep_a_silent_client_and_find_a_dead_one(broker: Running) ->
 
 
 def test_signals_end_it_cleanly(tmp_path: Path) -> None:
-    """Clients are told, the address file goes, the status is 0."""
+    """Clients are told, the address counts for nothing any more, the status is 0."""
     running = start(tmp_path / "broker.json")
     connection = running.connect()
     running.process.send_signal(signal.SIGINT)
@@ -251,7 +254,7 @@ def test_signals_end_it_cleanly(tmp_path: Path) -> None:
         connection.process_data_events(PATIENCE)
     assert told.value.reply_code == 320
     assert running.process.wait(PATIENCE) == 0
-    assert not running.path.exists()
+    assert read_address(running.path) is None
 
 
 def test_it_ends_with_its_parent(tmp_path: Path) -> None:
@@ -262,7 +265,7 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     until(lambda: True if process_start(address.pid) is None else None, "the broker's end")
-    assert not path.exists()
+    assert read_address(path) is None
 
 
 def test_one_address_file_has_one_broker(broker: Running) -> None:
@@ -295,6 +298,72 @@ def test_a_port_that_is_taken_is_one_line(broker: Running, tmp_path: Path) -> No
     assert second.returncode == 2
     assert len(second.stderr.splitlines()) == 1
     assert not (tmp_path / "second.json").exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "in order"])
+def test_its_successor_is_where_it_was(tmp_path: Path, how: signal.Signals) -> None:
+    """Whoever was connected finds the next broker by the URL that it has."""
+    first = start(tmp_path / "broker.json")
+    connection = first.connect()
+    end(first, how)
+    second = start(first.path)
+    try:
+        assert second.address.pid != first.address.pid
+        assert second.address.url == first.address.url
+        assert second.path.stat().st_mode & 0o777 == 0o600
+        first.connect().close()
+        with pytest.raises(AMQPConnectionError):
+            connection.process_data_events(PATIENCE)
+    finally:
+        end(second, signal.SIGTERM)
+
+
+def test_a_successor_need_not_wait_for_farewells(tmp_path: Path) -> None:
+    """A client that does not hear the end keeps the old process for a while, not its place."""
+    first = start(tmp_path / "broker.json")
+    deaf = first.connect()
+    first.process.terminate()
+    until(lambda: True if read_address(first.path) is None else None, "the end of the address")
+    second = start(first.path)
+    assert first.process.poll() is None
+    assert second.address.url == first.address.url
+    end(second, signal.SIGTERM)
+    assert first.process.wait(PATIENCE) == 0
+    with pytest.raises(AMQPConnectionError):
+        deaf.process_data_events(PATIENCE)
+
+
+def test_a_successor_whose_place_is_taken_has_another_password(tmp_path: Path) -> None:
+    """Whoever has the port now may have heard the old one from clients that came back."""
+    first = start(tmp_path / "broker.json")
+    end(first, signal.SIGKILL)
+    old = pika.URLParameters(first.address.url)
+    with socket.create_server((old.host, old.port)):
+        second = start(first.path)
+    new = pika.URLParameters(second.address.url)
+    assert new.port != old.port
+    assert new.credentials.password != old.credentials.password
+    second.connect().close()
+    end(second, signal.SIGTERM)
+
+
+def test_a_port_that_is_named_keeps_the_login(tmp_path: Path) -> None:
+    """--port says where; the password stays what clients know."""
+    first = start(tmp_path / "broker.json")
+    end(first, signal.SIGKILL)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    second = start(first.path, "--port", str(port))
+    old, new = (pika.URLParameters(one.address.url) for one in (first, second))
+    assert new.port == port
+    assert new.credentials.password == old.credentials.password
+    end(second, signal.SIGTERM)
+
+
+def end(broker: Running, how: signal.Signals) -> None:
+    """End a broker; it is gone when this returns."""
+    broker.process.send_signal(how)
+    broker.process.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("wrong", [["--memory", "0"], ["--port", "99999"], ["--port", "x"]])
@@ -358,6 +427,26 @@ def test_an_address_is_stale_when_its_process_is_not_the_same(tmp_path: Path) ->
     ):
         path.write_text(json.dumps(asdict(stale)))
         assert read_address(path) is None
+
+
+def test_a_former_place_is_known_by_its_own_boot_only(tmp_path: Path) -> None:
+    """A dead broker's port and password are handed over; an earlier boot's, or no URL's, not."""
+    path = tmp_path / "broker.json"
+    gone = write_address(path, "amqp://gatherscatter:5ec2e7@127.0.0.1:4711/%2F")
+    withdraw_address(path)
+    assert read_address(path) is None
+    assert former_place(path) == Place(4711, "5ec2e7")
+    assert "5ec2e7" not in repr(former_place(path))
+    for odd in (
+        replace(gone, boot="another boot"),
+        replace(gone, url="amqp://x"),
+        replace(gone, url="amqp://u:p@h:x"),
+        replace(gone, url="amqp://u:%2F@h:1"),
+    ):
+        path.write_text(json.dumps(asdict(odd)))
+        assert former_place(path) is None
+    path.unlink()
+    assert former_place(path) is None
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"url": 1}', "{", "\udcff"])
