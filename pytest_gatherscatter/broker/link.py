@@ -208,7 +208,7 @@ class Link:
             except BrokerUnreachable:
                 if not retry or self._cancelled:
                     raise
-                self._try_again(end)
+                self._try_again(end, deadline_seconds)
         finally:
             self._opening = False
             if not self._up:
@@ -219,11 +219,11 @@ class Link:
         self._cancelled = True
         self.wake()
 
-    def _try(self, end: float) -> None:
-        """Make one attempt, over by ``end``."""
+    def _try(self, end: float, patience: float | None = None) -> None:
+        """Make one attempt, over by ``end``; ``patience`` is what all attempts have together."""
         if self._up:
             return
-        self._begin(max(0.05, min(self._connect_timeout, end - time.monotonic())))
+        self._begin(max(0.05, min(self._connect_timeout, end - time.monotonic())), patience)
         # The attempt has a timer of its own; the second more is for what pika leaves behind.
         self._spin(lambda: not self._connecting or self._cancelled, self._connect_timeout + 1.0)
         if self._cancelled:
@@ -231,7 +231,7 @@ class Link:
         if not self._up:
             raise self._failure or BrokerUnreachable(self.url.safe, "no answer")
 
-    def _try_again(self, end: float) -> None:
+    def _try_again(self, end: float, patience: float) -> None:
         """Repeat attempts until one succeeds, is refused, or ``end`` has come."""
         # Costs 40 ms and more to import, which an open that succeeds at once need not pay.
         import tenacity  # noqa: PLC0415
@@ -248,10 +248,14 @@ class Link:
             stop=lambda _: time.monotonic() >= end,
             sleep=nap,
             reraise=True,
-        )(self._try, end)
+        )(self._try, end, patience)
 
-    def _begin(self, seconds: float) -> None:
-        """Start an attempt that ends within ``seconds``, in callbacks."""
+    def _begin(self, seconds: float, patience: float | None = None) -> None:
+        """Start an attempt that ends within ``seconds``, in callbacks.
+
+        The last of several attempts has only what is left of the time: a person is told
+        ``patience``, the whole of it.
+        """
         if self._loop is None:
             self._loop = Loop()
             self._loop.activate_poller()
@@ -278,7 +282,7 @@ class Link:
             self._alive.discard(attempt)
             self._fail(BrokerUnreachable(self.url.safe, words(error)))
         else:
-            self._loop.call_later(seconds, partial(self._on_overtime, attempt, seconds))
+            self._loop.call_later(seconds, partial(self._on_overtime, attempt, patience or seconds))
 
     # ── set-up, in callbacks ───────────────────────────────────────────────────────────
 

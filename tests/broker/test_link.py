@@ -226,6 +226,15 @@ def test_a_server_that_says_nothing_is_bounded(lab: str) -> None:
         assert descriptors() == before
 
 
+def test_silence_is_told_with_the_whole_patience(lab: str) -> None:
+    """The last of several attempts has a sliver of the time, which nobody wants to know."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"amqp://127.0.0.1:{silent.getsockname()[1]}"
+        link = Link(url, lab_topology(lab), name="test", connect_timeout=0.2)
+        with pytest.raises(BrokerUnreachable, match=r"no answer within 0\.5 s"):
+            link.open(0.5, retry=True)
+
+
 def test_something_that_is_no_broker(lab: str) -> None:
     """A web server on that port is no broker, and is said to be none without a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as other:
