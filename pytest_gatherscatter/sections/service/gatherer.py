@@ -13,6 +13,7 @@ from pytest_gatherscatter.broker.drive import Driver
 from pytest_gatherscatter.broker.link import HEARTBEAT, Link
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import gatherer_topology
+from pytest_gatherscatter.broker.url import safe_url
 from pytest_gatherscatter.errors import (
     BrokerError,
     BrokerLost,
@@ -26,7 +27,9 @@ from pytest_gatherscatter.host.process import clock_id
 from pytest_gatherscatter.journal import FileJournal, Journal, MemoryJournal
 from pytest_gatherscatter.machine import Effect, Input, Publish, Recovered, Send
 from pytest_gatherscatter.sections.gatherer import Gatherer, GathererFacts
-from pytest_gatherscatter.sections.gatherer.state import ENDED
+from pytest_gatherscatter.sections.gatherer.ending import GONE
+from pytest_gatherscatter.sections.gatherer.record import SectionRecord
+from pytest_gatherscatter.sections.gatherer.state import ENDED, GATHERS, SectionState
 from pytest_gatherscatter.sections.service.asker import Asker
 from pytest_gatherscatter.settings import Settings
 from pytest_gatherscatter.wire import messages as m
@@ -48,7 +51,8 @@ three missed heartbeats to see that a power-cycled gatherer is dead, and one for
 RETELL = 15.0
 """Seconds until the log says once more that the same wait goes on."""
 
-ENDED_WORDS = frozenset(state.value for state in ENDED)
+WAITING = frozenset({SectionState.ENTERED, SectionState.QUEUED}) | GATHERS
+"""States of a section that is on its way in, in one of which its owner is told."""
 
 LONG_JOURNAL = 2_000
 """Events after which the journal is folded into a snapshot."""
@@ -91,7 +95,7 @@ class GathererService:
         """Serve until ``stop()`` is true; a lost broker is waited for.
 
         Raises:
-            GathererPresent: another gatherer of this lab answers.
+            GathererPresent: another gatherer of this lab answers, now or after a lost connection.
             NameTaken: something owns the gatherer's queue and neither answers nor goes away.
             BrokerUnreachable, LoginRefused, BrokerRefused: as they say.
             BrokerLost: somebody deleted the gatherer's queue: nobody could reach it any more.
@@ -117,7 +121,7 @@ class GathererService:
             self._open(link, stop)
             driver = Driver(link, pump)
             while not stop():
-                driver.turn(0.2)
+                self._turn(driver, link)
                 self._check_inbox(link)
                 if len(journal) > LONG_JOURNAL:
                     journal.snapshot(self.machine.snapshot())
@@ -143,7 +147,7 @@ class GathererService:
             raise JournalDamaged(str(path), error.line, error.problem) from None
         journal.snapshot(self.machine.snapshot())
 
-    def _open(self, link: Link, stop: Callable[[], bool]) -> None:
+    def _open(self, link: Link, stop: Callable[[], bool]) -> bool:
         """Take the gatherer's queue, unless ``stop`` comes first: owning it is being gatherer."""
         begun = time.monotonic()
         taken: float | None = None
@@ -163,10 +167,25 @@ class GathererService:
                     raise
                 words = f"{error}; trying again for {CONNECT:g} s"
             else:
-                return
+                return True
             if not told:
                 log.info("%s", words)
                 told = True
+        return False
+
+    def _turn(self, driver: Driver, link: Link) -> None:
+        """Go on for a moment, and see whether another one took the name while we were away.
+
+        The broker gives it away when this process was stopped or cut off for three heartbeats.
+        """
+        was_taken = isinstance(link.trouble, NameTaken)
+        try:
+            driver.turn(0.2)
+        except NameTaken:
+            self._ask_incumbent()
+            raise
+        if isinstance(link.trouble, NameTaken) and not was_taken:
+            self._ask_incumbent()
 
     def _check_inbox(self, link: Link) -> None:
         """See that the queue is there: its end is told by the broker, and never comes back."""
@@ -202,11 +221,16 @@ class _TimedJournal(FileJournal):
 
 
 class _Narrator:
-    """The machine, with a line of log for everything that a person would want to know."""
+    """The machine, with a line of log for everything that a person would want to know.
+
+    A section has a line when somebody asks for it, when all are gathered, at go, and at its
+    end; what lies between, and every other change of state, is for those who debug.
+    """
 
     def __init__(self, machine: Gatherer) -> None:
         self._machine = machine
         self._waits: dict[str, tuple[object, float]] = {}
+        self._known: set[str] = set()
 
     def handle(self, message: Input, *, now: float) -> list[Effect]:
         effects = self._machine.handle(message, now=now)
@@ -221,20 +245,84 @@ class _Narrator:
                 log.info("%s joined (bench %s)", agent, ", ".join(benches))
             case m.AgentLeft(agent=agent, reason=reason):
                 log.info("%s is gone: %s", agent, reason)
-            case m.SectionChanged(name=name, bench=bench, state=state, text=text):
-                log.info("%s on bench %s: %s%s", name, bench, state, text and f" ({text})")
-                if state in ENDED_WORDS:
-                    self._waits.pop(message.section, None)
+            case m.SectionChanged():
+                self._narrate_change(message)
             case m.SectionWaiting():
                 self._narrate_waiting(message, now)
+
+    def _narrate_change(self, change: m.SectionChanged) -> None:
+        """Say how a section stands, in the words for that state."""
+        section = self._machine.lab.sections.get(change.section)
+        what = f"{change.name} on {change.bench}"
+        log.debug("%s is %s%s", what, change.state, change.text and f" ({change.text})")
+        if section is None:
+            return
+        if change.section not in self._known and section.state in WAITING:
+            self._known.add(change.section)
+            log.info("%s asks for bench %s", self._machine.lab.whose(section), change.bench)
+        level, text = story_of(section, change.text)
+        if text:
+            log.log(level, "%s: %s", what, text)
+        if section.state in ENDED:
+            self._waits.pop(change.section, None)
+            self._known.discard(change.section)
 
     def _narrate_waiting(self, message: m.SectionWaiting, now: float) -> None:
         """Say for whom a section waits when that changes, and now and then."""
         who = (message.awaited, tuple((hold.agent, hold.reason) for hold in message.holds))
         told, at = self._waits.get(message.section, (None, 0.0))
-        if not any(who) or (told == who and now - at < RETELL):
+        section = self._machine.lab.sections.get(message.section)
+        if section is None or not any(who) or (told == who and now - at < RETELL):
             return
         self._waits[message.section] = (who, now)
-        holds = [f"{hold.agent} (holds: {hold.reason})" for hold in message.holds]
-        names = ", ".join([*message.awaited, *holds])
-        log.info("waiting for %s, %.0f s at the most", names, message.left)
+        what = f"{section.entered.name} on {section.bench}"
+        if message.awaited:
+            names = ", ".join(message.awaited)
+            verb = "queued behind" if message.state == "queued" else "waiting for"
+            log.info("%s: %s %s, %.0f s at the most", what, verb, names, message.left)
+        limit = section.entered.hold_limit
+        for hold in message.holds:
+            reason = hold.reason or "no reason given"
+            log.info("%s: %s holds: %s (%g s at the most)", what, hold.agent, reason, limit)
+
+
+def story_of(section: SectionRecord, why: str) -> tuple[int, str]:
+    """Say what a section's new state means to people, and how loud; nothing if nothing."""
+    state = section.state
+    if state is SectionState.GATHERED:
+        return logging.INFO, f"gathered: {', '.join(section.ready()) or 'nobody takes part'}"
+    if state is SectionState.GATHERING and why:
+        return logging.INFO, f"gathers again: {why}"
+    if state is SectionState.COMMITTED:
+        lead = (section.t0 - section.sent) * 1000
+        return logging.INFO, f"go in {lead:.0f} ms (token {section.token})"
+    if state is SectionState.OVERDUE:
+        return logging.WARNING, "overdue: its monitors make safe, the bench stays closed"
+    if state is SectionState.CLOSED:
+        return _end_of(section)
+    if state is SectionState.ABORTED:
+        level = logging.INFO if section.cause in {"withdrawn", GONE} else logging.WARNING
+        return level, f"given up, {section.cause}: {section.text}"
+    return logging.DEBUG, ""
+
+
+def _end_of(section: SectionRecord) -> tuple[int, str]:
+    """Say how a section ended: how it went, how long it took, who reported, what is wrong."""
+    closed = section.close()
+    left = section.left
+    outcome, took = "ended", section.left_at - section.t0
+    if left is not None:
+        outcome = left.outcome
+        if left.started is not None and left.stopped is not None:
+            took = left.stopped - left.started
+    words = [f"over: {outcome} after {max(0.0, took):.2f} s"]
+    reported = [report.agent for report in closed.reports if report.reported]
+    words.append(f"reports of {', '.join(reported) or 'nobody'}")
+    problems = [
+        f"{report.agent} {report.cause}" + (f" ({report.text})" if report.text else "")
+        for report in closed.reports
+        if report.cause
+    ]
+    words += problems
+    words += [f"came too late: {word}" for word in closed.fenced]
+    return logging.WARNING if problems else logging.INFO, "; ".join(words)

@@ -146,6 +146,24 @@ def test_a_second_gatherer_is_refused_and_hears_who_the_first_is(both: Gatherers
     assert both.status().pid == first.pid
 
 
+def test_a_gatherer_that_lost_its_name_hears_to_whom(here: Gatherers) -> None:
+    """Cut off, another one took its place: it ends within seconds, and says who has it."""
+    parts = urlsplit(here.url)
+    login, _, _ = parts.netloc.rpartition("@")
+    with FaultProxy(parts.hostname or "127.0.0.1", parts.port or 5672) as proxy:
+        first = here.start("--broker", f"amqp://{login}@127.0.0.1:{proxy.port}/%2F")
+        until(lambda: here.status().pid == first.pid)
+        proxy.refuse()
+        second = here.serve()
+        proxy.refuse(on=False)
+        assert first.wait(15) == 1
+    log = (here.place / "log0").read_text()
+    (line,) = [line for line in log.splitlines() if "has a gatherer already" in line]
+    assert f"pid {second.pid} on " in line
+    assert "405" not in log
+    assert "Traceback" not in log
+
+
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_restart_on_its_state_keeps_the_bench_closed(
     both: Gatherers, end: signal.Signals
