@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the broker; the exit status is 0 after a signal or its parent's end, else 2."""
     parser = argparse.ArgumentParser(
         prog="python -m pytest_gatherscatter.embedded",
-        description="An AMQP broker for this machine and this user; it forgets messages at its end.",
+        description="An AMQP broker for this user on this machine; it keeps no message on disk.",
     )
     parser.add_argument(
         "--port",
