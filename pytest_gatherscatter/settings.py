@@ -190,9 +190,13 @@ def _text(path: Path) -> str | None:
     """Return the file's text, or ``None`` if there is no such file."""
     try:
         return path.read_bytes().decode()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+    except (FileNotFoundError, NotADirectoryError):
+        if path.name == FILE_NAME and path.is_symlink():
+            raise SettingsInvalid(str(path), "cannot be read: its link leads nowhere") from None
         return None
     except OSError as error:
+        if isinstance(error, IsADirectoryError) and path.name != FILE_NAME:
+            return None
         raise SettingsInvalid(str(path), f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsInvalid(str(path), "is not UTF-8 text") from None

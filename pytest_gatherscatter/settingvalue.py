@@ -32,6 +32,7 @@ def read(where: str, key: str, value: object, readers: Mapping[str, Reader], bas
     Raises:
         SettingsInvalid: at ``where``, with what is allowed.
     """
+    __tracebackhide__ = True
     reader = readers.get(key)
     if reader is None:
         known = {*readers, *TABLES} if readers is READERS else readers

@@ -231,6 +231,17 @@ def test_readme_is_played(tmp_path: Path) -> None:
     assert "held: scope: settling" in done.stdout
 
 
+@pytest.mark.parametrize("more", [("--reruns", "1"), ("-n", "1")])
+def test_quiet_proof_holds_beside_other_plugins(tmp_path: Path, more: tuple[str, ...]) -> None:
+    """Sockets and threads of xdist and rerunfailures are not ours, and do not fail the proof."""
+    write_readme(tmp_path)
+    done = userrun.run(
+        *(tmp_path, "test_quiet.py", "--gs-local", *more), home=tmp_path / "home", others=()
+    )
+    assert done.returncode == 0, done.stdout
+    assert "1 coordinated, 0 alone, 0 LAB, 0 DUT, 0 overdue" in done.stdout
+
+
 def test_three_terminals(tmp_path: Path) -> None:
     """The gatherer brings a broker, the monitor and pytest find it: nothing is configured."""
     write_readme(tmp_path)

@@ -13,9 +13,16 @@ LONGEST = 100.0
 
 
 def run(
-    folder: Path, *arguments: str, home: Path, **environ: str
+    folder: Path,
+    *arguments: str,
+    home: Path,
+    others: tuple[str, ...] = OTHERS,
+    **environ: str,
 ) -> "subprocess.CompletedProcess[str]":
-    """Run pytest in ``folder`` to its end; locks, tickets and addresses lie in ``home``."""
+    """Run pytest in ``folder`` to its end, without the plugins in ``others``.
+
+    Locks, tickets and addresses lie in ``home``.
+    """
     for name in ("runtime", "state"):
         (home / name).mkdir(mode=0o700, parents=True, exist_ok=True)
     clean = {
@@ -29,7 +36,7 @@ def run(
         "PYTHONDONTWRITEBYTECODE": "1",
         "COLUMNS": "200",
     }
-    without = [part for name in OTHERS for part in ("-p", f"no:{name}")]
+    without = [part for name in others for part in ("-p", f"no:{name}")]
     return subprocess.run(
         [*(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"), *without, *arguments],
         cwd=folder,

@@ -108,18 +108,17 @@ def arguments(where: str, positional: Sequence[object], keywords: Mapping[str, A
     Raises:
         SettingsInvalid: at ``where``, naming the keyword and what is allowed.
     """
+    __tracebackhide__ = True
     given = dict(keywords)
     if len(positional) > 1 or (positional and "name" in given):
         raise SettingsInvalid(where, "takes keywords, and before them the name only")
     if positional:
         given["name"] = positional[0]
-    return Arguments(
-        **{
-            key: read(f"{where}: {key}", key, value, KEYWORDS, Path())
-            for key, value in given.items()
-            if value is not None or key not in KEYWORDS
-        }
-    )
+    checked: dict[str, Any] = {}
+    for key, value in given.items():  # a comprehension's frame could not be hidden
+        if value is not None or key not in KEYWORDS:
+            checked[key] = read(f"{where}: {key}", key, value, KEYWORDS, Path())
+    return Arguments(**checked)
 
 
 def merged(nearest_first: Sequence[Arguments]) -> Arguments:

@@ -89,8 +89,34 @@ def check(config: pytest.Config) -> None:
     Raises:
         pytest.UsageError: in one line, naming the option, ini key, variable or file.
     """
+    _check_ini_keys(config)
     if any(_given(config)):
         settings(config)
+
+
+def _check_ini_keys(config: pytest.Config) -> None:
+    """Refuse an ini key that looks like ours and is nobody's.
+
+    pytest only warns of it; a misspelt ``gs_require`` would let a delicate test start unmeasured.
+    """
+    overrides = config.getoption("override_ini") or ()
+    # There is no public way to the keys of a file: newer releases of pytest warn of ``inicfg``.
+    said = config._inicfg if hasattr(config, "_inicfg") else config.inicfg  # noqa: SLF001
+    for key in (*said, *(one.partition("=")[0].strip() for one in overrides)):
+        if not key.startswith("gs_"):
+            continue
+        try:
+            config.getini(key)
+        except ValueError:
+            pass  # registered by nobody
+        else:
+            continue
+        import difflib  # noqa: PLC0415 - idle cost
+
+        known = sorted(f"gs_{one}" for one in (*TEXT_KEYS, "require", *QUANTITY_KEYS))
+        near = difflib.get_close_matches(key, known, n=1)
+        cure = f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(known)}"
+        raise pytest.UsageError(f"pytest ini {key}: there is no such key; {cure}")
 
 
 def is_read(config: pytest.Config) -> bool:
@@ -137,7 +163,8 @@ def _given(config: pytest.Config) -> Iterator[object]:
         yield os.environ.get(variable)
     start = _start_directory(config)
     for folder in (start, *start.parents):
-        yield (folder / "gatherscatter.toml").exists()
+        # One that cannot be read, as a link that leads nowhere, is a mistake to be told.
+        yield os.path.lexists(folder / "gatherscatter.toml")
     if config.inipath is not None and config.inipath.name == "pyproject.toml":
         yield b"[tool.gatherscatter" in config.inipath.read_bytes()
 

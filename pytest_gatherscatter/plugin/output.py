@@ -20,6 +20,9 @@ from pytest_gatherscatter.sections.service.ticket import TicketState, scan, tick
 VISIBLE_AFTER = 2.0
 """Seconds of waiting that nobody needs to hear of."""
 
+LEAST_OF_A_TEST = 12
+"""Columns of a test's name below which it tells nothing and is left out of a narrow line."""
+
 LINE_EVERY = 10.0
 """Seconds between lines that say the same but for the time, where a line cannot be rewritten."""
 
@@ -61,6 +64,7 @@ class WaitLine:
         self._reporter: pytest.TerminalReporter | None = reporter
         self._rewrites = reporter is not None and reporter.isatty and reporter.hasmarkup
         self._begun = False
+        self._erased = 0
         self._told: tuple[object, ...] = ()
         self._told_at = 0.0
         self._since = 0.0
@@ -87,6 +91,9 @@ class WaitLine:
         if self._begun and self._rewrites and self._reporter is not None:
             with self._past_capture():
                 self._reporter.rewrite("", erase=True)
+                self._reporter.write("\r")
+            # The writer counts what was rewritten, but nothing of it is seen any more.
+            self._erased = self._reporter._tw.width_of_current_line  # noqa: SLF001 - as above
         self._begun = False
         self._told = ()
 
@@ -99,17 +106,38 @@ class WaitLine:
                 stream.flush()
         elif self._rewrites:
             if not self._begun:
-                self._reporter.ensure_newline()
-            self._reporter.rewrite(f"{test}: {text}", erase=True)
+                self._fresh_line(self._reporter)
+            width = self._reporter._tw.fullwidth  # noqa: SLF001 - as in _fresh_line
+            self._reporter.rewrite(fitting(test, text, width - 1), erase=True)
         else:
-            self._reporter.ensure_newline()
+            self._fresh_line(self._reporter)
             self._reporter.write_line(f"{test}: {text}")
         self._begun = True
+
+    def _fresh_line(self, reporter: pytest.TerminalReporter) -> None:
+        """Begin a line; with ``-q`` only pytest's writer knows of the dots that stand in it."""
+        reporter.ensure_newline()
+        width = reporter._tw.width_of_current_line  # noqa: SLF001 - there is no public way
+        if width not in (0, self._erased):
+            reporter.line("")
+            self._erased = 0
 
     def _past_capture(self) -> contextlib.AbstractContextManager[None]:
         if self._capture is None:
             return contextlib.nullcontext()
         return self._capture.global_and_fixture_disabled()  # type: ignore[no-any-return]
+
+
+def fitting(test: str, text: str, width: int) -> str:
+    """Put test and text in one line of ``width`` columns: the test's name gives way first.
+
+    A longer line would be wrapped, and could not be rewritten.
+    """
+    room = width - len(text) - 2
+    if len(test) > room >= LEAST_OF_A_TEST:
+        test = "…" + test[-(room - 1) :]
+    line = f"{test}: {text}" if room >= min(len(test), LEAST_OF_A_TEST) else text
+    return line if len(line) <= width else line[: max(0, width - 1)] + "…"
 
 
 def _reasons(waiting: Waiting) -> tuple[tuple[str, str], ...]:

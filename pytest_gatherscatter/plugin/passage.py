@@ -64,12 +64,14 @@ class Passage:
             SectionFailed, BrokerError: it will not be.
             SectionMisused: another section is open.
         """
+        __tracebackhide__ = True
         self.run.opens(self)
         with self._telling(), self.run.waiting(self.item):
             self._visit = self.run.workloads.gather(self._demand())
 
     def enter(self) -> Section:
         """Commit, wait for go, and be quiet. Raises as :meth:`gather`."""
+        __tracebackhide__ = True
         assert self._visit is not None  # noqa: S101 - gather came before
         with self._telling(), self.run.waiting(self.item):
             try:
@@ -178,10 +180,18 @@ class Passage:
         self.run.records.append(self.record)
 
     def _set_properties(self, facts: dict[str, Any]) -> None:
-        """Put the facts on the test's report; a second section of one name gets a number."""
+        """Put the facts on the test's report; a second section of one name gets a number.
+
+        What is true or false is a text, ``true`` or ``false``: junitxml would write Python's words.
+        """
         taken = {name for name, _ in self.item.user_properties}
-        prefix, number = f"gs.{self.name}", 1
+        # Dots part a property's name, and a test's may have some: test_supply[2.5].
+        section = self.name.replace(".", "_")
+        prefix, number = f"gs.{section}", 1
         while f"{prefix}.coordinated" in taken:
             number += 1
-            prefix = f"gs.{self.name}#{number}"
-        self.item.user_properties += [(f"{prefix}.{key}", value) for key, value in facts.items()]
+            prefix = f"gs.{section}#{number}"
+        self.item.user_properties += [
+            (f"{prefix}.{key}", str(value).lower() if isinstance(value, bool) else value)
+            for key, value in facts.items()
+        ]

@@ -51,6 +51,7 @@ class Run:
         self._found: Found | None = None
         self._workloads: Workloads | None = None
         self._waiting_item = ""
+        self._waits_for = ""
 
     @property
     def settings(self) -> Settings:
@@ -87,6 +88,7 @@ class Run:
         Raises:
             SectionMisused: one is open already.
         """
+        __tracebackhide__ = True
         if self.open is not None:
             raise SectionMisused(
                 f"section {self.open.name!r} is open in this process, and sections do not nest: "
@@ -99,8 +101,13 @@ class Run:
     def waiting(self, item: pytest.Item) -> Iterator[None]:
         """Wait for the lab inside the block: no timer of the test counts it, and it is shown."""
         self._line.begin()
-        with self.timers.stopped(item):
-            yield
+        self._waits_for = "waiting for the lab"
+        try:
+            with self.timers.stopped(item):
+                yield
+        except KeyboardInterrupt:
+            # From here and not from wherever the loop was: pytest shows the line and no traceback.
+            raise KeyboardInterrupt(f"while {self._waits_for}") from None
 
     def closes(self, passage: "Passage") -> None:
         """Take note that a section is over, or will not be."""
@@ -146,4 +153,5 @@ class Run:
                 link.close(timeout=TELL_SECONDS)
 
     def _on_wait(self, waiting: Waiting) -> None:
+        self._waits_for = "; ".join(waiting.lines)
         self._line.show(waiting, self._waiting_item)

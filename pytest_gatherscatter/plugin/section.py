@@ -205,6 +205,7 @@ class SectionBlock:
         self._progress.mark_ours(error)
 
     def _current(self) -> Passage:
+        __tracebackhide__ = True
         passage, self._passage = self._passage, None
         if passage is None:
             raise SectionMisused("the section is left without having been entered")

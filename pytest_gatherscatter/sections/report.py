@@ -44,6 +44,7 @@ class Findings(Mapping[str, Any]):
         Raises:
             NotMeasured: naming what was found instead (also a ``KeyError``).
         """
+        __tracebackhide__ = True
         try:
             return self._values[name]
         except KeyError:
@@ -95,6 +96,7 @@ class Report:
         Raises:
             NotMeasured: it never told.
         """
+        __tracebackhide__ = True
         if self.started is None:
             raise NotMeasured(f"{self.agent} did not tell when it started")
         return self.started * 1000
@@ -118,6 +120,7 @@ class Reports(Mapping[str, Report]):
         Raises:
             NotMeasured: nothing came from it (also a ``KeyError``).
         """
+        __tracebackhide__ = True
         try:
             return self._reports[agent]
         except KeyError:

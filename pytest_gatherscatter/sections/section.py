@@ -120,6 +120,11 @@ class Section:
     given_up: bool = False
     closing: Closing | None = None
 
+    def __repr__(self) -> str:
+        """Show it in a few words: pytest prints it beside a failed assertion."""
+        how = "coordinated" if self.coordinated else "alone"
+        return f"<Section {self.name!r} on {self.bench}: {self.state.value}, {how}>"
+
     @property
     def name(self) -> str:
         """The name that the test gave it."""
@@ -153,6 +158,7 @@ class Section:
         Raises:
             SectionMisused: the section is not closed yet.
         """
+        __tracebackhide__ = True
         closing = self._closed("reports")
         return Reports(closing.reports, missing=self._why_nothing())
 
@@ -164,18 +170,21 @@ class Section:
             SectionMisused: the section is not closed yet.
             NotMeasured: nobody told when it started.
         """
+        __tracebackhide__ = True
         skew = self._closed("skew_ms").skew
         return self._unmeasured("skew") if skew is None else skew * 1000
 
     @property
     def skew_bound_ms(self) -> float:
         """How far ``skew_ms`` may be off, in milliseconds; raises like it."""
+        __tracebackhide__ = True
         bound = self._closed("skew_bound_ms").skew_bound
         return self._unmeasured("bound of the skew") if bound is None else bound * 1000
 
     @property
     def fenced(self) -> tuple[str, ...]:
         """Agents whose reports came too late to count; raises like ``reports``."""
+        __tracebackhide__ = True
         return self._closed("fenced").fenced
 
     def facts(self) -> dict[str, bool | int | float | str]:
@@ -207,9 +216,10 @@ class Section:
         return facts
 
     def _closed(self, what: str) -> Closing:
+        __tracebackhide__ = True
         if self.closing is None:
             raise SectionMisused(
-                f"{what} is known only after section {self.name!r} has closed;"
+                f"{what} can be read only after section {self.name!r} has closed;"
                 " look at it after the with block, or in check="
             )
         return self.closing
@@ -222,6 +232,7 @@ class Section:
         return f"its members were {', '.join(self.members) or 'none'}"
 
     def _unmeasured(self, what: str) -> NoReturn:
+        __tracebackhide__ = True
         raise NotMeasured(f"the {what} was not measured: {self._why_nothing()}")
 
 

@@ -50,7 +50,7 @@ def test_first_minute(clone: Path, tmp_path: Path) -> None:
         assert len(rail) == 81
         assert (Path(folder) / "supply" / "current.csv").stat().st_size > 500
     facts = {one.get("name"): one.get("value") for one in ET.parse(report).iter("property")}  # noqa: S314 - our own file
-    assert facts["gs.test_power_cycle.coordinated"] == "True"
+    assert facts["gs.test_power_cycle.coordinated"] == "true"
     assert facts["gs.test_power_cycle.scope.peak_v"] == "5.437"
     assert float(facts["gs.step.1.cut"] or 0) >= 0.03
 

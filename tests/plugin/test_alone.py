@@ -32,8 +32,8 @@ def test_factory(critical_section):
         ]
     )
     junit = (suite.path / "junit.xml").read_text()
-    assert '<property name="gs.test_marked.coordinated" value="False" />' in junit
-    assert '<property name="gs.burst.coordinated" value="False" />' in junit
+    assert '<property name="gs.test_marked.coordinated" value="false" />' in junit
+    assert '<property name="gs.burst.coordinated" value="false" />' in junit
 
 
 def test_demands_fail_and_policies_decide(suite: Suite) -> None:

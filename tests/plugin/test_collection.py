@@ -87,6 +87,7 @@ def test_early(early):
 """)
     result = suite.run_here()
     result.assert_outcomes(failed=4, errors=1)
+    result.stdout.no_fnmatch_line("*pytest_gatherscatter/*.py:*")
     result.stdout.fnmatch_lines(
         [
             "*SectionMisused: the section is not open yet: fixtures are made before it*",

@@ -16,6 +16,8 @@ MISTAKES = [
     (["--gs-no-gatherer", "maybe"], "", "ERROR: --gs-no-gatherer: 'maybe'*run, skip, fail"),
     (["--gs-require", "scope,a.b"], "", "ERROR: --gs-require: agent name 'a.b'*"),
     ([], "gs_gather_timeout = soon", "ERROR: pytest ini gs_gather_timeout: 'soon'*"),
+    ([], "gs_maxduration = 3", "ERROR: pytest ini gs_maxduration: *'gs_max_duration'?"),
+    (["-o", "gs_zebra=3"], "", "ERROR: pytest ini gs_zebra: *allowed are gs_artifact_limit,*"),
     (["--gs-local", "--gs-broker", "amqp://x"], "", "ERROR: --gs-local starts a broker*"),
 ]
 
@@ -46,6 +48,29 @@ def test_a_wrong_file_and_variable_are_named(suite: Suite, monkeypatch: pytest.M
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: GATHERSCATTER_BROKER: *"])
     assert "secret" not in result.stderr.str()
+
+
+def test_a_file_that_cannot_be_read_is_not_passed_over(suite: Suite) -> None:
+    """A link that leads nowhere, or a directory, would otherwise lose a ``require``."""
+    suite.write(PLAIN)
+    path = suite.path / "gatherscatter.toml"
+    path.symlink_to("nowhere.toml")
+    result = suite.run_here()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *gatherscatter.toml: cannot be read: its link leads*"])
+    path.unlink()
+    path.mkdir()
+    result = suite.run_here()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *gatherscatter.toml: cannot be read: Is a directory"])
+
+
+def test_an_ini_key_of_another_plugin_is_its_own(suite: Suite) -> None:
+    """``gs_`` in front is no promise: what somebody registered is somebody's."""
+    suite.pytester.makeini("[pytest]\ngs_other = 3\n")
+    suite.write("def pytest_addoption(parser):\n    parser.addini('gs_other', '')\n", "conftest.py")
+    suite.write(PLAIN)
+    suite.run_here().assert_outcomes(passed=1)
 
 
 def test_the_header_shows_settings_and_no_password(suite: Suite) -> None:

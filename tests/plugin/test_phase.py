@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from suite import Lab, Suite
 
+from pytest_gatherscatter.plugin.output import fitting
 from pytest_gatherscatter.sections.service.asker import Asker
 from pytest_gatherscatter.settings import Settings
 from pytest_gatherscatter.wire.messages import StepFinished
@@ -95,7 +96,7 @@ def test_skewed(): pass
         ]
     )
     facts = properties(lab_suite, "test_good")
-    assert facts["gs.test_good.coordinated"] == "True"
+    assert facts["gs.test_good.coordinated"] == "true"
     assert facts["gs.test_good.members"] == "scope,thermal"
     assert facts["gs.test_good.scope.peak_v"] == "5.1"
     assert "gs.test_good.skew_ms" in facts
@@ -186,17 +187,38 @@ def test_plain(): reset()
 def test_waiting_is_visible(lab_suite: Suite) -> None:
     """From two seconds on lines say for whom, past capturing; in workers of xdist as well."""
     lab_suite.write("""
+def test_dot(): pass
+
 @pytest.mark.critical_section("hold")
 def test_held():
     print("not shown")
 """)
-    result = lab_suite.run()
-    result.assert_outcomes(passed=1)
+    result = lab_suite.run("-q")  # the line does not stick to the dot
+    result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["test_it.py::test_held: thermal holds * s: settling"])
     result.stdout.no_fnmatch_line("*not shown*")
     spread = lab_suite.run("-n", "1")
-    spread.assert_outcomes(passed=1)
+    spread.assert_outcomes(passed=2)
     spread.stderr.fnmatch_lines(["[[]gw0[]] test_it.py::test_held: thermal holds * s: settling"])
+
+
+WAITS = "waiting for scope (3 s of 60 s)"
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (60, f"test_it.py::test_held[long]: {WAITS}"),
+        (59, f"…st_it.py::test_held[long]: {WAITS}"),
+        (46, f"…t_held[long]: {WAITS}"),
+        (40, WAITS),
+        (20, "waiting for scope (…"),
+    ],
+)
+def test_a_line_that_is_rewritten_fits(width: int, line: str) -> None:
+    """A line that wraps piles up: the test's name gives way, then the rest is cut."""
+    shown = fitting("test_it.py::test_held[long]", WAITS, width)
+    assert (shown, len(shown) <= width) == (line, True)
 
 
 def test_the_options_requirement_is_for_every_section(lab_suite: Suite) -> None:

@@ -145,6 +145,11 @@ def test_waiting_in_words() -> None:
     hold = Hold(agent="thermal", seconds=5.0, reason="settling")
     assert waiting("gathering", "thermal", holds=(hold,)) == ("thermal holds 5 s: settling",)
     assert len(waiting("gathering", "thermal", "scope", holds=(hold,))) == 2
+    person = Hold(agent="eve@lab", seconds=0.0, reason="coffee")
+    assert waiting("queued", holds=(person,)) == (
+        "eve@lab holds: coffee",
+        "queued for bench left (3 s of 60 s)",
+    )
     assert waiting("queued", "me (t)") == ("queued for bench left behind me (t) (3 s of 60 s)",)
     assert "on this host: me" in waiting("locked", "me")[0]
     assert waiting("connecting") == ("waiting for the broker (3 s of 60 s)",)
@@ -159,7 +164,7 @@ def test_waiting_in_words() -> None:
 def test_too_early(what: str) -> None:
     """What is known only afterwards cannot be read inside the section."""
     section = Section(demand=demand(), id="1" * 16, artifacts=Path())
-    with pytest.raises(SectionMisused, match=f"{what} is known only after section 'burst'"):
+    with pytest.raises(SectionMisused, match=f"{what} can be read only after section 'burst'"):
         getattr(section, what)
 
 

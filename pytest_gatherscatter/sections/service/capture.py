@@ -37,6 +37,11 @@ def plain_name(name: str, taken: Iterable[str] = ()) -> str:
     )
 
 
+def folder_name(name: str) -> str:
+    """Return a folder's name made of a section's ``name``, which may hold separators."""
+    return _UNSAFE.sub("_", name)[:LONGEST_NAME].strip("._") or "section"
+
+
 class _Arriving:
     """One file, growing chunk by chunk, whatever order they come in."""
 

@@ -38,7 +38,7 @@ from pytest_gatherscatter.sections.section import (
     error_of,
 )
 from pytest_gatherscatter.sections.service import benchlock, proc
-from pytest_gatherscatter.sections.service.capture import Captures, plain_name
+from pytest_gatherscatter.sections.service.capture import Captures, folder_name
 from pytest_gatherscatter.sections.service.display import Display
 from pytest_gatherscatter.sections.service.line import TURN, Line
 from pytest_gatherscatter.sections.service.memory import Memory
@@ -138,7 +138,7 @@ class Workloads:
             BrokerError: the broker refuses us (login, rights), which no waiting would mend.
         """
         section_id = secrets.token_hex(8)
-        folder = f"{plain_name(demand.name)}-{section_id}"
+        folder = f"{folder_name(demand.name)}-{section_id}"
         visit = Visit(
             Section(demand=demand, id=section_id, artifacts=self.settings.artifacts / folder)
         )

@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pytest_gatherscatter.sections.service.capture import LONGEST_NAME, Captures, plain_name
+from pytest_gatherscatter.sections.service.capture import (
+    LONGEST_NAME,
+    Captures,
+    folder_name,
+    plain_name,
+)
 from pytest_gatherscatter.wire.messages import Artifact, ArtifactChunk, MemberReport
 
 ID = "1" * 16
@@ -106,3 +111,18 @@ def test_names_stay_apart() -> None:
     assert plain_name("x.csv", ["x.csv", "x-2.csv"]) == "x-3.csv"
     assert plain_name("x", ["x"]) == "x-2"
     assert len(plain_name("y" * 500)) == LONGEST_NAME
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("test_param[a/b [x]]", "test_param_a_b_x"),
+        ("../..", "section"),
+        (".hidden", "hidden"),
+        ("supply[2.5]", "supply_2.5"),
+    ],
+)
+def test_folder_names(name: str, folder: str) -> None:
+    """A section's name keeps its beginning, and leads nowhere else."""
+    assert folder_name(name) == folder
+    assert len(folder_name("y" * 500)) == LONGEST_NAME
