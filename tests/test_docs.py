@@ -235,9 +235,8 @@ def test_readme_is_played(tmp_path: Path) -> None:
 def test_quiet_proof_holds_beside_other_plugins(tmp_path: Path, more: tuple[str, ...]) -> None:
     """Sockets and threads of xdist and rerunfailures are not ours, and do not fail the proof."""
     write_readme(tmp_path)
-    done = userrun.run(
-        *(tmp_path, "test_quiet.py", "--gs-local", *more), home=tmp_path / "home", others=()
-    )
+    words = ("test_quiet.py", "--gs-local", *more)
+    done = userrun.run(tmp_path, *words, home=tmp_path / "home", alone=False)
     assert done.returncode == 0, done.stdout
     assert "1 coordinated, 0 alone, 0 LAB, 0 DUT, 0 overdue" in done.stdout
 
@@ -251,7 +250,7 @@ def test_three_terminals(tmp_path: Path) -> None:
     try:
         shell.gather()
         shell.start("monitor", "scope").says("joined")
-        done = userrun.run(tmp_path, "-v", "test_burst.py", home=tmp_path / "home", **environ)
+        done = userrun.run(tmp_path, "-v", "test_burst.py", home=tmp_path / "home", environ=environ)
     finally:
         shell.end()
     assert done.returncode == 0, done.stdout
@@ -271,7 +270,7 @@ on_prepare = ["sh", "-c", "echo door open; exit 76"]
 [[monitor]]
 name = "scope"
 benches = ["broken"]
-on_prepare = ["no-such-program"]
+on_prepare = ["sh", "-c", "echo no instrument >&2; exit 1"]
 
 [[monitor]]
 name = "slow"

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 OTHERS = ("xdist", "rerunfailures", "asyncio", "hypothesispytest", "timeout")
@@ -16,12 +17,12 @@ def run(
     folder: Path,
     *arguments: str,
     home: Path,
-    others: tuple[str, ...] = OTHERS,
-    **environ: str,
+    alone: bool = True,
+    environ: Mapping[str, str] | None = None,
 ) -> "subprocess.CompletedProcess[str]":
-    """Run pytest in ``folder`` to its end, without the plugins in ``others``.
+    """Run pytest in ``folder`` to its end; locks, tickets and addresses lie in ``home``.
 
-    Locks, tickets and addresses lie in ``home``.
+    It is without ``OTHERS``, unless it shall not be ``alone``.
     """
     for name in ("runtime", "state"):
         (home / name).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -36,11 +37,11 @@ def run(
         "PYTHONDONTWRITEBYTECODE": "1",
         "COLUMNS": "200",
     }
-    without = [part for name in others for part in ("-p", f"no:{name}")]
+    without = [part for name in OTHERS if alone for part in ("-p", f"no:{name}")]
     return subprocess.run(
         [*(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"), *without, *arguments],
         cwd=folder,
-        env=clean | own | environ,
+        env=clean | own | dict(environ or {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
