@@ -20,10 +20,15 @@ class Driver:
         self.pump = pump
         self._posted: SimpleQueue[Input] = SimpleQueue()
 
-    def post(self, message: Input) -> None:
-        """Hand an input over from another thread (the end of a hook); wakes the loop."""
+    def post(self, message: Input, *, wake: bool = True) -> None:
+        """Hand an input over from another thread (the end of a hook).
+
+        It wakes the loop, unless ``wake`` is false: then the next turn takes it, whenever that
+        comes.
+        """
         self._posted.put(message)
-        self.link.wake()
+        if wake:
+            self.link.wake()
 
     def turn(self, timeout: float) -> None:
         """Wait at most ``timeout`` seconds for something to happen, and see it through."""
@@ -34,11 +39,13 @@ class Driver:
             timeout = 0.0
         # Deadlines are looked at after each event: a flood of messages, each of which may cost a
         # sync of the journal, must not make them late.
-        for event in self.link.poll(max(0.0, timeout)):
-            pump.take(event, now=time.monotonic())
-            pump.wake_due(now=time.monotonic())
+        events = self.link.poll(max(0.0, timeout))
+        # What a hook has done comes before what others say now: a stop after the start.
         for _ in range(self._posted.qsize()):  # what is posted meanwhile has the next turn
             pump.feed(self._posted.get_nowait(), now=time.monotonic())
+        for event in events:
+            pump.take(event, now=time.monotonic())
+            pump.wake_due(now=time.monotonic())
         pump.wake_due(now=time.monotonic())
 
     def run(self, until: Callable[[], bool], timeout: float | None = None) -> bool:

@@ -88,6 +88,10 @@ gatherer takes silence of 2 s as stale."""
 SHORTEST_HOLD = 0.1
 """Seconds before prepare is called again after a hold of 0: no spinning."""
 
+STAY = 0.05
+"""Seconds after t0 at which the end of the start hook is asked for: it does not wake anybody by
+itself, so that a hundred agents of one host start together before any of them does more."""
+
 REPORT_FOR = 600.0
 """Seconds for which a report is said: twenty default report timeouts, then nobody is left."""
 
@@ -279,6 +283,7 @@ class MonitorMachine:
         arming.info = replace(arming.info, t0=t0, deadline=t0 + go.deadline - go.t0)
         self._to(arming, ArmingState.STARTING, now)
         self._hooks.add(arming, Hook.STARTED)
+        self._effects.wake(t0 + STAY)
 
     def _stop(self, stop: SectionStopped, now: float) -> None:
         arming = self.armings.get(stop.section)

@@ -7,9 +7,9 @@ thread sleeps to t0 by itself, so that nothing but the scheduler stands between 
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import SimpleQueue
+from typing import Protocol
 
 from pytest_gatherscatter.machine import Exited, Input, Told
 from pytest_gatherscatter.sections.monitor.hookcall import (
@@ -30,6 +30,13 @@ LAST_STRETCH = 0.002
 own, which may be late by a scheduler's tick."""
 
 
+class Post(Protocol):
+    """Hands an input to the machine, from any thread."""
+
+    def __call__(self, message: Input, *, wake: bool = True) -> None:
+        """Hand it over; with ``wake`` at once, else when the machine's thread turns anyway."""
+
+
 @dataclass(slots=True, eq=False)
 class _Job:
     effect: int
@@ -44,7 +51,7 @@ class _Job:
 class HookThread:
     """Runs one hook at a time; its ends go to ``post`` (which any thread may call)."""
 
-    def __init__(self, hooks: Hooks, folder: Folder, post: Callable[[Input], None]) -> None:
+    def __init__(self, hooks: Hooks, folder: Folder, post: Post) -> None:
         self._hooks = hooks
         self._folder = folder
         self._post = post
@@ -102,7 +109,10 @@ class HookThread:
             if job.given_up:
                 self._post(Told(HookReturned()))
             else:
-                self._post(Exited(job.effect, HookEnded(answer, ready, job.began)))
+                # Stamp, then stay: many agents of one host start at one instant, and waking
+                # the link's thread would take the processor from those that are still to come.
+                ended = HookEnded(answer, ready, job.began)
+                self._post(Exited(job.effect, ended), wake=job.call.at is None)
 
     def _call(self, job: _Job) -> Answer:
         def began() -> None:

@@ -256,10 +256,24 @@ class Slow(Monitor):
         self.ran.append((threading.current_thread().name, time.monotonic()))
 
 
+def into(posted: SimpleQueue[Input]) -> Post:
+    """Make a post that keeps what it gets, whether it would wake anybody or not."""
+
+    def post(message: Input, *, wake: bool = True) -> None:
+        del wake
+        posted.put(message)
+
+    return post
+
+
 def test_a_start_is_never_early_and_stamped(tmp_path: Path) -> None:
     """The thread sleeps to t0 by itself; ``ready`` is long before, ``began`` right after."""
     monitor, posted = Slow(), SimpleQueue[Input]()
-    thread = HookThread(MethodHooks(monitor), Folder(tmp_path / "c", 10), posted.put)
+    thread = HookThread(
+        MethodHooks(monitor),
+        Folder(tmp_path / "c", 10),
+        lambda message, *, wake=True: posted.put(message),
+    )
     at = time.monotonic() + 0.3
     thread.submit(1, CallHook(Hook.STARTED, INFO, 1.0, at=at))
     ended = posted.get(timeout=5)
@@ -275,7 +289,11 @@ def test_a_start_is_never_early_and_stamped(tmp_path: Path) -> None:
 def test_a_start_can_be_called_off(tmp_path: Path) -> None:
     """It comes back at once and was never called."""
     monitor, posted = Slow(), SimpleQueue[Input]()
-    thread = HookThread(MethodHooks(monitor), Folder(tmp_path / "c", 10), posted.put)
+    thread = HookThread(
+        MethodHooks(monitor),
+        Folder(tmp_path / "c", 10),
+        lambda message, *, wake=True: posted.put(message),
+    )
     thread.submit(1, CallHook(Hook.STARTED, INFO, 1.0, at=time.monotonic() + 60))
     thread.cancel(1)
     ended = posted.get(timeout=2)
@@ -289,7 +307,11 @@ def test_a_start_can_be_called_off(tmp_path: Path) -> None:
 def test_a_method_past_its_limit_is_given_up_until_it_returns(tmp_path: Path) -> None:
     """It is told once as stuck, and its return is told instead of a late answer."""
     monitor, posted = Slow(), SimpleQueue[Input]()
-    thread = HookThread(MethodHooks(monitor), Folder(tmp_path / "c", 10), posted.put)
+    thread = HookThread(
+        MethodHooks(monitor),
+        Folder(tmp_path / "c", 10),
+        lambda message, *, wake=True: posted.put(message),
+    )
     thread.submit(1, CallHook(Hook.PREPARE, INFO, 0.1))
     time.sleep(0.3)
     thread.watch()
