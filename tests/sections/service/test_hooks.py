@@ -29,7 +29,7 @@ from pytest_gatherscatter.sections.service.hooks import (
     make_monitor,
     read_findings,
 )
-from pytest_gatherscatter.sections.service.hookthread import NAME, HookThread
+from pytest_gatherscatter.sections.service.hookthread import NAME, HookThread, Post
 
 INFO = SectionInfo(
     id="0123abcd", name="burst", test="t.py::t", bench="b", owner="me", token=1, max_duration=3.0
@@ -272,7 +272,7 @@ def test_a_start_is_never_early_and_stamped(tmp_path: Path) -> None:
     thread = HookThread(
         MethodHooks(monitor),
         Folder(tmp_path / "c", 10),
-        lambda message, *, wake=True: posted.put(message),
+        into(posted),
     )
     at = time.monotonic() + 0.3
     thread.submit(1, CallHook(Hook.STARTED, INFO, 1.0, at=at))
@@ -292,7 +292,7 @@ def test_a_start_can_be_called_off(tmp_path: Path) -> None:
     thread = HookThread(
         MethodHooks(monitor),
         Folder(tmp_path / "c", 10),
-        lambda message, *, wake=True: posted.put(message),
+        into(posted),
     )
     thread.submit(1, CallHook(Hook.STARTED, INFO, 1.0, at=time.monotonic() + 60))
     thread.cancel(1)
@@ -310,7 +310,7 @@ def test_a_method_past_its_limit_is_given_up_until_it_returns(tmp_path: Path) ->
     thread = HookThread(
         MethodHooks(monitor),
         Folder(tmp_path / "c", 10),
-        lambda message, *, wake=True: posted.put(message),
+        into(posted),
     )
     thread.submit(1, CallHook(Hook.PREPARE, INFO, 0.1))
     time.sleep(0.3)
