@@ -60,10 +60,13 @@ class BrokerUnreachable(BrokerError):
 
 
 class LoginRefused(BrokerError):
-    """The broker is there and refuses the user name, password, certificate or vhost."""
+    """The broker is there, and this URL cannot log in: user, password, vhost or TLS is wrong.
 
-    def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"{url} refuses the login: {reason}")
+    ``what`` says in a few words what does not work.
+    """
+
+    def __init__(self, url: str, reason: str, what: str = "refuses the login") -> None:
+        super().__init__(f"{url} {what}: {reason}")
         self.url = url
         self.reason = reason
 
@@ -167,7 +170,9 @@ class AgentPresent(GatherScatterError):
     """An agent of this name is alive in the lab; names are unique in one."""
 
     def __init__(self, name: str, lab: str, who: str) -> None:
-        super().__init__(f"lab {lab!r} has an agent {name!r} already ({who}); take another name")
+        super().__init__(
+            f"lab {lab!r} has an agent {name!r} already ({who}); end that one, or take another name"
+        )
         self.name = name
         self.lab = lab
         self.who = who

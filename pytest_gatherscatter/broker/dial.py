@@ -22,11 +22,12 @@ from pika.exceptions import (
     AuthenticationError,
     ChannelClosedByBroker,
     ConnectionClosedByBroker,
+    IncompatibleProtocolError,
     ProbableAccessDeniedError,
     ProbableAuthenticationError,
 )
 
-from pytest_gatherscatter.broker.url import BrokerUrl
+from pytest_gatherscatter.broker.url import PORTS, BrokerUrl
 from pytest_gatherscatter.errors import (
     BrokerError,
     BrokerRefused,
@@ -42,6 +43,9 @@ BLOCKED_SECONDS = 30.0
 FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
 """Seconds between two attempts to connect: exponential from the first to the longest, with
 jitter, so that a hundred agents do not come back to a restarted broker at one instant."""
+
+GUEST = "guest"
+"""User and password of a URL that names none: what RabbitMQ is installed with."""
 
 ACCESS_REFUSED, RESOURCE_LOCKED, NOT_ALLOWED = 403, 405, 530
 PIKA_BROKE = (AMQPError, AssertionError, LookupError, OSError, ValueError)
@@ -178,7 +182,7 @@ def _parameters(
     if url.external:
         credentials = pika.credentials.ExternalCredentials()
     else:
-        credentials = pika.PlainCredentials(url.user or "guest", url.password or "guest")
+        credentials = pika.PlainCredentials(url.user or GUEST, url.password or GUEST)
     return pika.ConnectionParameters(
         host=url.host,
         port=url.port,
@@ -193,29 +197,74 @@ def _parameters(
     )
 
 
-def explain(url: BrokerUrl, error: BaseException) -> BrokerError:
-    """Say in this package's words why a connection could not be made."""
+def explain(url: BrokerUrl, error: BaseException) -> BrokerError:  # noqa: PLR0911 - one for each
+    """Say in this package's words why a connection could not be made, and what to try next."""
     if isinstance(error, workflow.AMQPConnectionWorkflowFailed):
         error = error.exceptions[-1]
     if isinstance(error, workflow.AMQPConnectorPhaseErrorBase):
         error = error.exception
-    safe = url.safe
     if isinstance(error, ssl.SSLCertVerificationError):
-        return LoginRefused(safe, f"its certificate is not trusted: {error.verify_message}")
+        why = f"its certificate is not trusted: {error.verify_message}"
+        return LoginRefused(
+            url.safe, f"{why}; ?cacertfile=… names the authority that signed it", "was not used"
+        )
+    if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+        cure = f"use amqp://, or the port for TLS ({PORTS['amqps']})"
+        return LoginRefused(url.safe, cure, "speaks no TLS at this port")
     if isinstance(error, ProbableAuthenticationError | ProbableAccessDeniedError):
         # pika guesses from the phase; only what the broker said is a refusal.
-        said = re.search(r"ConnectionClosedByBroker: \((\d+)\) ['\"](.*?)['\"]", str(error))
-        if said and int(said[1]) in {ACCESS_REFUSED, NOT_ALLOWED}:
-            return LoginRefused(safe, said[2])
-        return BrokerUnreachable(safe, said[2] if said else "the connection broke at login")
+        said = _SAID.search(str(error))
+        if said:
+            return _refused(url, int(said[1]), said[3])
+        return BrokerUnreachable(url.safe, "the connection broke at login")
     if isinstance(error, AuthenticationError):
-        return LoginRefused(safe, "it does not offer our way to log in")
-    if isinstance(error, ConnectionClosedByBroker) and error.reply_code in {
-        ACCESS_REFUSED,
-        NOT_ALLOWED,
-    }:
-        return LoginRefused(safe, error.reply_text)
-    return BrokerUnreachable(safe, words(error))
+        return LoginRefused(url.safe, "it does not offer our way to log in")
+    if isinstance(error, ConnectionClosedByBroker):
+        return _refused(url, error.reply_code, error.reply_text)
+    if isinstance(error, IncompatibleProtocolError):
+        why = "the connection broke before the login"
+        return BrokerUnreachable(url.safe, f"{why} (is this an AMQP port? one for TLS is amqps://)")
+    return BrokerUnreachable(url.safe, words(error) + _advice(error))
+
+
+_SAID = re.compile(r"ConnectionClosedByBroker: \((\d+)\) (['\"])(.*?)\2(?=[\"',)]*$)")
+"""What the broker said, in the text that pika makes of it; it may hold quotes itself."""
+
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"})
+"""How OpenSSL, by its version, says that the other side speaks something else."""
+
+
+def _refused(url: BrokerUrl, code: int, text: str) -> BrokerError:
+    """Say what the broker refused when it closed the connection, and the cure."""
+    if code == NOT_ALLOWED and "vhost" in text:
+        vhost = url.vhost
+        if "not found" in text:
+            cure = f"correct the URL's path, or 'rabbitmqctl add_vhost {vhost}'"
+            return LoginRefused(url.safe, f"{text}; {cure}", f"has no vhost {vhost!r}")
+        cure = f"'rabbitmqctl set_permissions -p {vhost} {url.user or GUEST} …' lets it in"
+        return LoginRefused(url.safe, f"{text}; {cure}", f"lets nobody into vhost {vhost!r}")
+    if code not in {ACCESS_REFUSED, NOT_ALLOWED}:
+        return BrokerUnreachable(url.safe, text)
+    if url.external:
+        cure = "the certificate's name must be a user of the broker"
+    elif url.user is None:
+        cure = f"the URL names no user, and {GUEST!r} may log in from the broker's own host only"
+    elif url.password is None:
+        cure = "no password was given: set GATHERSCATTER_PASSWORD"
+    else:
+        cure = "look at the user in the URL and the password (GATHERSCATTER_PASSWORD)"
+    return LoginRefused(url.safe, f"{text.rstrip('.')}; {cure}")
+
+
+def _advice(error: BaseException) -> str:
+    """Say what to look at when nobody answered."""
+    if isinstance(error, socket.gaierror):
+        return " (is the host's name right?)"
+    if isinstance(error, ConnectionRefusedError):
+        return " (is a broker started there, at this port?)"
+    if isinstance(error, TimeoutError | workflow.AMQPConnectorStackTimeout):
+        return " (is the host up, and no firewall in between?)"
+    return ""
 
 
 def close(connection: Any) -> None:  # noqa: ANN401 - pika's own

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from pytest_gatherscatter.broker.provider import Found
-from pytest_gatherscatter.broker.url import safe_url
+from pytest_gatherscatter.cli.command import NOT_RUNNABLE, missing
 from pytest_gatherscatter.cli.option import Asked, examples, find, lab_options, names, need_url
 from pytest_gatherscatter.cli.stop import Stop
 from pytest_gatherscatter.errors import SettingsInvalid
@@ -30,7 +30,7 @@ class LoggingMonitor(Monitor):
 
     def prepare(self, section: SectionInfo) -> None:
         """Tell who wants to enter."""
-        log.info("prepare for %s on %s, test %s", section.name, section.bench, section.test)
+        log.info("prepare for %s on bench %s, test %s", section.name, section.bench, section.test)
 
     def started(self, section: SectionInfo) -> None:
         """Tell that it began."""
@@ -136,6 +136,7 @@ def serve(settings: Settings, told: MonitorSettings, stop: Stop) -> int:
     # Imported late: what this needs is not needed for --help.
     from pytest_gatherscatter.sections.service.monitor import MonitorService, hooks_of  # noqa: PLC0415
 
+    check_programs(told)
     hooks = LoggingMonitor() if is_bare(told) else hooks_of(told)
     benches = told.benches or (settings.bench,)
     waiting = False
@@ -150,10 +151,6 @@ def serve(settings: Settings, told: MonitorSettings, stop: Stop) -> int:
             stop.wait(LOOK)
             continue
         waiting = False
-        log.info(
-            "monitor %s of lab %s for %s on %s",
-            *(told.name, settings.lab, ", ".join(benches), safe_url(found.url)),
-        )
         service = MonitorService(
             settings,
             found.url,
@@ -165,6 +162,21 @@ def serve(settings: Settings, told: MonitorSettings, stop: Stop) -> int:
         )
         service.run(moved(settings, found, stop))
     return stop.exit_status
+
+
+def check_programs(told: MonitorSettings) -> None:
+    """See that the programs of the hooks are there, before a test needs them.
+
+    Raises:
+        SettingsInvalid: naming the hook and the program.
+    """
+    for key in COMMANDS:
+        words = getattr(told, key)
+        if words and (ending := missing(words)) is not None:
+            program = words[0]
+            there = ending.status == NOT_RUNNABLE
+            why = f"{program} is no program" if there else f"there is no program {program!r}"
+            raise SettingsInvalid(f"monitor {told.name}: {key}", why)
 
 
 def is_bare(told: MonitorSettings) -> bool:

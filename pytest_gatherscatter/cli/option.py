@@ -64,8 +64,15 @@ def need_url(settings: Settings) -> str:
 
     Raises:
         NoGatherer: there is no broker at all, hence nobody to ask.
+        SettingsInvalid: it would have to be started first, which is not for everybody to do.
     """
     found = find(settings)
+    if found.kind == "docker":
+        raise SettingsInvalid(
+            settings.origin("broker"),
+            "only 'gatherscatter gatherer' and pytest start a container; "
+            "everybody else needs its URL: amqp://…",
+        )
     if found.url is None:
         raise NoGatherer(f"{found.why}; start 'gatherscatter gatherer', or give --broker amqp://…")
     return found.url

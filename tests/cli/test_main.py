@@ -7,6 +7,7 @@ import sys
 import pytest
 from shells import Shell
 
+from pytest_gatherscatter.broker.url import parse
 from pytest_gatherscatter.cli import main
 from pytest_gatherscatter.cli.main import COMMANDS
 
@@ -44,6 +45,9 @@ def test_every_command_has_help_with_a_promise(
         (["monitor", "no.such:Thing"], "no.such"),
         (["monitor", "a:b:c"], "must be package.module:Class"),
         (["gatherer", "--parent-pid", "999999999"], "--parent-pid"),
+        (["status", "--broker", "docker"], "--broker: only 'gatherscatter gatherer' and pytest"),
+        (["monitor", "x", "--on-prepare", "no-such"], "on_prepare: there is no program 'no-such'"),
+        (["monitor", "x", "--on-stop", "/etc/passwd"], "on_stop: /etc/passwd is no program"),
     ],
 )
 def test_bad_input_is_one_line_with_status_2(shell: Shell, words: list[str], told: str) -> None:
@@ -66,20 +70,44 @@ def test_without_a_broker_there_is_nobody_to_ask(shell: Shell, words: list[str])
 
 
 def test_an_unreachable_broker_is_told_without_its_password(shell: Shell) -> None:
-    """A URL with nobody behind it is one line and 69, and the password is not in it."""
+    """A URL with nobody behind it is one line with what to try and 69, without the password."""
     done = shell.run("status", "--broker", "amqp://me:geheim@127.0.0.1:1")
     assert done.returncode == 69
-    assert done.stderr == "gatherscatter: no broker at amqp://me@127.0.0.1:1: connection refused\n"
+    assert done.stderr == (
+        "gatherscatter: no broker at amqp://me@127.0.0.1:1: connection refused"
+        " (is a broker started there, at this port?)\n"
+    )
 
 
 def test_a_refused_login_is_told(labshell: Shell, embedded_url: str) -> None:
-    """A wrong password is one line and 2."""
+    """A wrong password is one line, with where it is given, and 2."""
     host = embedded_url.rpartition("@")[2]
     done = labshell.run("status", "--broker", f"amqp://gatherscatter:geheim@{host}")
     assert done.returncode == 2
     assert "refuses the login" in done.stderr
+    assert "GATHERSCATTER_PASSWORD" in done.stderr
     assert done.stderr.count("\n") == 1
     assert "geheim" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("scheme", "path", "told"),
+    [
+        ("amqp", "/nope", "has no vhost 'nope'"),
+        ("amqps", "", "speaks no TLS at this port: use amqp://, or the port for TLS (5671)"),
+    ],
+)
+def test_a_url_that_cannot_log_in_is_told(
+    labshell: Shell, embedded_url: str, scheme: str, path: str, told: str
+) -> None:
+    """A wrong vhost is no wrong password, and a plain port is no TLS error of a library."""
+    place = parse(embedded_url)
+    login = f"{place.user}:{place.password}@{place.host}:{place.port}"
+    done = labshell.run("status", "--broker", f"{scheme}://{login}{path}")
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "refuses the login" not in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_settings_that_cannot_be_read_are_told(shell: Shell) -> None:

@@ -86,8 +86,12 @@ def test_commands_are_hooks(gathered: Shell) -> None:
 
 
 def test_a_broken_hook_is_told_with_its_status(gathered: Shell) -> None:
-    """A program that is not there is 127, as in a shell, and the section is not gathered."""
-    gathered.start("monitor", "scope", "--on-prepare", "no-such-program").says("joined")
+    """A program that goes away later is 127, as in a shell, and the section is not gathered."""
+    program = gathered.folder / "arm"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    gathered.start("monitor", "scope", "--on-prepare", str(program)).says("joined")
+    program.unlink()
     done = gathered.run("workload", "--", "true")
     assert done.returncode == 75
     assert "LAB: scope is broken: exit 127" in done.stderr
@@ -105,9 +109,10 @@ def test_a_second_monitor_of_a_name_is_refused(gathered: Shell) -> None:
     """One line says who has the name, and the first one goes on."""
     first = gathered.start("monitor", "scope")
     first.says("joined")
-    done = gathered.run("monitor", "scope", "--log-level", "error")
+    done = gathered.run("monitor", "scope")
     assert done.returncode != 0
     assert "has an agent 'scope' already (pid" in done.stderr
+    assert "end that one" in done.stderr
     assert done.stderr.count("\n") == 1
     assert first.process.poll() is None
 
@@ -120,3 +125,4 @@ def test_a_monitor_without_a_gatherer_waits(labshell: Shell) -> None:
     monitor.says("joined")
     monitor.signal(signal.SIGTERM)
     assert monitor.ends() == 0
+    monitor.says("left the lab")

@@ -66,6 +66,10 @@ PATIENCE = 4 * HEARTBEAT
 """Seconds for which a silent owner of our name is waited for: a monitor whose host was power
 cycled comes back before the broker has missed three heartbeats of its former life."""
 
+SILENT = 3.0
+"""Seconds after which an owner of our name that did not speak is told to be silent: one that
+lives says so every two seconds, and then the name is simply taken."""
+
 DRAIN = 30.0
 """Seconds that a running section has to end after SIGTERM, before the monitor makes safe."""
 
@@ -153,8 +157,18 @@ class MonitorService:
         try:
             if not self._open(stop):
                 return
+            benches = self.machine.identity.benches
+            log.info(
+                "monitor %s of lab %s for bench%s %s on %s",
+                *(self.name, self.lab, "es" * (len(benches) > 1), ", ".join(benches)),
+                safe_url(self._url),
+            )
             self._thread = HookThread(self._hooks, self._folder, self._driver.post)
             self._serve(stop)
+            if self.machine.left and self._link.up:
+                log.info("left the lab")
+            else:
+                log.info("ended; the gatherer could not be told")
         finally:
             self._link.close()
             if self._thread is not None and not self._thread.close(1.0):
@@ -174,11 +188,13 @@ class MonitorService:
                 self._ask_for_namesake(time.monotonic() - taken)
                 if time.monotonic() - taken > PATIENCE:
                     raise
-                words = f"a silent connection has the name {self.name}: waiting for it to go"
+                words = ""
+                if time.monotonic() - taken > SILENT:
+                    words = f"a silent connection has the name {self.name}: waiting for it to go"
                 time.sleep(1.0)
             else:
                 return True
-            if not told:
+            if words and not told:
                 log.warning("%s", words)
                 told = True
         return False
