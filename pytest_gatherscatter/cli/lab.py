@@ -16,6 +16,7 @@ from pytest_gatherscatter.cli.output import printable, say, say_json, say_table
 from pytest_gatherscatter.cli.stop import SLICE, Stop
 from pytest_gatherscatter.errors import SettingsInvalid
 from pytest_gatherscatter.quantity import seconds
+from pytest_gatherscatter.sections.demand import span_of
 from pytest_gatherscatter.sections.hook import LABEL, clip
 from pytest_gatherscatter.sections.service.asker import Asker
 from pytest_gatherscatter.wire.messages import (
@@ -188,7 +189,7 @@ def _holds(holds: tuple[Hold, ...]) -> str:
 
 def hold_text(hold: Hold) -> str:
     """Say a hold in a few words: ``thermal 5 s: settling``."""
-    return f"{hold.agent} {hold.seconds:.0f} s" + (f": {hold.reason}" if hold.reason else "")
+    return f"{hold.agent}{span_of(hold)}" + (f": {hold.reason}" if hold.reason else "")
 
 
 # ── hold ───────────────────────────────────────────────────────────────────────────────

@@ -127,7 +127,7 @@ class Waiting:
     def lines(self) -> tuple[str, ...]:
         """Say it in words, a line for each cause: ``waiting for scope (3 s of 60 s)``."""
         lines = [
-            f"{hold.agent} holds {hold.seconds:.0f} s: {hold.reason or 'no reason given'}"
+            f"{hold.agent} holds{span_of(hold)}: {hold.reason or 'no reason given'}"
             for hold in self.holds
         ]
         holders = {hold.agent for hold in self.holds}
@@ -135,7 +135,8 @@ class Waiting:
         span = f"({self.waited:.0f} s of {self.waited + self.left:.0f} s)"
         match self.state:
             case "queued":
-                lines.append(f"queued for bench {self.bench} behind {awaited or 'others'} {span}")
+                behind = f" behind {awaited}" if awaited else ""
+                lines.append(f"queued for bench {self.bench}{behind} {span}")
             case "locked":
                 owner = awaited or "another process"
                 lines.append(f"waiting for bench {self.bench} on this host: {owner} {span}")
@@ -146,3 +147,8 @@ class Waiting:
             case _ if awaited or not lines:
                 lines.append(f"waiting for {awaited or 'the gatherer'} {span}")
         return tuple(lines)
+
+
+def span_of(hold: Hold) -> str:
+    """Say how long a hold is meant to last, with a space before it; nothing if nobody knows."""
+    return f" {hold.seconds:.0f} s" if hold.seconds else ""

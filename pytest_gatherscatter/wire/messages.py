@@ -53,7 +53,10 @@ class OpenSection(Part, frozen=True, kw_only=True):
 
 
 class Hold(Part, frozen=True, kw_only=True):
-    """Who holds a section or a bench, for how much longer, and why."""
+    """Who holds a section or a bench, for how much longer, and why.
+
+    ``seconds`` is 0 where nobody can say: a person's hold lasts until its holder ends it.
+    """
 
     agent: Label
     seconds: Seconds

@@ -32,9 +32,13 @@ class Bench:
         return self.current is None and not self.queue and not self.holds
 
     def held(self, *, now: float) -> tuple[Hold, ...]:
-        """Return the persons' holds that have not run out."""
+        """Return the persons' holds that have not run out.
+
+        ``until`` is no end that anybody could wait for: a hold is renewed for as long as its
+        holder is there.
+        """
         return tuple(
-            Hold(agent=h.holder, seconds=h.until - now, reason=h.reason)
+            Hold(agent=h.holder, seconds=0.0, reason=h.reason)
             for h in self.holds.values()
             if h.until > now
         )

@@ -256,7 +256,8 @@ def test_a_person_holds_a_bench() -> None:
     assert play.said(m.BenchHeld)[0].live == ""
     play.enter()
     assert play.state() is S.QUEUED
-    assert play.said(m.SectionWaiting)[-1].holds[0].agent == "eve"
+    told = play.said(m.SectionWaiting)[-1]
+    assert (told.holds[0].agent, told.holds[0].seconds, told.awaited) == ("eve", 0.0, ())
     play.tell(m.ReleaseBench(hold="f" * 8))
     assert play.state() is S.GATHERED
 
