@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import click
 
@@ -22,7 +23,7 @@ from pytest_gatherscatter.cli.lab import hold_text
 from pytest_gatherscatter.cli.option import Asked, examples, find, lab_options
 from pytest_gatherscatter.cli.output import colour, printable, say_json
 from pytest_gatherscatter.errors import GatherScatterError
-from pytest_gatherscatter.host.directory import runtime_directory
+from pytest_gatherscatter.host.directory import private, runtime_directory
 from pytest_gatherscatter.sections.clock import GathererClock
 from pytest_gatherscatter.sections.service.asker import Asker
 from pytest_gatherscatter.sections.service.ticket import TicketState, scan, ticket_directory
@@ -140,19 +141,35 @@ def _origins(settings: Settings) -> str:
 
 
 def _directories() -> Iterator[Check]:
-    """Look at the two directories of the user: locks and addresses, tickets."""
+    """Write to the two directories of the user: locks and addresses, tickets.
+
+    Only writing tells: rights may be fine on a disk that is full, or on what is no disk at all.
+    """
+    folder = tickets = ticket_directory()
     try:
-        runtime = runtime_directory()
-    except (GatherScatterError, OSError) as error:
+        folder = runtime = runtime_directory()
+        _write(runtime)
+        folder = private(tickets)
+        _write(tickets)
+    except OSError as error:
+        yield Check("directories", Mark.WRONG, f"{folder} cannot be written: {error.strerror}")
+        return
+    except GatherScatterError as error:
         yield Check("directories", Mark.WRONG, str(error))
         return
-    tickets = ticket_directory()
-    base = next((folder for folder in (tickets, *tickets.parents) if folder.exists()), Path("/"))
-    for folder in (runtime, base):
-        if not os.access(folder, os.W_OK | os.X_OK):
-            yield Check("directories", Mark.WRONG, f"{folder} cannot be written")
-            return
     yield Check("directories", Mark.GOOD, f"{runtime} for locks, {tickets} for tickets")
+
+
+def _write(folder: Path) -> None:
+    """Write and sync something that nobody sees.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with TemporaryFile(dir=folder) as file:
+        file.write(b"gatherscatter doctor\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _dead_letters(asker: Asker) -> Iterator[Check]:

@@ -36,7 +36,7 @@ def leave(asked: Asked, *, section: str | None) -> int:
     with 75: end its owner, or use 'gatherscatter reset --section' if you know better.
     """
     settings = asked.settings()
-    found = [ticket for ticket in scan(ticket_directory()) if _is_meant(ticket, section)]
+    found = [t for t in scan(ticket_directory()) if _is_meant(t, section, settings.lab)]
     if section is not None and not found:
         raise SettingsInvalid("--section", f"no ticket of {check_id(section)} on this host")
     orphans = [ticket for ticket in found if ticket.state is TicketState.ORPHAN]
@@ -49,13 +49,16 @@ def leave(asked: Asked, *, section: str | None) -> int:
     for ticket in kept:
         why = f"it is of lab {lab_of(ticket)}" if ticket in orphans else ticket.why
         log.info("%s stays: %s", ticket.path.stem, why)
-    if not dead:
+    if not found:
         say("no section of a dead owner")
-    return NotGathered.exit_code if kept and section is not None else 0
+    return NotGathered.exit_code if kept else 0
 
 
-def _is_meant(ticket: FoundTicket, section: str | None) -> bool:
-    return section is None or ticket.path.stem == section
+def _is_meant(ticket: FoundTicket, section: str | None, lab: str) -> bool:
+    """Whether a ticket is asked for: by its name, or as one of this lab or of nobody knows."""
+    if section is not None:
+        return ticket.path.stem == section
+    return lab_of(ticket) in {"", lab}
 
 
 def lab_of(ticket: FoundTicket) -> str:

@@ -181,6 +181,13 @@ def test_doctor_stops_where_it_is_wrong(
     assert done.stderr == ""
 
 
+def test_doctor_writes_where_a_section_will(gathered: Shell) -> None:
+    """A directory that exists and cannot be written is wrong, whoever asks."""
+    done = gathered.run("doctor", XDG_STATE_HOME="/proc")
+    assert done.returncode == 1
+    assert "✗ directories: /proc/gatherscatter/tickets: cannot be made" in done.stdout
+
+
 def test_a_gatherer_that_hangs_is_told_in_bounded_time(labshell: Shell) -> None:
     """A stopped process is there for the broker; only its silence tells."""
     gatherer = labshell.gather()
