@@ -90,7 +90,9 @@ def workload(  # noqa: PLR0913 - each is an option
     """
     settings = asked.settings(require=names("agent", require) or None, **given)
     if words and (ending := command.missing(words)) is not None:
-        complain(f"{words[0]}: there is no such program")
+        there = ending.status == command.NOT_RUNNABLE
+        why = "it is no program that can be run" if there else "there is no such program"
+        complain(f"{words[0]}: {why}")
         return ending.status
     demand = Demand.of(
         settings,
@@ -102,7 +104,11 @@ def workload(  # noqa: PLR0913 - each is an option
         with ended_by_signals():
             found = find(settings)
             workloads = Workloads(settings, found, run=secrets.token_hex(8), on_wait=Teller())
-            return _visit(workloads, demand, words)
+            try:
+                return _visit(workloads, demand, words)
+            finally:
+                for note in workloads.notes:
+                    log.info("%s", note)
     except SectionFailed as error:
         if demand.skips(error):
             log.info("skipped: %s", error)
@@ -118,8 +124,12 @@ def label(text: str) -> str:
 
 def _visit(workloads: Workloads, demand: Demand, words: tuple[str, ...]) -> int:
     """Gather, run the command inside, leave, and tell what came of it."""
-    visit = workloads.gather(demand)
-    section = workloads.enter(visit)
+    try:
+        visit = workloads.gather(demand)
+        section = workloads.enter(visit)
+    except KeyboardInterrupt:
+        log.info("interrupted: %s is withdrawn, nothing ran inside", demand.name)
+        raise
     outcome = "interrupted"
     try:
         ending = _inside(section, visit, words)
@@ -127,6 +137,9 @@ def _visit(workloads: Workloads, demand: Demand, words: tuple[str, ...]) -> int:
             outcome = "failed" if ending.status else "passed"
     finally:
         section = workloads.leave(visit, outcome)
+        if outcome == "interrupted":
+            told = "the gatherer was not told" if section.unreported_because else "left"
+            log.info("interrupted: %s is %s", section.name, told)
     for line in lines_of(section):
         log.info("%s", line)
     errors = verdict(section)

@@ -76,11 +76,31 @@ def test_what_was_not_gathered_is_told_by_its_own_status(
     assert "scope" in done.stderr
 
 
-def test_a_program_that_is_not_there_gathers_nobody(gathered: Shell) -> None:
-    """127 at once, as in a shell, and the lab never heard of it."""
-    done = gathered.run("workload", "--", "no-such-program-here")
-    assert done.returncode == 127
-    assert done.stderr == "gatherscatter: no-such-program-here: there is no such program\n"
+@pytest.mark.parametrize(
+    ("program", "status", "told"),
+    [
+        ("no-such-program-here", 127, "there is no such program"),
+        ("/etc/passwd", 126, "it is no program that can be run"),
+    ],
+)
+def test_a_program_that_cannot_run_gathers_nobody(
+    gathered: Shell, program: str, status: int, told: str
+) -> None:
+    """127 or 126 at once, as in a shell, and the lab never heard of it."""
+    done = gathered.run("workload", "--", program)
+    assert done.returncode == status
+    assert done.stderr == f"gatherscatter: {program}: {told}\n"
+
+
+def test_a_section_of_a_dead_owner_is_closed_with_a_word(gathered: Shell) -> None:
+    """The next workload of this host tells the gatherer, and says that it did."""
+    dead = gathered.start("workload", "--name", "burst")
+    dead.says("go: nobody")
+    dead.signal(signal.SIGKILL)
+    dead.process.wait(10)
+    done = gathered.run("workload", "--", "true")
+    assert done.returncode == 0
+    assert "told the gatherer that a former section is over: gatherscatter workload" in done.stderr
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -107,6 +127,7 @@ def test_a_signal_while_waiting_withdraws(gathered: Shell, number: int, status: 
     workload.says("waiting for scope")
     workload.signal(number)
     assert workload.ends() == status
+    workload.says("interrupted: echo is withdrawn, nothing ran inside")
     assert "Traceback" not in workload.text
     until(lambda: sections(gathered) == [])
 
@@ -126,6 +147,10 @@ def test_a_killed_workload_is_not_dead_while_its_command_lives(
     done = gathered.run("leave", "--section", ticket.stem)
     assert done.returncode == 75
     assert "its owner holds it" in done.stderr
+    done = gathered.run("leave")
+    assert (done.returncode, done.stdout) == (75, "")
+    assert done.stderr.count("\n") == 1
+    assert gathered.run("leave", "--lab", "other").stdout == "no section of a dead owner\n"
     assert [section["name"] for section in sections(gathered)] == ["burst"]
     doctor = gathered.run("doctor")
     assert "✗ ticket" not in doctor.stdout
