@@ -32,10 +32,13 @@ def broker(*, port: int, parent_pid: int | None, log_level: str) -> None:
     """
     log_to_stderr(log_level)
     path = default_address_path()
-    log.info("the embedded broker, for this machine; how to reach it is in %s", path)
-    log.info("it forgets everything when it ends; for more than one machine take RabbitMQ")
+
+    def accepting() -> None:
+        log.info("the embedded broker, for this machine; how to reach it is in %s", path)
+        log.info("it forgets everything when it ends; for more than one machine take RabbitMQ")
+
     try:
-        asyncio.run(serve(path, port=port, parent=parent_pid))
+        asyncio.run(serve(path, port=port, parent=parent_pid, accepting=accepting))
     except OSError as error:
         raise SettingsInvalid("--port", f"{port}: {error.strerror or error}") from None
     log.info("the embedded broker ended")

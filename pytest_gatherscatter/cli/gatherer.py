@@ -7,7 +7,6 @@ from contextlib import contextmanager
 import click
 
 from pytest_gatherscatter.broker import provider
-from pytest_gatherscatter.broker.url import safe_url
 from pytest_gatherscatter.cli.option import Asked, examples, find, lab_options, names, need_url
 from pytest_gatherscatter.cli.stop import Stop
 from pytest_gatherscatter.embedded.address import default_address_path
@@ -48,11 +47,11 @@ def gatherer(
     )
     stop = Stop(parent_pid)
     with broker_of(settings) as url:
-        required = settings.gatherer.agents
-        log.info("gatherer of lab %s on %s", settings.lab, safe_url(url))
-        log.info("every section needs: %s", ", ".join(sorted(required)) or "nobody in particular")
         service = GathererService(
-            settings, url, required=required, state_dir=settings.gatherer.state_dir
+            settings,
+            url,
+            required=settings.gatherer.agents,
+            state_dir=settings.gatherer.state_dir,
         )
         service.run(stop)
     return stop.exit_status

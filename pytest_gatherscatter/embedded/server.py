@@ -225,13 +225,19 @@ class Server:
 
 
 async def serve(
-    path: Path, *, port: int = 0, parent: int | None = None, limits: Limits | None = None
+    path: Path,
+    *,
+    port: int = 0,
+    parent: int | None = None,
+    limits: Limits | None = None,
+    accepting: Callable[[], None] = lambda: None,
 ) -> None:
     """Run a broker until SIGTERM, SIGINT or the end of ``parent`` (a pid).
 
     The address file at ``path`` names it from when clients are accepted until the end. A broker
     that was there before hands its place over: with ``port`` 0 this one takes its port if that
-    is free, and in any case but a new port of its own choice its password.
+    is free, and in any case but a new port of its own choice its password. ``accepting`` is
+    called once clients are taken in.
 
     Raises:
         SettingsInvalid: another broker serves that address file.
@@ -247,6 +253,7 @@ async def serve(
     try:
         server, listener, url = await _listen(port, former_place(path), limits or Limits())
         write_address(path, url)
+        accepting()
         try:
             while not ended.is_set():
                 server.tick()

@@ -40,6 +40,13 @@ def test_the_seeds_shells(shell: Shell) -> None:
             monitor.says("go: ", time)
             monitor.says("stop: ", time)
 
+    gatherer.says("asks for bench default", 3)
+    gatherer.says("gathered: agent1, agent2", 3)
+    gatherer.says("over: passed after ", 3)
+    gatherer.says("reports of agent1, agent2", 3)
+    told = [line for line in gatherer.lines if " on default: " in line]
+    assert len([line for line in told if "waiting for" not in line]) == 3 * 3, gatherer.text
+
     two.signal(signal.SIGTERM)
     assert two.ends() == 0
     gatherer.says("agent2 is gone")
@@ -63,7 +70,7 @@ def test_who_comes_before_the_gatherer_finds_it(shell: Shell) -> None:
 def test_a_second_gatherer_is_refused(shell: Shell) -> None:
     """One line says who is there already, and the first one goes on."""
     first = shell.gather()
-    done = shell.run("gatherer", "--log-level", "error")
+    done = shell.run("gatherer")
     assert done.returncode == 1
     assert done.stderr.startswith("gatherscatter: lab 'default' has a gatherer already")
     assert done.stderr.count("\n") == 1
@@ -111,9 +118,10 @@ def test_a_broker_alone_outlives_its_gatherer(shell: Shell) -> None:
     broker = shell.start("broker")
     broker.says("it forgets everything when it ends")
     until(lambda: "no gatherer in lab" in shell.run("status").stderr)
-    done = shell.run("broker", "--log-level", "error")
+    done = shell.run("broker")
     assert done.returncode == 2
     assert done.stderr.startswith("gatherscatter: ")
+    assert done.stderr.count("\n") == 1
     shell.gather().end()
     assert "no gatherer in lab" in shell.run("status").stderr
     broker.signal(signal.SIGTERM)

@@ -118,13 +118,18 @@ class GathererService:
                 user=link.user,
             )
             self._recover(pump, journal)
-            self._open(link, stop)
+            if not self._open(link, stop):
+                return
+            log.info("gatherer of lab %s on %s", self.lab, safe_url(self._url))
+            needed = ", ".join(sorted(self.machine.lab.facts.required)) or "nobody in particular"
+            log.info("every section needs: %s", needed)
             driver = Driver(link, pump)
             while not stop():
                 self._turn(driver, link)
                 self._check_inbox(link)
                 if len(journal) > LONG_JOURNAL:
                     journal.snapshot(self.machine.snapshot())
+            log.info("the gatherer ended")
         finally:
             link.close()
             journal.close()
@@ -257,15 +262,19 @@ class _Narrator:
         log.debug("%s is %s%s", what, change.state, change.text and f" ({change.text})")
         if section is None:
             return
-        if change.section not in self._known and section.state in WAITING:
-            self._known.add(change.section)
-            log.info("%s asks for bench %s", self._machine.lab.whose(section), change.bench)
+        self._introduce(section)
         level, text = story_of(section, change.text)
         if text:
             log.log(level, "%s: %s", what, text)
         if section.state in ENDED:
             self._waits.pop(change.section, None)
             self._known.discard(change.section)
+
+    def _introduce(self, section: SectionRecord) -> None:
+        """Say who asks for which bench, once."""
+        if section.id not in self._known and section.state in WAITING:
+            self._known.add(section.id)
+            log.info("%s asks for bench %s", self._machine.lab.whose(section), section.bench)
 
     def _narrate_waiting(self, message: m.SectionWaiting, now: float) -> None:
         """Say for whom a section waits when that changes, and now and then."""
@@ -275,18 +284,24 @@ class _Narrator:
         if section is None or not any(who) or (told == who and now - at < RETELL):
             return
         self._waits[message.section] = (who, now)
+        self._introduce(section)
         what = f"{section.entered.name} on {section.bench}"
         if message.awaited:
             names = ", ".join(message.awaited)
             verb = "queued behind" if message.state == "queued" else "waiting for"
             log.info("%s: %s %s, %.0f s at the most", what, verb, names, message.left)
-        limit = section.entered.hold_limit
         for hold in message.holds:
+            one = section.participants.get(hold.agent)
+            limit = section.entered.hold_limit
+            if message.state == "queued":
+                limit = message.left
+            elif one is not None and one.hold_since is not None:
+                limit = max(0.0, one.hold_since + limit - now)
             reason = hold.reason or "no reason given"
-            log.info("%s: %s holds: %s (%g s at the most)", what, hold.agent, reason, limit)
+            log.info("%s: %s holds: %s, %.0f s at the most", what, hold.agent, reason, limit)
 
 
-def story_of(section: SectionRecord, why: str) -> tuple[int, str]:
+def story_of(section: SectionRecord, why: str) -> tuple[int, str]:  # noqa: PLR0911 - one for each
     """Say what a section's new state means to people, and how loud; nothing if nothing."""
     state = section.state
     if state is SectionState.GATHERED:
