@@ -179,7 +179,7 @@ class Workloads:
         if self._line is None:
             return self.found.why or "no broker is configured"
         now = time.monotonic()
-        if (why := memory.absence(now)) is not None:
+        if (why := memory.absence(now, demanding=demand.demanding)) is not None:
             return why
         memory.token = max(memory.token, self._owed.highest_token())
         visit.machine = machine = Workload(
@@ -206,6 +206,8 @@ class Workloads:
             memory.absent(machine.alone_because, time.monotonic())
         elif machine.refusal is not None and machine.refusal.cause == NoGatherer.cause:
             memory.absent(machine.refusal.text, time.monotonic())
+        elif machine.state is WorkloadState.ALONE:
+            memory.empty(machine.alone_because, time.monotonic())
         else:
             memory.there()
         if machine.state is WorkloadState.ALONE:
