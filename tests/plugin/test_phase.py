@@ -1,5 +1,7 @@
 """In a lab of real processes: which phase tells what, and in which words."""
 
+import signal
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -200,6 +202,24 @@ def test_held():
     spread = lab_suite.run("-n", "1")
     spread.assert_outcomes(passed=2)
     spread.stderr.fnmatch_lines(["[[]gw0[]] test_it.py::test_held: thermal holds * s: settling"])
+
+
+def test_ctrl_c_names_the_wait(lab_suite: Suite) -> None:
+    """The last frame of an interrupt is shown: it says for whom the test waited, not pika's."""
+    lab_suite.write('gather_timeout = "60s"\n', "gatherscatter.toml")
+    lab_suite.write("""
+@pytest.mark.critical_section(require="nobody")
+def test_long(): pass
+""")
+    run, output, end = lab_suite.start(), lab_suite.path / "output", time.monotonic() + 30
+    while "waiting for nobody" not in output.read_text():
+        assert time.monotonic() < end, output.read_text()
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(20) == pytest.ExitCode.INTERRUPTED
+    said = output.read_text()
+    assert "KeyboardInterrupt: while waiting for nobody (not in the lab) (" in said
+    assert "select_connection" not in said
 
 
 WAITS = "waiting for scope (3 s of 60 s)"
