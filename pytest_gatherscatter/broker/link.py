@@ -171,7 +171,7 @@ class Link:
 
     @property
     def trouble(self) -> BrokerError | None:
-        """Why the last attempt to connect failed, while the link is down."""
+        """Why the last attempt that is over failed to connect, while the link is down."""
         return self._failure
 
     @property
@@ -223,6 +223,7 @@ class Link:
         """Make one attempt, over by ``end``; ``patience`` is what all attempts have together."""
         if self._up:
             return
+        self._failure = None
         self._begin(max(0.05, min(self._connect_timeout, end - time.monotonic())), patience)
         # The attempt has a timer of its own; the second more is for what pika leaves behind.
         self._spin(lambda: not self._connecting or self._cancelled, self._connect_timeout + 1.0)
@@ -262,7 +263,7 @@ class Link:
         if self._connecting:
             self._retire()  # an open takes over from an attempt to come back
         self._attempt += 1
-        self._connecting, self._failure = True, None
+        self._connecting = True
         attempt = self._attempt
         try:
             self._alive.add(attempt)
@@ -340,7 +341,7 @@ class Link:
     def _on_ready(self, attempt: int) -> None:
         if attempt != self._attempt:
             return
-        self._connecting, self._up = False, True
+        self._connecting, self._up, self._failure = False, True, None
         self._up_since = time.monotonic()
         self._dialled = None
         self._events.append(PortUp(self.generation))
