@@ -298,5 +298,7 @@ def _told(error: BaseException) -> str:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename[:1] != "<"]
     if isinstance(error, ImportError) and frames[-1:] and "importlib" in frames[-1].filename:
         frames = []
+    if frames and frames[-1].filename == __file__:
+        frames = []  # a call that did not fit: its words name the author's function
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return clip(f"{type(error).__name__}: {words}{place}")
