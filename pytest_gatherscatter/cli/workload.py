@@ -85,8 +85,8 @@ def workload(  # noqa: PLR0913 - each is an option
     """Run CMD as a critical section and exit with its status (128 + N for signal N).
 
     69: no gatherer, and it may not run alone. 75: not gathered (vetoed, missing, busy). 1: it
-    ran well, but a finding failed, or the lab did not measure what was demanded. Without CMD
-    it only pauses inside, to try a lab.
+    ran well, but a finding failed, it took too long, or the lab did not measure what was
+    demanded. Without CMD it only pauses inside, to try a lab.
     """
     settings = asked.settings(require=names("agent", require) or None, **given)
     if words and (ending := command.missing(words)) is not None:

@@ -67,6 +67,10 @@ def test_a_hold_keeps_sections_off_until_it_ends(gathered: Shell) -> None:
     benches = json.loads(gathered.run("status", "--json").stdout)["benches"]
     (bench,) = (bench for bench in benches if bench["bench"] == "rack2")
     assert (bench["bench"], bench["holds"][0]["reason"]) == ("rack2", "probe moved")
+    waiting = gathered.start("workload", "--bench", "rack2", "--", "true")
+    waiting.says(" holds: probe moved")
+    waiting.says("queued for bench rack2 (")
+    waiting.end()
     hold.signal(signal.SIGINT)
     assert hold.ends() == 0
     hold.says("bench rack2 is free again")

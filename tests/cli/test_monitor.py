@@ -36,13 +36,14 @@ def gathered(gathered: Shell) -> Shell:
     return gathered
 
 
-def test_a_class_holds_measures_and_vetoes(gathered: Shell) -> None:
-    """A hold is told with its reason; findings and captures come back; a veto is 75."""
+def test_a_class_holds_measures_and_vetoes(gathered: Shell, house: Shell) -> None:
+    """A hold is told with its reason and its limit; findings and captures come; a veto is 75."""
     scope = gathered.start("monitor", "labmonitors:Scope", "--name", "scope")
     scope.says("joined")
     done = gathered.run("workload", "--require", "scope", "--", "true")
     assert done.returncode == 0, done.stderr
     assert "scope holds 0 s: settling" in done.stderr
+    house.started[0].says("true on default: scope holds: settling, 900 s at the most")
     assert "peak_v = 5.1 V" in done.stderr
     (trace,) = gathered.folder.glob("gs-artifacts/*/scope/trace.csv")
     assert trace.read_text() == "0,1\n"
