@@ -167,7 +167,7 @@ def read_findings(text: str) -> tuple[Findings, str]:
     """Read the findings that a program prints: JSON objects or ``name=value``, a line each.
 
     An object has ``name`` and ``value``, and may have ``unit``, ``low``, ``high``, ``passed``
-    and ``text``. Lines that are neither are for the log.
+    and ``text``. Lines that are neither are told as a warning.
 
     Returns:
         The findings, and what was wrong with lines that should have been some.
@@ -183,7 +183,7 @@ def read_findings(text: str) -> tuple[Findings, str]:
             elif pair := _PAIR.fullmatch(line):
                 findings.add(pair[1], _value(pair[2].strip()))
             elif line:
-                log.info("stop: %s", line)
+                log.warning("on_stop said what is no finding (name=value, or JSON): %s", line)
         except KeyError:
             problems.append(f"line {number} of the findings has no name")
         except (TypeError, ValueError) as error:
