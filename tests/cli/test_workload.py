@@ -114,6 +114,7 @@ def test_a_signal_inside_ends_the_command_and_leaves_the_section(
     workload.says("go: nobody")
     workload.signal(number)
     assert workload.ends() == status
+    workload.says("interrupted: sleep is left")
     watch.says('"state": "closed"')
     assert sections(gathered) == []
     assert not tickets(gathered)

@@ -332,7 +332,8 @@ def _end_of(section: SectionRecord) -> tuple[int, str]:
             took = left.stopped - left.started
     words = [f"over: {outcome} after {max(0.0, took):.2f} s"]
     reported = [report.agent for report in closed.reports if report.reported]
-    words.append(f"reports of {', '.join(reported) or 'nobody'}")
+    if closed.reports:
+        words.append(f"reports of {', '.join(reported) or 'nobody'}")
     problems = [
         f"{report.agent} {report.cause}" + (f" ({report.text})" if report.text else "")
         for report in closed.reports
