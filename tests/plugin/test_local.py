@@ -97,7 +97,7 @@ def test_ctrl_c_leaves_the_section_and_ends_the_lab(private: Suite) -> None:
     assert run.wait(20) == pytest.ExitCode.INTERRUPTED
     assert not lab_processes(private.path)
     log = (private.path / "gs-artifacts" / "local" / "gatherer.log").read_text()
-    assert "closed" in log
+    assert "; reports of scope" in log
     assert "1 coordinated" in (private.path / "output").read_text()
 
 
