@@ -9,6 +9,10 @@ from pytest_gatherscatter.sections.gatherer.state import INSIDE, SectionState
 from pytest_gatherscatter.wire import messages as m
 from pytest_gatherscatter.wire.names import section_event
 
+STAY = 0.1
+"""Seconds after t0 at which the gatherer calls a section live: telling that at t0 would take
+the processor, and the broker's attention, from those who start."""
+
 
 class Commit:
     """Checking that all are alive, committing, saying Go."""
@@ -85,7 +89,7 @@ class Commit:
         lab.out.record("committed", **section.committed(lab.facts.clock, lab.wall))
         self.say_go(section)
         lab.move(section, SectionState.COMMITTED, now=now)
-        lab.at(section.t0)
+        lab.at(section.t0 + STAY)
         lab.at(section.deadline)
 
     def say_go(self, section: SectionRecord) -> None:

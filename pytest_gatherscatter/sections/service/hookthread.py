@@ -25,9 +25,10 @@ from pytest_gatherscatter.sections.service.hooks import Hooks
 
 NAME = "gatherscatter-hook"
 
-LAST_STRETCH = 0.002
-"""Seconds before t0 that are slept in one piece: waiting for a cancel costs a wake-up of its
-own, which may be late by a scheduler's tick."""
+LAST_STRETCH = 0.5
+"""Seconds before t0 that are slept in one piece: the longest lead. Whoever waits for a cancel
+too wakes up before its time; a hundred agents of one host would do that at one instant, and be
+late for the instant that counts. A cancel in the last stretch is heard at its end."""
 
 
 class Post(Protocol):
@@ -125,7 +126,7 @@ class HookThread:
 
 
 def _sleep_to(at: float, cancelled: threading.Event) -> bool:
-    """Sleep until ``at`` (monotonic), never less; False if it was called off."""
+    """Sleep until ``at`` (monotonic), never less; False if it was called off meanwhile."""
     left = at - time.monotonic() - LAST_STRETCH
     if left > 0 and cancelled.wait(left):
         return False
