@@ -21,6 +21,7 @@ from pytest_gatherscatter.errors import (
     SectionVetoed,
 )
 from pytest_gatherscatter.sections.section import Demand, SectionState, verdict
+from pytest_gatherscatter.sections.service.memory import EMPTY_PAUSE
 from pytest_gatherscatter.sections.service.visit import Visit
 from pytest_gatherscatter.sections.service.workload import Workloads
 from pytest_gatherscatter.settings import Settings
@@ -143,6 +144,7 @@ def test_too_long_is_overdue(here: Lab) -> None:
         assert isinstance(error, SectionOverdue)
         if not visit.coordinated:
             here.gatherer()
+            time.sleep(EMPTY_PAUSE)
     assert visit.coordinated
 
 
@@ -186,6 +188,7 @@ def test_no_gatherer_is_known_at_once(both: Lab) -> None:
         workloads.enter(visit)
         workloads.leave(visit, "passed")
     both.gatherer()
+    time.sleep(EMPTY_PAUSE)  # for so long the absence is believed
     visit = workloads.gather(demand(both))
     assert visit.coordinated
     workloads.withdraw(visit, "seen")
