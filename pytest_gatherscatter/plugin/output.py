@@ -112,6 +112,8 @@ class WaitLine:
         else:
             self._fresh_line(self._reporter)
             self._reporter.write_line(f"{test}: {text}")
+        if self._reporter is not None:
+            self._reporter.flush()  # in a pipe it would stay in the buffer until the wait is over
         self._begun = True
 
     def _fresh_line(self, reporter: pytest.TerminalReporter) -> None:
