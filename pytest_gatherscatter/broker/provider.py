@@ -190,9 +190,8 @@ def start_local(
     """
     with contextlib.ExitStack() as stack, tempfile.TemporaryFile() as words:
         if address is None:
-            private = tempfile.mkdtemp(prefix="gatherscatter-")
-            address = Path(private) / "address"
-            stack.callback(_remove, address)
+            private = tempfile.TemporaryDirectory(prefix="gatherscatter-")
+            address = Path(stack.enter_context(private)) / "address"
         child = subprocess.Popen(  # noqa: S603 - our own module
             [
                 *(sys.executable, "-m", "pytest_gatherscatter.embedded"),
@@ -281,10 +280,3 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
-
-
-def _remove(address: Path) -> None:
-    """Remove a private address file and its directory."""
-    address.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        address.parent.rmdir()

@@ -133,6 +133,16 @@ def test_two_private_brokers_do_not_meet(lab: str) -> None:
                 link.open(5)
 
 
+def test_a_private_broker_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run with a broker of its own litters no temporary directory, run after run."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with provider.start_local():
+        assert list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_local_broker_ends_with_its_parent() -> None:
     """A parent that is killed leaves no broker behind."""
     code = (
