@@ -60,7 +60,7 @@ MonitorService(
     Settings(lab=os.environ["LAB"]),
     os.environ["URL"],
     name=os.environ["NAME"],
-    benches=["default"],
+    benches=os.environ["BENCHES"].split(),
     hooks=Scope(),
 ).run(lambda: bool(stop))
 """
@@ -116,9 +116,11 @@ class Lab:
         self.until(lambda _: True)
         return process
 
-    def monitor(self, name: str, how: str = "") -> "subprocess.Popen[str]":
-        """Start a monitor; it is in the lab when this returns."""
-        process = self.start(MONITOR, NAME=name, HOW=how)
+    def monitor(
+        self, name: str, how: str = "", *, benches: str = "default"
+    ) -> "subprocess.Popen[str]":
+        """Start a monitor of one or more benches; it is in the lab when this returns."""
+        process = self.start(MONITOR, NAME=name, HOW=how, BENCHES=benches)
         self.until(lambda status: any(agent.agent == name for agent in status.agents))
         return process
 

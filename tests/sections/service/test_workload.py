@@ -281,6 +281,47 @@ def test_a_busy_bench_names_its_owner(here: Lab) -> None:
     second.withdraw(second.gather(demand(here, queue_timeout=5.0)), "seen")
 
 
+def test_benches_overlap(here: Lab) -> None:
+    """Sections on two benches are inside at one time, each with its own monitor."""
+    here.gatherer()
+    here.monitor("scope", benches="left")
+    here.monitor("psu", benches="right")
+    left, right = here.workloads(), here.workloads()
+    one = left.gather(demand(here, bench="left", require={"scope"}))
+    left.enter(one)
+    two = right.gather(demand(here, bench="right", require={"psu"}))
+    right.enter(two)
+    assert verdict(right.leave(two, "passed")) == []
+    assert verdict(left.leave(one, "passed")) == []
+    assert (one.section.members, two.section.members) == (("scope",), ("psu",))
+
+
+def test_a_monitor_of_two_benches_takes_turns(here: Lab) -> None:
+    """While it is inside on one bench, the other one's test sees a hold that says with what."""
+    here.gatherer()
+    here.monitor("scope", benches="left right")
+    left, right = here.workloads(), here.workloads()
+    one = left.gather(demand(here, bench="left", require={"scope"}))
+    left.enter(one)
+    left_at: list[float] = []
+
+    def leave() -> None:
+        left_at.append(time.monotonic())
+        left.leave(one, "passed")
+
+    later = threading.Timer(1.5, leave)
+    later.start()
+    two = right.gather(demand(here, bench="right", require={"scope"}))
+    gathered_at = time.monotonic()
+    later.join()
+    assert gathered_at >= left_at[0]
+    assert [hold.reason for hold in two.section.holds] == ["busy with burst on left"]
+    right.enter(two)
+    section = right.leave(two, "passed")
+    assert verdict(section) == []
+    assert section.reports["scope"].started is not None
+
+
 def test_lone_sections_exclude_each_other(here: Lab) -> None:
     """Without a gatherer the bench's lock file does it."""
     first, second = here.workloads(), here.workloads()
