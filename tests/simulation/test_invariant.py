@@ -15,7 +15,9 @@ from pytest_gatherscatter.sections.gatherer.lab import Lab
 from pytest_gatherscatter.sections.gatherer.machine import Gatherer
 from pytest_gatherscatter.sections.gatherer.record import SectionRecord
 from pytest_gatherscatter.sections.gatherer.state import SECTION_TABLE, SectionState
-from pytest_gatherscatter.sections.monitor.machine import MonitorMachine
+from pytest_gatherscatter.sections.monitor.ending import Ending as MonitorEnding
+from pytest_gatherscatter.sections.monitor.order import Orders
+from pytest_gatherscatter.sections.monitor.station import Station
 from pytest_gatherscatter.sections.workload.machine import Workload
 from pytest_gatherscatter.simulation.scenario import play
 from pytest_gatherscatter.wire import messages as m
@@ -82,10 +84,10 @@ def tokens_fall(patch: Patch) -> None:
 
     patch.setattr(Gathering, "enter", falling)
     patch.setattr(Lab, "believe", lambda _, __: None)
-    patch.setattr(MonitorMachine, "_join", _join_without_token(MonitorMachine._join))
+    patch.setattr(Station, "greeting", _without_token(Station.greeting))
 
 
-def _join_without_token(
+def _without_token(
     join: Callable[[Any, float | None], m.JoinLab],
 ) -> Callable[[Any, float | None], m.JoinLab]:
     return lambda self, bound: msgspec.structs.replace(join(self, bound), token=0)
@@ -93,17 +95,17 @@ def _join_without_token(
 
 def an_abort_is_not_heard(patch: Patch) -> None:
     """Stay armed for ever."""
-    patch.setattr(MonitorMachine, "_abort", lambda *_: None)
+    patch.setattr(MonitorEnding, "abort", lambda *_: None)
 
 
 def the_deadline_is_not_kept(patch: Patch) -> None:
     """Wait for the gatherer's word, however long that takes."""
-    go = MonitorMachine._go
+    go = Orders.go
 
-    def endless(self: MonitorMachine, message: m.SectionGo, now: float) -> None:
+    def endless(self: Orders, message: m.SectionGo, now: float) -> None:
         go(self, msgspec.structs.replace(message, deadline=message.deadline + 500), now)
 
-    patch.setattr(MonitorMachine, "_go", endless)
+    patch.setattr(Orders, "go", endless)
 
 
 def nobody_gives_up(patch: Patch) -> None:
