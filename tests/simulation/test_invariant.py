@@ -18,7 +18,8 @@ from pytest_gatherscatter.sections.gatherer.state import SECTION_TABLE, SectionS
 from pytest_gatherscatter.sections.monitor.ending import Ending as MonitorEnding
 from pytest_gatherscatter.sections.monitor.order import Orders
 from pytest_gatherscatter.sections.monitor.station import Station
-from pytest_gatherscatter.sections.workload.machine import Workload
+from pytest_gatherscatter.sections.workload.answer import Answers
+from pytest_gatherscatter.sections.workload.patience import Patience
 from pytest_gatherscatter.simulation.scenario import play
 from pytest_gatherscatter.wire import messages as m
 
@@ -111,7 +112,7 @@ def the_deadline_is_not_kept(patch: Patch) -> None:
 def nobody_gives_up(patch: Patch) -> None:
     """Gather and wait until the end of days."""
     patch.setattr(Gathering, "_give_up", lambda *_: None)
-    patch.setattr(Workload, "_give_up_in_time", lambda *_: None)
+    patch.setattr(Patience, "look", lambda *_: None)
 
 
 def an_old_report_is_merged(patch: Patch) -> None:
@@ -133,14 +134,14 @@ def an_old_report_is_merged(patch: Patch) -> None:
 
 def go_at_once(patch: Patch) -> None:
     """Start when Go is heard, not at t0."""
-    take_go = Workload._take_go
+    take_go = Answers._take_go
 
-    def at_once(self: Workload, message: m.SectionGo, now: float) -> None:
+    def at_once(self: Answers, message: m.SectionGo, now: float) -> None:
         take_go(self, message, now)
-        if self.t0 is not None:
-            self.t0 = now
+        if self._standing.t0 is not None:
+            self._standing.t0 = now
 
-    patch.setattr(Workload, "_take_go", at_once)
+    patch.setattr(Answers, "_take_go", at_once)
 
 
 def bounds_are_invented(patch: Patch) -> None:
@@ -150,13 +151,13 @@ def bounds_are_invented(patch: Patch) -> None:
 
 def acceptance_means_nothing(patch: Patch) -> None:
     """Fall back to running alone although the gatherer has it."""
-    progress = Workload._progress
+    progress = Answers._progress
 
-    def deaf(self: Workload, message: Any, now: float) -> None:  # noqa: ANN401 - three kinds
+    def deaf(self: Answers, message: Any, now: float) -> None:  # noqa: ANN401 - three kinds
         if not isinstance(message, m.SectionAccepted | m.SectionWaiting):
             progress(self, message, now)
 
-    patch.setattr(Workload, "_progress", deaf)
+    patch.setattr(Answers, "_progress", deaf)
 
 
 def gather_for_nobody(patch: Patch) -> None:

@@ -19,12 +19,9 @@ from pytest_gatherscatter.machine import (
     Woken,
 )
 from pytest_gatherscatter.sections.section import Demand
-from pytest_gatherscatter.sections.workload.machine import (
-    ABSENT_REPEAT,
-    LEAST_SILENCE,
-    REPEAT,
-    Workload,
-)
+from pytest_gatherscatter.sections.workload.machine import Workload
+from pytest_gatherscatter.sections.workload.question import ABSENT_REPEAT, REPEAT
+from pytest_gatherscatter.sections.workload.standing import LEAST_SILENCE
 from pytest_gatherscatter.sections.workload.state import (
     ENDED,
     WORKLOAD_TABLE,
