@@ -1,11 +1,10 @@
 """How a connection to a broker comes to be over pika, and why it does not.
 
-Apart from ``link.py``, so that there one can read what a link does once it is up. Knows
-nothing of channels, topologies and messages.
+Apart from ``connection.py``, so that there one can read what a connection does once it is
+made. Knows nothing of channels, topologies and messages.
 """
 
 import logging
-import os
 import re
 import socket
 import ssl
@@ -15,10 +14,9 @@ from contextlib import suppress
 from typing import Any, TypeAlias
 
 import pika
-from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.adapters.select_connection import SelectConnection
 from pika.adapters.utils import connection_workflow as workflow
 from pika.exceptions import (
-    AMQPError,
     AuthenticationError,
     ChannelClosedByBroker,
     ConnectionClosedByBroker,
@@ -27,6 +25,7 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
+from pytest_gatherscatter.broker.loop import PIKA_BROKE, Loop
 from pytest_gatherscatter.broker.url import PORTS, BrokerUrl
 from pytest_gatherscatter.errors import (
     BrokerError,
@@ -40,16 +39,10 @@ from pytest_gatherscatter.errors import (
 BLOCKED_SECONDS = 30.0
 """How long a broker that is out of memory or disk may keep us waiting for confirms."""
 
-FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
-"""Seconds between two attempts to connect: exponential from the first to the longest, with
-jitter, so that a hundred agents do not come back to a restarted broker at one instant."""
-
 GUEST = "guest"
 """User and password of a URL that names none: what RabbitMQ is installed with."""
 
 ACCESS_REFUSED, RESOURCE_LOCKED, NOT_ALLOWED = 403, 405, 530
-PIKA_BROKE = (AMQPError, AssertionError, LookupError, OSError, ValueError)
-"""What pika may raise from a call when its connection breaks under it: all mean "lost"."""
 
 _log = logging.getLogger("pika")
 if _log.level == logging.NOTSET:
@@ -59,34 +52,6 @@ if _log.level == logging.NOTSET:
 
 Address: TypeAlias = tuple[Any, ...]
 """One answer of ``socket.getaddrinfo``."""
-
-
-class Loop(IOLoop):
-    """pika's loop, which also knows the sockets in it.
-
-    pika has no public way to a connection's socket, and two cases need it: a peer that does
-    not answer a close, and a fork.
-    """
-
-    def __init__(self) -> None:
-        self.sockets: set[int] = set()
-        super().__init__()
-
-    def add_handler(self, fd: int, handler: Callable[[int, int], None], events: int) -> None:
-        """Watch a socket."""
-        self.sockets.add(fd)
-        super().add_handler(fd, handler, events)
-
-    def remove_handler(self, fd: int) -> None:
-        """Watch a socket no more."""
-        self.sockets.discard(fd)
-        super().remove_handler(fd)
-
-    def cut(self) -> None:
-        """Shut every socket down: pika then sees the end of its stream and lets go of it."""
-        for fd in tuple(self.sockets):
-            with suppress(OSError), socket.socket(fileno=os.dup(fd)) as twin:
-                twin.shutdown(socket.SHUT_RDWR)
 
 
 class _InTurn(workflow.AbstractAMQPConnectionWorkflow):
@@ -272,13 +237,6 @@ def close(connection: Any) -> None:  # noqa: ANN401 - pika's own
     with suppress(*PIKA_BROKE):
         if not (connection.is_closed or connection.is_closing):
             connection.close()
-
-
-def waits() -> Any:  # noqa: ANN401 - tenacity's own
-    """Build the waits between attempts."""
-    import tenacity  # noqa: PLC0415 - it takes 40 ms, which who connects at once need not pay
-
-    return tenacity.wait_exponential(FIRST_WAIT, LONGEST_WAIT) + tenacity.wait_random(0, FIRST_WAIT)
 
 
 def refusal(reason: ChannelClosedByBroker) -> BrokerRefused:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import ssl
 import threading
@@ -96,8 +97,8 @@ def descriptors() -> set[tuple[str, str]]:
 
 def sockets(link: Link) -> set[str]:
     """The sockets of the link's connections, as the kernel names them."""
-    assert link._loop is not None
-    return {os.readlink(f"/proc/self/fd/{fd}") for fd in link._loop.sockets}  # noqa: PTH115
+    assert link._upkeep.loop is not None
+    return {os.readlink(f"/proc/self/fd/{fd}") for fd in link._upkeep.loop.sockets}  # noqa: PTH115
 
 
 # ── opening and closing ────────────────────────────────────────────────────────────────
@@ -455,6 +456,70 @@ def test_another_thread_wakes_poll(broker_url: str, lab: str) -> None:
         start = time.monotonic()
         link.poll(0.2)
         assert time.monotonic() - start >= 0.2
+
+
+class Ended(KeyboardInterrupt):
+    """What a command makes of SIGTERM: Ctrl-C in all but name."""
+
+
+@contextlib.contextmanager
+def interrupted() -> Iterator[None]:
+    """Interrupt the block in the middle of its wait; the interrupt ends in a frame of ours."""
+
+    def end(_number: int, _frame: object) -> None:
+        raise Ended
+
+    before = signal.signal(signal.SIGUSR1, end)
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer.start()
+    start = time.monotonic()
+    try:
+        with pytest.raises(Ended) as caught:
+            yield
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert Path(caught.traceback[-1].path).name == "interrupt.py"
+    assert time.monotonic() - start < 2
+
+
+def test_an_interrupted_open_leaves_nothing(lab: str) -> None:
+    """Ctrl-C while nobody answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        before = descriptors()
+        link = Link(f"amqp://127.0.0.1:{silent.getsockname()[1]}", lab_topology(lab), name="test")
+        with interrupted():
+            link.open(5)
+        assert descriptors() == before
+
+
+def test_each_wait_can_be_interrupted(embedded_url: str, lab: str) -> None:
+    """Whatever the link waits for on a dead line; afterwards it can still be closed."""
+    proxy, url = proxy_of(embedded_url)
+    with proxy, up(url, gatherer_topology(lab)) as link:
+        proxy.stall()
+        for wait in (
+            lambda: link.poll(5),
+            lambda: link.queue_depth(names.dead(lab)),
+            lambda: link.delete_queue(names.section_queue(lab, "0123abcd")),
+            lambda: link.declare(section_topology(lab, "0123abcd", prefetch=1)),
+        ):
+            with interrupted():
+                wait()
+        assert link.up
+
+
+def test_an_interrupted_close_leaves_nothing(embedded_url: str, lab: str) -> None:
+    """A person who does not wait for the last confirms has everything closed all the same."""
+    proxy, url = proxy_of(embedded_url)
+    with proxy, up(url, gatherer_topology(lab)) as link:
+        mine = sockets(link)
+        proxy.stall()
+        link.publish(names.event_exchange(lab), "x.y", b"", PLAIN, mandatory=False)
+        with interrupted():
+            link.close(timeout=10)
+        assert not link.up
+        assert not mine & {target for _, target in descriptors()}
 
 
 # ── losing and coming back ─────────────────────────────────────────────────────────────

@@ -1,0 +1,96 @@
+"""pika's loop, turned only while somebody waits: a party that is quiet is really quiet."""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from pika.adapters.select_connection import IOLoop
+from pika.exceptions import AMQPError
+
+PIKA_BROKE = (AMQPError, AssertionError, LookupError, OSError, ValueError)
+"""What pika may raise from a call when its connection breaks under it: all mean "lost"."""
+
+
+class Loop(IOLoop):
+    """pika's loop, which also knows the sockets in it.
+
+    pika has no public way to a connection's socket, and two cases need it: a peer that does
+    not answer a close, and a fork. Only :meth:`wake` may be called from another thread.
+
+    Args:
+        on_broken: told of each exception out of pika's inside; then every socket is cut.
+    """
+
+    def __init__(self, on_broken: Callable[[str], None]) -> None:
+        self.sockets: set[int] = set()
+        self._on_broken = on_broken
+        super().__init__()
+        self.activate_poller()
+
+    def add_handler(self, fd: int, handler: Callable[[int, int], None], events: int) -> None:
+        """Watch a socket."""
+        self.sockets.add(fd)
+        super().add_handler(fd, handler, events)
+
+    def remove_handler(self, fd: int) -> None:
+        """Watch a socket no more."""
+        self.sockets.discard(fd)
+        super().remove_handler(fd)
+
+    def spin(self, done: Callable[[], bool], seconds: float) -> bool:
+        """Turn until ``done()`` or ``seconds`` have passed; at least once round."""
+        if done():
+            seconds = 0.0
+        end = time.monotonic() + seconds
+        timer = self.call_later(max(0.0, seconds), _nothing)
+        try:
+            while True:
+                try:
+                    self.poll()
+                    self.process_timeouts()
+                except PIKA_BROKE as error:
+                    self._on_broken(f"{type(error).__name__}: {error}")
+                    self.cut()
+                if done():
+                    return True
+                if time.monotonic() >= end:
+                    return False
+        finally:
+            self.remove_timeout(timer)
+
+    def wake(self) -> None:
+        """Let the turn under way, or the next one, look at once whether it is done."""
+        self.add_callback_threadsafe(_nothing)
+
+    def cut(self) -> None:
+        """Shut every socket down: pika then sees the end of its stream and lets go of it."""
+        for fd in tuple(self.sockets):
+            with suppress(OSError), socket.socket(fileno=os.dup(fd)) as twin:
+                twin.shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> None:
+        """Give back the loop's own descriptors; it cannot be turned any more."""
+        self.deactivate_poller()
+        self.close()
+
+    def forsake(self) -> None:
+        """In a forked child: let go of the parent's sockets without a word to the broker.
+
+        They are replaced, not closed: closed ones would keep the number that pika's objects
+        close again later, and copies left open would hide the parent's death from the broker.
+        """
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for fd in self.sockets:
+            os.dup2(nowhere, fd, inheritable=False)
+        os.close(nowhere)
+        _forsaken.append(self)
+
+
+_forsaken: list[Loop] = []
+"""What a fork left behind, kept so that nothing is collected, hence nothing said or closed."""
+
+
+def _nothing() -> None:
+    """Only wake the loop."""
