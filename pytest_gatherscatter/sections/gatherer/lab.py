@@ -260,13 +260,21 @@ class Lab:
         )
 
     def missed(self, section: SectionRecord) -> m.SectionAborted:
-        """It has started without its workload, which is to leave; see ``MISSED_GO``."""
+        """It has started without its workload, which is to leave; see ``MISSED_GO``.
+
+        The text names who was away: a gatherer that comes back past t0 never sends Go again.
+        """
+        text = (
+            "the gatherer went away around the commit, and the workload missed the Go"
+            if section.recovered
+            else "the workload lost its connection and missed the Go"
+        )
         return m.SectionAborted(
             section=section.id,
             token=section.token,
             bench=section.bench,
             cause=m.MISSED_GO,
-            text="the workload lost its connection and missed the Go",
+            text=text,
         )
 
     def stopped(self, section: SectionRecord) -> m.SectionStopped:

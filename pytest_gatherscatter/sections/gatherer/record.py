@@ -107,6 +107,8 @@ class SectionRecord:
         self.needed = 0.0
         self.members: tuple[str, ...] = ()
         self.sent = self.t0 = self.deadline = 0.0
+        self.recovered = False
+        """The gatherer that committed it went away meanwhile."""
         self.left: LeaveSection | None = None
         self.left_at = 0.0
         self.reports: dict[str, AgentReport] = {}

@@ -177,6 +177,7 @@ def _restore(
         report_timeout=opened["report_timeout"],
     )
     section = SectionRecord(entered, opened["token"], opened["reply"], now=now)
+    section.recovered = True
     # Times on another clock (another boot) are carried over by the world's clock.
     shift = 0.0 if event["clock"] == lab.facts.clock else event["wall"] - lab.wall
     section.sent = event["sent"] + shift

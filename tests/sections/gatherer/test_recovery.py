@@ -52,6 +52,19 @@ def test_past_t0_go_is_not_said_again() -> None:
     assert new.said(m.SectionGo) == []
 
 
+def test_a_go_that_the_gatherer_did_not_live_to_say_is_its_fault() -> None:
+    """The workload kept its connection, so it is not told that it lost it."""
+    old = Play()
+    old.go()
+    new = again(old)
+    new.there.add(f"reply.{section_id()}")
+    new.now += 1.0
+    new.workload_ready()
+    told = new.said(m.SectionAborted)[-1]
+    assert told.cause == m.MISSED_GO
+    assert told.text == "the gatherer went away around the commit, and the workload missed the Go"
+
+
 def test_uncommitted_is_forgotten_and_entered_again() -> None:
     """The workload asks again, with the same id, and gets a higher token."""
     old = Play("scope")
