@@ -200,6 +200,11 @@ class Phases:
         """Put the line of an error of ours in the place of its traceback."""
         if isinstance(error, LAB_ERRORS) and progress.is_ours(error):
             raise SectionTrouble(error) from None
+        if isinstance(error, KeyboardInterrupt):
+            # An event loop turns Ctrl-C into a cancellation, and that into a new interrupt.
+            waited = getattr(error.__context__, "__notes__", ())
+            if waited:
+                raise KeyboardInterrupt(waited[0]) from None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Phase:

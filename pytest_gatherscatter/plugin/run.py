@@ -7,7 +7,7 @@ connects to nothing. Sections do not nest, hence there is one open passage at mo
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -102,12 +102,8 @@ class Run:
         """Wait for the lab inside the block: no timer of the test counts it, and it is shown."""
         self._line.begin()
         self._waits_for = "waiting for the lab"
-        try:
-            with self.timers.stopped(item):
-                yield
-        except KeyboardInterrupt:
-            # From here and not from wherever the loop was: pytest shows the line and no traceback.
-            raise KeyboardInterrupt(f"while {self._waits_for}") from None
+        with _interrupt_says(lambda: self._waits_for), self.timers.stopped(item):
+            yield
 
     def closes(self, passage: "Passage") -> None:
         """Take note that a section is over, or will not be."""
@@ -125,9 +121,14 @@ class Run:
         notes, self.workloads.notes[:] = list(self.workloads.notes), []
         return notes
 
-    def cancel_wait(self) -> None:
-        """Make the current wait raise ``KeyboardInterrupt`` soon (2 s); from any thread."""
+    def cancel_wait(self) -> str:
+        """Make the current wait raise ``KeyboardInterrupt`` soon (2 s); from any thread.
+
+        Returns:
+            In the midst of what, as the interrupt says it.
+        """
         self.workloads.interrupt()
+        return f"while {self._waits_for}"
 
     def tell_steps(self, steps: Steps) -> None:
         """Tell the lab about a test's steps, if this run has met it; nobody waits for long.
@@ -137,7 +138,10 @@ class Run:
         if not self.met or self.found.url is None:
             return
         lab = self.settings.lab
-        with contextlib.suppress(BrokerError):
+        with (
+            _interrupt_says(lambda: "telling the lab about steps"),
+            contextlib.suppress(BrokerError),
+        ):
             link = Link(self.found.url, lab_topology(lab), name=f"gatherscatter steps {self.id}")
             try:
                 link.open(TELL_SECONDS)
@@ -155,3 +159,12 @@ class Run:
     def _on_wait(self, waiting: Waiting) -> None:
         self._waits_for = "; ".join(waiting.lines)
         self._line.show(waiting, self._waiting_item)
+
+
+@contextlib.contextmanager
+def _interrupt_says(what: Callable[[], str]) -> Iterator[None]:
+    """Let Ctrl-C end here, and say in the midst of what: pytest shows that and no traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"while {what()}") from None

@@ -182,8 +182,8 @@ class SectionBlock:
         thread.start()
         try:
             return await done
-        except asyncio.CancelledError:
-            self._progress.run.cancel_wait()
+        except asyncio.CancelledError as error:
+            error.add_note(self._progress.run.cancel_wait())
             raise
         finally:
             thread.join(CANCEL_SECONDS)

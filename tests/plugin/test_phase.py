@@ -204,13 +204,23 @@ def test_held():
     spread.stderr.fnmatch_lines(["[[]gw0[]] test_it.py::test_held: thermal holds * s: settling"])
 
 
-def test_ctrl_c_names_the_wait(lab_suite: Suite, running_lab: Lab) -> None:
-    """The last frame of an interrupt is shown: it says for whom the test waited, not pika's."""
-    lab_suite.write('gather_timeout = "60s"\n', "gatherscatter.toml")
-    lab_suite.write("""
+MARKED = """
 @pytest.mark.critical_section(require="nobody")
 def test_long(): pass
-""")
+"""
+ASYNC = """
+@pytest.mark.asyncio
+async def test_long(critical_section):
+    async with critical_section(require="nobody"):
+        pass
+"""
+
+
+@pytest.mark.parametrize("text", [MARKED, ASYNC], ids=["marked", "async"])
+def test_ctrl_c_names_the_wait(lab_suite: Suite, running_lab: Lab, text: str) -> None:
+    """What pytest shows of an interrupt is for whom the test waited, not the inside of a loop."""
+    lab_suite.write('gather_timeout = "60s"\n', "gatherscatter.toml")
+    lab_suite.write(text)
     run, output, end = lab_suite.start(), lab_suite.path / "output", time.monotonic() + 30
     while "waiting for nobody" not in output.read_text():
         if time.monotonic() > end:
@@ -223,6 +233,7 @@ def test_long(): pass
     said = output.read_text()
     assert "KeyboardInterrupt: while waiting for nobody (not in the lab) (" in said
     assert "select_connection" not in said
+    assert "runners.py" not in said
 
 
 WAITS = "waiting for scope (3 s of 60 s)"
