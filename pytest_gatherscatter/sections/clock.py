@@ -3,15 +3,20 @@
 Times in a lab are told on the gatherer's monotonic clock, and every party converts them by an
 offset that it measured itself; on the same host too, since time namespaces shift monotonic
 clocks. A probe that left at ``sent`` and whose answer came at ``received`` was read somewhere
-in between, so the offset is ``read - (sent + received) / 2``, wrong by at most half the round
-trip however unequal the two ways were. From then on the two clocks may drift apart, by at
-most 100 ppm each second.
+in between, so the offset is at least ``read - received`` and at most ``read - sent``, however
+unequal the two ways were. Each of the two limits comes from the probe that knows it best: a
+quick way there gives the upper one, a quick way back the lower one. From then on the two clocks
+may drift apart, by at most 100 ppm each second.
+
+Where the kernel says that both processes read one and the same clock, no offset at all is the
+best guess within these limits; that guess never leaves them (decision 0006).
 
 Pure: the caller brings the times. Not thread-safe: its machine's thread owns it.
 """
 
 import math
 from collections import deque
+from dataclasses import dataclass
 
 DRIFT = 100e-6
 """How far two monotonic clocks may part, seconds a second: NTP slews by at most 500 ppm while
@@ -32,15 +37,18 @@ class GathererClock:
     clock, ``read`` on the gatherer's. A positive offset means that the gatherer's clock
     shows more: ``gatherer time = local time + offset``.
 
-    One estimate is enough: all of them age alike, so the one that is best when it is
-    measured stays the best of its time.
+    Args:
+        own: id of this process's own clock, to be told from a gatherer's; empty if unknown.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own: str = "") -> None:
         self.gatherer: str | None = None
         """Id of the clock that was measured, as the gatherer tells it."""
+        self._own = own
         self._open: deque[float] = deque(maxlen=OPEN_PROBES)
-        self._estimate: _Estimate | None = None
+        # One of each is enough: all limits age alike, so the best one stays the best.
+        self._least: _Limit | None = None
+        self._most: _Limit | None = None
 
     def probe(self, now: float) -> float:
         """Note that a probe leaves at ``now``; returns what goes into ``ClockProbe.sent``."""
@@ -61,10 +69,18 @@ class GathererClock:
         if gatherer != self.gatherer:
             self.forget()
             self.gatherer = gatherer
-        new = _Estimate(sent=sent, received=received, read=read)
-        old = self._estimate
-        if old is None or new.bound(received) <= old.bound(received) or new.contradicts(old):
-            self._estimate = new
+        least = _Limit(read - received, sent, received)
+        most = _Limit(read - sent, sent, received)
+        if self._least is None or self._most is None:
+            self._least, self._most = least, most
+            return True
+        if least.least(received) >= self._least.least(received):
+            self._least = least
+        if most.most(received) <= self._most.most(received):
+            self._most = most
+        if self._least.least(received) > self._most.most(received):
+            # Both cannot be true: a clock stood still or jumped (suspend, migration).
+            self._least, self._most = least, most
         return True
 
     def forget(self) -> None:
@@ -72,11 +88,11 @@ class GathererClock:
         # What is still on its way would be read on a clock that no longer counts.
         self._open.clear()
         self.gatherer = None
-        self._estimate = None
+        self._least = self._most = None
 
     def known(self, gatherer: str | None = None) -> bool:
-        """Say whether there is an estimate; with ``gatherer``, of that one's clock."""
-        return self._estimate is not None and gatherer in {None, self.gatherer}
+        """Say whether it was measured; with ``gatherer``, whether that one's clock was."""
+        return self._least is not None and gatherer in {None, self.gatherer}
 
     def offset(self, now: float) -> float:
         """Return the estimated offset in seconds; true to ``bound(now)``.
@@ -84,8 +100,10 @@ class GathererClock:
         Raises:
             ValueError: nothing was measured; ask :meth:`known` first.
         """
-        del now  # the best guess does not move, only its bound grows
-        return self._known().offset
+        least, most = self._limits(now)
+        if self.gatherer == self._own and least <= 0 <= most:
+            return 0.0
+        return (least + most) / 2
 
     def bound(self, now: float) -> float:
         """Return how far :meth:`offset` may be off at local time ``now``, in seconds.
@@ -93,7 +111,9 @@ class GathererClock:
         Raises:
             ValueError: nothing was measured; ask :meth:`known` first.
         """
-        return self._known().bound(now)
+        least, most = self._limits(now)
+        offset = self.offset(now)
+        return max(most - offset, offset - least)
 
     def to_local(self, t: float, now: float) -> float:
         """Convert ``t`` on the gatherer's clock to the local clock.
@@ -111,28 +131,28 @@ class GathererClock:
         """
         return t + self.offset(now)
 
-    def _known(self) -> "_Estimate":
-        if self._estimate is None:
+    def _limits(self, now: float) -> tuple[float, float]:
+        if self._least is None or self._most is None:
             raise ValueError("the gatherer's clock was not measured yet")
-        return self._estimate
+        return self._least.least(now), self._most.most(now)
 
 
-class _Estimate:
-    """One round trip and what it proves."""
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """What one round trip says of the offset on one side, at some moment of that trip."""
 
-    __slots__ = ("half", "offset", "received", "sent")
+    offset: float
+    sent: float
+    received: float
 
-    def __init__(self, *, sent: float, received: float, read: float) -> None:
-        self.sent = sent
-        self.received = received
-        self.offset = read - (sent + received) / 2
-        self.half = (received - sent) / 2
+    def least(self, now: float) -> float:
+        """The least that the offset can be at ``now``, if this is a lower limit."""
+        return self.offset - self._drift(now)
 
-    def bound(self, now: float) -> float:
-        """How far the offset may be off at ``now``; aged from the end that is farther away."""
-        return self.half + DRIFT * max(abs(now - self.sent), abs(now - self.received))
+    def most(self, now: float) -> float:
+        """The most that the offset can be at ``now``, if this is an upper limit."""
+        return self.offset + self._drift(now)
 
-    def contradicts(self, old: "_Estimate") -> bool:
-        """Say whether both cannot be true: a clock stood still or jumped (suspend, migration)."""
-        apart = abs(self.offset - old.offset)
-        return apart > self.bound(self.received) + old.bound(self.received)
+    def _drift(self, now: float) -> float:
+        """How far the clocks may have parted, counted from the end that is farther away."""
+        return DRIFT * max(abs(now - self.sent), abs(now - self.received))

@@ -18,20 +18,25 @@ pauses = st.floats(0, 3600)
     drift=st.floats(-DRIFT, DRIFT),
     trips=st.lists(st.tuples(pauses, delays, delays), min_size=1, max_size=8),
     later=pauses,
+    own=st.sampled_from(["", "a" * 8]),
 )
-def test_the_true_offset_lies_within_the_bound(
+def test_the_true_offset_lies_within_the_bound(  # noqa: PLR0913, PLR0917 - what may vary
     origin: float,
     offset: float,
     drift: float,
     trips: list[tuple[float, float, float]],
     later: float,
+    own: str,
 ) -> None:
-    """Any delays, however unequal, and any drift up to the limit stay within the bound."""
+    """Any delays, however unequal, and any drift up to the limit stay within the bound.
+
+    Also if this clock is told to be the gatherer's and is not, as on a cloned machine.
+    """
 
     def gatherer_time(local: float) -> float:
         return local + offset + drift * (local - origin)
 
-    clock = GathererClock()
+    clock = GathererClock(own)
     local = origin
     for pause, there, back in trips:
         local += pause
@@ -53,6 +58,31 @@ def test_a_short_round_trip_counts_and_long_ones_do_not_spoil_it() -> None:
     assert clock.bound(102.0) < 0.0015
     clock.reading(clock.probe(200.0), 700.0015, 200.003, "g1")
     assert clock.bound(200.003) == pytest.approx(0.0015, rel=1e-2)
+
+
+def test_each_limit_comes_from_the_probe_that_knows_it_best() -> None:
+    """A quick way there and a quick way back need not be of one round trip."""
+    clock = GathererClock()
+    clock.reading(clock.probe(10.0), 510.0001, 10.01, "g1")  # quick there, slow back
+    clock.reading(clock.probe(11.0), 511.0099, 11.01, "g1")  # slow there, quick back
+    assert clock.offset(11.01) == pytest.approx(500.0, abs=1e-4)  # the older limit has aged
+    assert clock.bound(11.01) < 0.0003
+
+
+def test_one_and_the_same_clock_is_not_apart() -> None:
+    """Where the kernel says so and no reading denies it, unequal ways do not mislead."""
+    clock = GathererClock("g1")
+    clock.reading(clock.probe(10.0), 10.0001, 10.004, "g1")
+    assert clock.offset(10.004) == 0.0
+    assert clock.bound(10.004) == pytest.approx(0.0039, rel=1e-2)  # the farther limit
+
+
+def test_a_clock_that_only_says_that_it_is_the_same_is_measured() -> None:
+    """A clone of a virtual machine has the ids of its twin, and a clock of its own."""
+    clock = GathererClock("g1")
+    clock.reading(clock.probe(10.0), 10.502, 10.004, "g1")
+    assert clock.offset(10.004) == pytest.approx(0.5)
+    assert clock.bound(10.004) == pytest.approx(0.002, rel=1e-2)
 
 
 def test_times_are_converted_both_ways() -> None:

@@ -32,12 +32,20 @@ PROBES_AT_SECTION = 3
 
 
 class Presence:
-    """Keeps ``agent`` in the lab. ``facts()`` gives ``JoinLab`` as it is to be said now."""
+    """Keeps ``agent`` in the lab. ``facts()`` gives ``JoinLab`` as it is to be said now.
+
+    ``clock`` is the id of the agent's own clock.
+    """
 
     def __init__(
-        self, effects: Effects, agent: str, facts: Callable[[float | None], JoinLab]
+        self,
+        effects: Effects,
+        agent: str,
+        facts: Callable[[float | None], JoinLab],
+        *,
+        clock: str = "",
     ) -> None:
-        self.clock = GathererClock()
+        self.clock = GathererClock(clock)
         self.linked = False
         self.gatherer: str | None = None
         """The gatherer that accepted us last; ``None`` while there is none."""

@@ -33,7 +33,11 @@ REPORT_BYTES = 640 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who a monitor is; ``instance`` is random and new with each process."""
+    """Who a monitor is.
+
+    ``instance`` is random and new with each process; ``clock`` is the id of its monotonic clock,
+    empty if it is not known.
+    """
 
     name: str
     instance: str
@@ -41,6 +45,7 @@ class Identity:
     host: str = ""
     pid: int = 0
     advisory: bool = False
+    clock: str = ""
 
 
 class Voice:

@@ -26,6 +26,7 @@ from pytest_gatherscatter.errors import (
     NoGatherer,
 )
 from pytest_gatherscatter.host.directory import state_directory
+from pytest_gatherscatter.host.process import clock_id
 from pytest_gatherscatter.machine import Exited, Run, Told
 from pytest_gatherscatter.sections.hook import Monitor
 from pytest_gatherscatter.sections.monitor.arming import ArmingState
@@ -122,6 +123,7 @@ class MonitorService:
                 host=socket.gethostname(),
                 pid=os.getpid(),
                 advisory=advisory,
+                clock=clock_id(),
             ),
             hook_timeout=hook_timeout,
         )

@@ -48,6 +48,7 @@ class Workload(Standing):
         run: id of the run.
         token: the highest token that this host has on record.
         met: a gatherer was met in this run, so that its absence is a fault and no choice.
+        clock: id of the caller's monotonic clock; empty if it is not known.
         now: seconds on the caller's monotonic clock.
     """
 
@@ -60,11 +61,12 @@ class Workload(Standing):
         run: str,
         token: int = 0,
         met: bool = False,
+        clock: str = "",
         now: float,
     ) -> None:
         super().__init__(demand, section=section, token=token, met=met, now=now)
         self._effects = Effects()
-        self._probing = Probing(self._effects)
+        self._probing = Probing(self._effects, clock)
         self.clock = self._probing.clock
         self._questions = Questions(self, self._effects, self.clock, owner=owner, run=run)
         self._patience = Patience(self, self._effects, self._questions)

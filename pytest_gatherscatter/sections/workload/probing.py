@@ -30,10 +30,10 @@ PROBE_TTL = 2.0
 
 
 class Probing:
-    """The probes of one section, and the clock that they measure."""
+    """The probes of one section, and the clock that they measure; ``own`` is the asker's own."""
 
-    def __init__(self, effects: Effects) -> None:
-        self.clock = GathererClock()
+    def __init__(self, effects: Effects, own: str = "") -> None:
+        self.clock = GathererClock(own)
         self._effects = effects
         self._reply: str | None = None
         self._left = 0
