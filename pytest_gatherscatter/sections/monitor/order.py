@@ -16,7 +16,7 @@ from pytest_gatherscatter.sections.monitor.arming import (
 from pytest_gatherscatter.sections.monitor.ending import Ending
 from pytest_gatherscatter.sections.monitor.hookcall import Hook
 from pytest_gatherscatter.sections.monitor.presence import PROBES_AT_SECTION
-from pytest_gatherscatter.sections.monitor.station import Station
+from pytest_gatherscatter.sections.monitor.station import Station, former_key
 from pytest_gatherscatter.sections.monitor.turn import HOLD_WHILE_BUSY
 from pytest_gatherscatter.sections.token import believable
 from pytest_gatherscatter.wire.messages import (
@@ -75,7 +75,7 @@ class Orders:
         if believable(ask.token):  # else it is obeyed, but rules no lower one out
             station.tokens[ask.bench] = ask.token
         for other in station.open():
-            if other.info.bench == ask.bench and not _keeps(other, ask):
+            if other.info.bench == ask.bench and not _keeps(other):
                 self.ending.abort(other, "superseded", now)
         self._take(ask, now)
 
@@ -96,19 +96,15 @@ class Orders:
         life = Lifecycle(what, ArmingState.WAITING, ARMING_TABLE, now=now)
         former = station.armings.pop(info.id, None)
         if former is not None:  # its hooks and its report still have to come to their end
-            station.armings[f"{info.id} {former.info.token}"] = former
+            station.armings[former_key(info.id, former.info.token)] = former
         station.armings[info.id] = Arming(info, life, say_at=now)
         station.presence.probe(PROBES_AT_SECTION, now=now)
         station.forget()
 
     def check(self, ask: CheckAlive, now: float) -> None:
         """Say at once whether it is armed for this very section."""
-        arming = self.station.armings.get(ask.section)
-        armed = (
-            arming is not None
-            and arming.state is ArmingState.ARMED
-            and arming.info.token == ask.token
-        )
+        arming = self.station.find(ask.section, ask.token)
+        armed = arming is not None and arming.state is ArmingState.ARMED
         if arming is not None and armed:
             arming.checked = now
         self.station.voice.say(AgentAlive, ask, armed=armed)
@@ -118,10 +114,11 @@ class Orders:
     def go(self, go: SectionGo, now: float) -> None:
         """Start at t0 on our own clock, if it is armed and named a member."""
         station = self.station
-        arming = station.armings.get(go.section)
-        if arming is None or go.token != arming.info.token or arming.state not in UNCOMMITTED:
-            if arming is None or go.token != arming.info.token:
-                station.out.record("ignored", message="SectionGo", section=go.section)
+        arming = station.find(go.section, go.token)
+        if arming is None:
+            station.out.record("ignored", message="SectionGo", section=go.section)
+            return
+        if arming.state not in UNCOMMITTED:
             return
         if station.identity.name not in go.members:
             self.ending.abort(arming, "left-out", now)
@@ -147,8 +144,8 @@ class Orders:
     def stop(self, stop: SectionStopped, now: float) -> None:
         """Stop what is on and report it; say a report again that may be lost."""
         station = self.station
-        arming = station.armings.get(stop.section)
-        if arming is None or stop.token != arming.info.token:
+        arming = station.find(stop.section, stop.token)
+        if arming is None:
             return
         if arming.state in INSIDE:
             station.presence.probe(PROBES_AT_SECTION, now=now)
@@ -164,16 +161,17 @@ class Orders:
 
     def abort(self, abort: SectionAborted, now: float) -> None:
         """Disarm, if it is said of this very section."""
-        arming = self.station.armings.get(abort.section)
-        if arming is not None and abort.token == arming.info.token:
+        arming = self.station.find(abort.section, abort.token)
+        if arming is not None:
             self.ending.abort(arming, abort.cause, now)
 
 
-def _keeps(open_: Arming, ask: PrepareSection) -> bool:
+def _keeps(open_: Arming) -> bool:
     """Say whether a section stays as it is when one with a higher token asks for its bench.
 
-    A body may be at work in what has begun, and a higher token alone is no proof of its end; in
-    the same section it is, since its workload asks to begin anew.
+    A body may be at work in what has begun, and a higher token is no proof of its end, not even
+    under the same id: no gatherer prepares a section again that it has committed, and one that
+    does not know of the commit hears of it in our greeting, and answers with this very token.
     """
     begun = open_.state in {ArmingState.STARTING, ArmingState.RUNNING}
-    return open_.state in HANDING_IN or (begun and open_.info.id != ask.section)
+    return begun or open_.state in HANDING_IN

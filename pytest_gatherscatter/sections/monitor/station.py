@@ -23,13 +23,18 @@ MOST_OPEN = 256
 """Open sections that a greeting can bear."""
 
 
+def former_key(section: str, token: int) -> str:
+    """Name a section on record whose id has begun anew under a higher token."""
+    return f"{section} {token}"
+
+
 class Station:
     """The memory of one monitor, with its mouth (``voice``) and its hands (``hooks``)."""
 
     def __init__(self, identity: Identity, *, hook_timeout: float) -> None:
         self.identity = identity
         self.out = Effects()
-        self.presence = Presence(self.out, identity.name, self.greeting)
+        self.presence = Presence(self.out, identity.name, self.greeting, clock=identity.clock)
         self.voice = Voice(self.out, identity, self.presence)
         self.hooks = HookLine(self.out, hook_timeout)
         self.armings: dict[str, Arming] = {}
@@ -41,6 +46,14 @@ class Station:
     def open(self) -> list[Arming]:
         """Return the sections that have not come to their end here."""
         return [arming for arming in self.armings.values() if arming.state not in ENDED]
+
+    def find(self, section: str, token: int) -> Arming | None:
+        """Return the section of this very token: the latest of its id, or a former one."""
+        for key in (section, former_key(section, token)):
+            arming = self.armings.get(key)
+            if arming is not None and arming.info.token == token:
+                return arming
+        return None
 
     def to(self, arming: Arming, state: ArmingState, now: float, *, why: str = "") -> None:
         """Take a section along its table, and note it in the log."""

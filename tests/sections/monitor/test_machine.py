@@ -527,12 +527,53 @@ def test_a_higher_token_waits_no_longer_than_the_deadline() -> None:
 
 
 def test_a_section_that_begins_anew_ends_its_former_self() -> None:
-    """Its own workload asks again, so it is not at work in what had begun."""
-    bench = at(ArmingState.RUNNING)
+    """Nothing was committed yet, and its workload asks again: at another gatherer, say."""
+    bench = at(ArmingState.ARMED)
     bench.get(prepare(token=8))
     assert bench.call()[1].cause == "superseded"
     bench.end()
     assert bench.state() is ArmingState.PREPARING
+
+
+@pytest.mark.parametrize("state", [ArmingState.STARTING, ArmingState.RUNNING])
+def test_a_section_that_has_begun_does_not_begin_anew(state: ArmingState) -> None:
+    """No gatherer asks that after Go: the body's section goes on, and is stopped and reported."""
+    bench = at(state)
+    bench.get(prepare(token=8))
+    assert "aborted s1" not in bench.hooks()
+    assert bench.said(AgentHolding)[-1].token == 8
+    assert bench.said(AgentHolding)[-1].reason == "busy with s1 on b"
+    if state is ArmingState.STARTING:
+        bench.end()
+    bench.get(stopped())
+    bench.end(Collected((FINDING,)))
+    assert bench.said(AgentReport)[-1].token == 7
+    assert bench.said(AgentReport)[-1].broken == ""
+    bench.get(ReportAccepted(section=ONE, agent="scope"))
+    assert bench.hooks() == ["prepare s1", "started s1", "stopped s1", "prepare s1"]
+
+
+def test_what_asked_in_vain_is_told_and_taken_back_by_its_own_token() -> None:
+    """The gatherer sees both in the greeting, and ends the one that it does not know."""
+    bench = at(ArmingState.RUNNING)
+    bench.get(prepare(token=8))
+    bench.get(GathererStarted(gatherer="9" * 8))
+    opened = [(one.token, one.started) for one in bench.said(JoinLab)[-1].open]
+    assert opened == [(7, True), (8, False)]
+    bench.get(aborted(token=8, cause="unknown"))
+    assert bench.state() is ArmingState.ABORTED
+    bench.get(aborted())
+    assert bench.hooks()[-1] == "aborted s1"
+
+
+def test_a_section_that_has_begun_yields_to_itself_past_its_deadline() -> None:
+    """The monitor makes safe, and whoever asks has the bench."""
+    bench = at(ArmingState.RUNNING)
+    bench.get(prepare(token=8))
+    bench.wait(6)
+    bench.end()
+    bench.end()
+    assert bench.hooks()[-3:] == ["overdue s1", "aborted s1", "prepare s1"]
 
 
 @pytest.mark.parametrize("token", [6, 8])
