@@ -236,7 +236,7 @@ class Party:
 
         def hear(events: list[PortEvent]) -> None:
             if self.life == life and self.link is link:
-                self.step(partial(self._take, link, events))
+                self.step(partial(self.heard, link, events))
 
         def refused(why: str) -> None:
             if self.life == life and self.link is link:
@@ -258,19 +258,16 @@ class Party:
         if self._topology is not None and not self.link.up:
             self.link.connect(self._topology)
 
-    def _take(self, link: SimulatedLink, events: list[PortEvent]) -> None:
+    def heard(self, link: SimulatedLink, events: list[PortEvent]) -> None:
+        """Take what came in one packet."""
         for event in events:
             if isinstance(event, PortDelivered):
                 message = self.world.message(event.body, event.properties.type)
                 self.world.see(Heard(self.world.now, self.name, message))
             if self.pump is not None and self.link is link:
                 self.pump.take(event, now=self.now)
-                self.took(event)
-
-    def took(self, event: PortEvent) -> None:
-        """See to what the pump has just taken."""
-        if isinstance(event, PortDown):
-            self.lost()
+                if isinstance(event, PortDown):
+                    self.lost()
 
     def lost(self) -> None:
         """Come back after a lost connection."""

@@ -15,12 +15,13 @@ from pytest_gatherscatter.sections.monitor.machine import MonitorMachine
 from pytest_gatherscatter.sections.section import Demand
 from pytest_gatherscatter.sections.workload.machine import Workload
 from pytest_gatherscatter.simulation.authority import Authority
+from pytest_gatherscatter.simulation.host import Host, Plan
 from pytest_gatherscatter.simulation.instrument import Instrument, Temper
 from pytest_gatherscatter.simulation.invariant import Rule, rules
 from pytest_gatherscatter.simulation.network import Network
 from pytest_gatherscatter.simulation.party import Party
 from pytest_gatherscatter.simulation.person import Person
-from pytest_gatherscatter.simulation.visitor import Host, Plan, Visitor
+from pytest_gatherscatter.simulation.visitor import Visitor
 from pytest_gatherscatter.simulation.world import (
     BodyBegan,
     Sight,

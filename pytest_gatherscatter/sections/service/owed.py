@@ -12,10 +12,6 @@ from pathlib import Path
 from pytest_gatherscatter.sections.service import ticket as tickets
 from pytest_gatherscatter.sections.workload.state import TellOf
 
-LOOK_AGAIN = 5.0
-"""Seconds between two looks at the tickets while a bench is busy: its owner may have died
-meanwhile, and reading a directory costs a fraction of a millisecond."""
-
 
 @dataclass(frozen=True, slots=True)
 class Debt:

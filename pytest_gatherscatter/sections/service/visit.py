@@ -11,7 +11,7 @@ from pytest_gatherscatter.sections.service.benchlock import BenchLock
 from pytest_gatherscatter.sections.service.capture import Captures
 from pytest_gatherscatter.sections.service.contact import Contact
 from pytest_gatherscatter.sections.service.ticket import SectionFacts, Ticket
-from pytest_gatherscatter.sections.workload.machine import Workload
+from pytest_gatherscatter.sections.workload.guide import Guide
 from pytest_gatherscatter.wire.messages import MemberReport, SectionClosed
 
 UNKNOWN_BOUND = 1e9
@@ -21,17 +21,16 @@ UNKNOWN_BOUND = 1e9
 class Visit:
     """One section on its way, made by ``Workloads.gather``; ``section`` is the author's view."""
 
-    def __init__(self, section: Section) -> None:
+    def __init__(self, section: Section, guide: Guide) -> None:
         self.section = section
+        self.guide = guide
         self.demand = section.demand
         self.id = section.id
         self.began = time.monotonic()
-        self.machine: Workload | None = None
         self.contact: Contact | None = None
         self.lock: BenchLock | None = None
         self.ticket: Ticket | None = None
         self.captures: Captures | None = None
-        self.needed = 0.0
 
     @property
     def coordinated(self) -> bool:
@@ -39,25 +38,28 @@ class Visit:
         return self.section.coordinated
 
     @property
-    def lab(self) -> Workload:
-        """The machine of a coordinated visit."""
-        if self.machine is None:
-            raise RuntimeError(f"section {self.id} runs alone")
-        return self.machine
+    def up(self) -> bool:
+        """Whether there is a connection."""
+        return self.contact is not None and self.contact.up
+
+    def turn(self, seconds: float) -> None:
+        """Let things happen on the connection for at most ``seconds``."""
+        if self.contact is not None:
+            self.contact.turn(seconds)
 
     def tell(self, request: object) -> None:
         """Tell the machine; without a connection it says what is to be said after the next."""
         if self.contact is not None:
             self.contact.tell(request)
         else:
-            self.lab.handle(Told(request), now=time.monotonic())
+            self.guide.machine.handle(Told(request), now=time.monotonic())
 
     def close_contact(self) -> None:
         """Close the connection, if there is one; bounded."""
         contact, self.contact = self.contact, None
         if contact is not None:
             contact.close()
-            self.lab.handle(LinkDown("closed"), now=time.monotonic())
+            self.guide.machine.handle(LinkDown("closed"), now=time.monotonic())
 
     def unlock(self) -> None:
         """Open the bench of this host."""
@@ -67,13 +69,13 @@ class Visit:
 
     def copy(self) -> None:
         """Copy what the machine knows into the author's view."""
-        section, machine = self.section, self.lab
+        section, machine = self.section, self.guide.machine
         section.token, section.members = machine.token, machine.members
         section.holds = tuple(machine.holds.values())
 
     def facts(self, lab: str, broker: str) -> SectionFacts:
         """What goes on the ticket; ``broker`` holds no password."""
-        demand, machine, now = self.demand, self.lab, time.monotonic()
+        demand, machine, now = self.demand, self.guide.machine, time.monotonic()
         known = machine.clock.known()
         return SectionFacts(
             section=self.id,

@@ -21,9 +21,8 @@ from pytest_gatherscatter.errors import (
     SectionVetoed,
 )
 from pytest_gatherscatter.sections.section import Demand, SectionState, verdict
-from pytest_gatherscatter.sections.service.memory import EMPTY_PAUSE
-from pytest_gatherscatter.sections.service.visit import Visit
 from pytest_gatherscatter.sections.service.workload import Workloads
+from pytest_gatherscatter.sections.workload.memory import EMPTY_PAUSE
 from pytest_gatherscatter.settings import Settings
 
 
@@ -459,22 +458,3 @@ def test_a_body_never_starts_after_its_own_deadline(
     workloads.enter(again := workloads.gather(demand(here)))
     assert workloads.leave(again, "passed").state is SectionState.CLOSED
     assert here.tickets == []
-
-
-def test_an_answer_right_after_the_handshake_fails_nobody(
-    here: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It decides how the next section takes an absence, not how this one did."""
-
-    def seek(workloads: Workloads, visit: Visit) -> str:
-        del visit
-        workloads._memory.met = True
-        return "no gatherer answered in 2 s"
-
-    monkeypatch.setattr(Workloads, "_seek", seek)
-    workloads = here.workloads()
-    visit = workloads.gather(demand(here))
-    assert visit.section.coordinated is False
-    workloads.withdraw(visit, "enough")
-    with pytest.raises(NoGatherer):
-        workloads.gather(demand(here))

@@ -1,6 +1,6 @@
 """What one run remembers of a lab that was not there."""
 
-from pytest_gatherscatter.sections.service.memory import Memory
+from pytest_gatherscatter.sections.workload.memory import Memory
 
 
 def test_a_live_broker_is_asked_twice_a_second_at_most() -> None:

@@ -1,0 +1,127 @@
+"""What a guide tells the shell of a workload to do next: each a value, none of them does it."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from pytest_gatherscatter.errors import GatherScatterError
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Make an attempt to connect, for at most ``seconds``; what was open before is closed first.
+
+    With ``retry`` it is tried again within them. ``hears_go`` says whether the bench's Go is to
+    be heard; ``left`` is how long that is worth while, for people.
+    """
+
+    seconds: float
+    retry: bool
+    hears_go: bool
+    left: float
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Let things happen on the connection for at most ``seconds``, less as soon as one does.
+
+    ``left`` is the guide's own limit in seconds, for people.
+    """
+
+    seconds: float
+    left: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell the machine ``request``, connected or not."""
+
+    request: object
+
+
+@dataclass(frozen=True, slots=True)
+class LookForDebts:
+    """Tell the gatherer of each section of this host that nobody else will tell it about."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettleDebt:
+    """The gatherer has heard of ``section``, another one of this host: its ticket may go."""
+
+    section: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeLock:
+    """Take the bench on this host, within ``seconds``; ``waited`` and ``left`` are for people.
+
+    What came of it is told by ``locked`` or ``busy``.
+    """
+
+    seconds: float
+    waited: float
+    left: float
+
+
+@dataclass(frozen=True, slots=True)
+class SyncTicket:
+    """Write the ticket with ``token`` and sync it; one with an older token is replaced."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class FallQuiet:
+    """Close the connection and count what is open: all of it within the lead."""
+
+
+@dataclass(frozen=True, slots=True)
+class SleepUntil:
+    """Return at ``t0`` on the local clock or right after it, never before."""
+
+    t0: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Take the captures of a closed section."""
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """Close the connection, open the lock, settle the ticket.
+
+    The ticket goes if the lab knows that the section is over; if it is ``owed``, it stays for
+    whoever meets the gatherer next, with what became of the section.
+    """
+
+    owed: bool
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """It will not be, for this reason; everything is open still, so go on with ``abandon``."""
+
+    error: GatherScatterError
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """It is the caller's turn: gathered, inside, or over, as the guide's phase says."""
+
+
+Step: TypeAlias = (
+    Connect
+    | Serve
+    | Tell
+    | LookForDebts
+    | SettleDebt
+    | TakeLock
+    | SyncTicket
+    | FallQuiet
+    | SleepUntil
+    | Fetch
+    | LetGo
+    | Fail
+    | Rest
+)

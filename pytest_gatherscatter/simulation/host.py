@@ -1,0 +1,43 @@
+"""What the workloads of a machine share: tickets, which outlive them, and locks, which do not."""
+
+from dataclasses import dataclass, field
+
+from pytest_gatherscatter.sections.section import Demand
+from pytest_gatherscatter.simulation.party import Party
+from pytest_gatherscatter.simulation.world import VirtualClock
+
+
+@dataclass(slots=True)
+class Ticket:
+    """What is on a host's disk of a section; an orphan once ``owner`` is not that life."""
+
+    section: str
+    token: int
+    bench: str
+    owner: Party
+    life: int
+    outcome: str = "died"
+
+    @property
+    def orphan(self) -> bool:
+        """Whether its owner is proved dead."""
+        return not (self.owner.alive and self.owner.life == self.life)
+
+
+@dataclass(slots=True)
+class Host:
+    """One machine, and the clock that all its processes read."""
+
+    name: str
+    clock: VirtualClock
+    locks: dict[str, Party] = field(default_factory=dict)
+    tickets: dict[str, Ticket] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One test: what it demands, and how long its body takes. ``pause`` comes before it."""
+
+    demand: Demand
+    body: float
+    pause: float = 0.0
