@@ -29,7 +29,7 @@ TEXT_KEYS = {
 QUANTITY_KEYS = {
     "handshake_timeout": "how long a gatherer may take to answer",
     "queue_timeout": "how long a test waits for a busy bench",
-    "gather_timeout": "how long a required agent may be missing",
+    "gather_timeout": "how long required agents may be missing, in all",
     "stale_after": "how long an optional monitor may be silent",
     "hold_limit": "how long a monitor may hold",
     "max_duration": "how long a section may last",

@@ -102,7 +102,6 @@ class Gathering:
         section = lab.sections[bench.queue.pop(0)]
         bench.current, bench.token = section.id, section.token
         lab.move(section, SectionState.GATHERING, now=now)
-        section.gather_until = now + section.entered.gather_timeout
         for name in sorted(lab.facts.required | set(section.entered.require)):
             one = Participant(name, required=True, answer=Answer.MISSING, since=now)
             section.participants[name] = one
@@ -113,7 +112,6 @@ class Gathering:
                 one.why = f"is on {', '.join(sorted(agent.benches))}, not on {section.bench}"
         for agent in lab.roster.on(section.bench):
             self.prepare(section, agent.name, now=now)
-        lab.at(section.gather_until)
         section.told_at = now
         lab.at(now + TICK)
 
@@ -124,6 +122,7 @@ class Gathering:
             one = Participant(name, required=False, answer=Answer.ASKED, since=now)
             section.participants[name] = one
         one.ask(now=now)
+        self.lab.touched.add(section.bench)
         entered = section.entered
         prepare = m.PrepareSection(
             section=section.id,
@@ -159,12 +158,10 @@ class Gathering:
         return section.state is SectionState.GATHERING and short
 
     def again(self, section: SectionRecord, why: str, *, now: float) -> None:
-        """Go back from gathered, within a fresh gather timeout: nothing is committed yet."""
+        """Go back from gathered, within what is left of the gather timeout."""
         if section.state is SectionState.GATHERING:
             return
         self.lab.move(section, SectionState.GATHERING, now=now, why=why)
-        section.gather_until = now + section.entered.gather_timeout
-        self.lab.at(section.gather_until)
         self.tell_waiting(section, now=now)
 
     def lose(self, section: SectionRecord, name: str, why: str, *, now: float) -> None:
@@ -208,6 +205,8 @@ class Gathering:
         if found is None:
             return
         section, one = found
+        if one.answer is not Answer.HOLDING:
+            self.lab.touched.add(section.bench)
         fresh = one.answer is not Answer.HOLDING or one.hold_reason != message.reason
         one.hold(message.seconds, message.reason, now=now)
         self.lab.at(one.hold_until + self.lab.facts.stale_after)
@@ -239,7 +238,13 @@ class Gathering:
     # ── progress ───────────────────────────────────────────────────────────────────────
 
     def complete(self, section: SectionRecord, *, now: float) -> None:
-        """Tell the workload that all are gathered, if so."""
+        """Tell the workload that all are gathered, if so; else see who is missing."""
+        self._complete(section, now)
+        section.note_missing(now=now)
+        if section.gather_until is not None:
+            self.lab.at(section.gather_until)
+
+    def _complete(self, section: SectionRecord, now: float) -> None:
         if section.state is not SectionState.GATHERING or section.pending():
             return
         if len(section.ready()) < section.entered.min_monitors:
@@ -262,7 +267,8 @@ class Gathering:
                 self.ending.abort(section, "not-gathered", self._why_queued(section, now), now=now)
         elif section.state is SectionState.GATHERING:
             self._pass_over(section, now)
-            if section.state is SectionState.GATHERING and now >= section.gather_until:
+            until = section.gather_until
+            if section.state is SectionState.GATHERING and until is not None and until <= now:
                 self._give_up(section, now)
         pause = _PAUSES.get(section.state)
         if pause is not None and now - section.told_at >= pause:

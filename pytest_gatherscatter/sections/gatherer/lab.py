@@ -7,7 +7,7 @@ from pytest_gatherscatter.machine import Effects
 from pytest_gatherscatter.sections.gatherer.bench import Bench
 from pytest_gatherscatter.sections.gatherer.lead import Lead
 from pytest_gatherscatter.sections.gatherer.record import SectionRecord
-from pytest_gatherscatter.sections.gatherer.roster import KEEPALIVE, Agent, Roster
+from pytest_gatherscatter.sections.gatherer.roster import Agent, Roster
 from pytest_gatherscatter.sections.gatherer.state import ENDED, SectionState
 from pytest_gatherscatter.sections.hook import LABEL, clip
 from pytest_gatherscatter.sections.token import believable
@@ -178,9 +178,11 @@ class Lab:
 
     def welcome(self, agent: Agent) -> None:
         """Accept an agent; one whose inbox is not there never was, or is gone again."""
-        accepted = m.JoinAccepted(agent=agent.name, gatherer=self.facts.clock, keepalive=KEEPALIVE)
+        accepted = m.JoinAccepted(
+            agent=agent.name, gatherer=self.facts.clock, keepalive=agent.keepalive
+        )
         purpose = Purpose("joined", "", agent.name, agent.instance)
-        self._tracked(purpose, agent_key(agent.name), accepted, KEEPALIVE)
+        self._tracked(purpose, agent_key(agent.name), accepted, agent.keepalive)
 
     def answer(self, what: str, section: SectionRecord, message: m.Message) -> None:
         """Send a waiting workload something whose return means that it is gone."""
@@ -243,7 +245,7 @@ class Lab:
             awaited=section.waits_for(now=now, stale_after=0.0),
             holds=section.holds(now=now) + bench.held(now=now),
             waited=waited,
-            left=max(0.0, section.gather_until - now),
+            left=section.gather_left(now=now),
         )
 
     def go(self, section: SectionRecord) -> m.SectionGo:

@@ -9,6 +9,7 @@ from pytest_gatherscatter.machine import (
     Effect,
     Failed,
     Input,
+    LinkDown,
     LinkUp,
     Received,
     Recovered,
@@ -77,6 +78,8 @@ class Gatherer:
                 self.lab.unreadable += 1
             case LinkUp():
                 self._presence.announce(now=now)
+            case LinkDown():
+                self._presence.cut_off()
             case Recovered(events, wall):
                 recover(self.lab, events, wall, now=now)
             case _:
@@ -143,11 +146,7 @@ class Gatherer:
             case SectionState.QUEUED:
                 yield section.entered_at + section.entered.queue_timeout
             case SectionState.GATHERING:
-                yield section.gather_until
-                for one in section.participants.values():
-                    if one.hold_since is not None:
-                        yield one.hold_until + stale_after
-                        yield one.hold_since + section.entered.hold_limit
+                yield from section.gather_deadlines(stale_after)
             case SectionState.CHECKING:
                 yield section.checked_at + stale_after
             case SectionState.COMMITTED:

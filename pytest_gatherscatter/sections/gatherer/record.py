@@ -100,7 +100,8 @@ class SectionRecord:
             now=now,
         )
         self.entered_at = now
-        self.gather_until = float("inf")
+        self._missed_for = 0.0
+        self._missing_since: float | None = None
         self.told_at = float("-inf")
         self.participants: dict[str, Participant] = {}
         self.checked_at = 0.0
@@ -194,6 +195,50 @@ class SectionRecord:
         """Names of those whose answer is open: missing, asked or holding."""
         open_answers = (Answer.MISSING, Answer.ASKED, Answer.HOLDING)
         return tuple(p.name for p in self.participants.values() if p.answer in open_answers)
+
+    # ── the gather timeout ─────────────────────────────────────────────────────────────
+
+    def note_missing(self, *, now: float) -> None:
+        """Let the gather timeout run while somebody is missing, and stand while nobody is.
+
+        It counts over the whole section, so that a monitor which dies again and again cannot
+        keep it for ever; others' holds and the workload's own preparation do not count.
+        """
+        if self._missing_since is not None:
+            self._missed_for += now - self._missing_since
+        self._missing_since = now if self._is_short() else None
+
+    def _is_short(self) -> bool:
+        """Say whether it gathers and waits for more than holds to end."""
+        if self.state is not SectionState.GATHERING:
+            return False
+        missing = (Answer.MISSING, Answer.ASKED)
+        if any(one.required and one.answer in missing for one in self.participants.values()):
+            return True
+        return not self.pending() and len(self.ready()) < self.entered.min_monitors
+
+    def gather_left(self, *, now: float) -> float:
+        """Say for how many seconds somebody may still be missing."""
+        running = 0.0 if self._missing_since is None else now - self._missing_since
+        return max(0.0, self.entered.gather_timeout - self._missed_for - running)
+
+    @property
+    def gather_until(self) -> float | None:
+        """When the gather timeout runs out if nothing changes; ``None`` while it stands."""
+        if self._missing_since is None:
+            return None
+        return self._missing_since + self.entered.gather_timeout - self._missed_for
+
+    def gather_deadlines(self, stale_after: float) -> Iterator[float]:
+        """Say when a section that gathers has to be looked at."""
+        if self.gather_until is not None:
+            yield self.gather_until
+        for one in self.participants.values():
+            if one.hold_since is not None:
+                yield one.hold_until + stale_after
+                yield one.hold_since + self.entered.hold_limit
+
+    # ── who is ready, who holds ────────────────────────────────────────────────────────
 
     def ready(self) -> tuple[str, ...]:
         """Names of those who are armed, sorted."""

@@ -1,6 +1,6 @@
 """Entering, queueing, asking, answering."""
 
-from gathererplay import Play, section_id
+from gathererplay import INSTANCE, Play, section_id
 
 from pytest_gatherscatter.machine import Woken
 from pytest_gatherscatter.sections.gatherer.state import SectionState as S
@@ -185,6 +185,48 @@ def test_a_hold_that_ran_out_silently_is_asked_again() -> None:
     play.hold("thermal", 1.0)
     play.wait(3.2)
     assert len(play.said(m.PrepareSection)) == 1
+
+
+def test_a_monitor_that_dies_again_and_again_uses_up_one_gather_timeout() -> None:
+    """Each time all are ready again; what counts is how long it was missing, in sum."""
+    play = Play("scope")
+    play.join("scope")
+    section = play.enter(gather_timeout=10.0)
+    deaths = 0
+    while play.state() is not S.ABORTED and deaths < 10:
+        play.ready("scope")
+        assert play.state() is S.GATHERED
+        play.wait(3.0)  # nobody is missing while the workload prepares
+        play.tell(m.LeaveLab(agent="scope", instance=INSTANCE))
+        assert play.state() is S.GATHERING
+        deaths += 1
+        play.wait(2.9)
+        play.join("scope")
+    assert deaths == 4
+    assert section.text == "not gathered after 10 s: scope (left the lab)"
+
+
+def test_others_holds_leave_a_monitor_its_whole_gather_timeout() -> None:
+    """It dies after a hold that was longer than that, and is waited for all the same."""
+    play = Play("scope")
+    play.join("scope", "thermal")
+    play.enter(gather_timeout=10.0)
+    play.ready("scope")
+    play.hold("thermal", 100.0)
+    for _ in range(20):
+        play.wait(1.0)
+        play.join("scope", "thermal")
+    play.tell(m.LeaveLab(agent="scope", instance=INSTANCE))
+    play.wait(1.1)
+    assert play.state() is S.GATHERING
+    assert 8.0 < play.said(m.SectionWaiting)[-1].left < 10.0
+    play.wait(8.0)
+    assert play.state() is S.GATHERING
+    play.join("scope")
+    play.ready("scope")
+    play.join("thermal")
+    play.ready("thermal")
+    assert play.state() is S.GATHERED
 
 
 def test_a_veto_ends_the_section_for_everybody() -> None:
