@@ -83,6 +83,7 @@ class Instrument(Party):
             host=self.clock.name,
             pid=self.life,
             advisory=self.advisory,
+            clock=self.clock.name,
         )
         self.machine = self._make(identity, hook_timeout=HOOK_TIMEOUT)
         link = self.connect(agent_way(self.name, self.benches))

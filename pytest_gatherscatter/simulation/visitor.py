@@ -134,6 +134,7 @@ class Visitor(Party):
             token=max((ticket.token for ticket in self.host.tickets.values()), default=0),
             now=self.now,
             why=why,
+            clock=self.host.clock.name,
             make=self._make,
         )
         self._error = None

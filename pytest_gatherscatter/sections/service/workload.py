@@ -25,6 +25,7 @@ from pytest_gatherscatter.broker.provider import Found
 from pytest_gatherscatter.broker.topology import section_topology
 from pytest_gatherscatter.broker.url import parse
 from pytest_gatherscatter.errors import BrokerError, BrokerUnreachable, NotGathered
+from pytest_gatherscatter.host.process import clock_id
 from pytest_gatherscatter.sections.census import Census
 from pytest_gatherscatter.sections.section import (
     Closing,
@@ -158,6 +159,7 @@ class Workloads:
             token=self._owed.highest_token() if why is None else 0,
             now=now,
             why=why,
+            clock=clock_id(),
         )
 
     # ── enter ──────────────────────────────────────────────────────────────────────────

@@ -106,6 +106,7 @@ class Guide:
         token: the highest token on any ticket of this host.
         now: the time.
         why: why there is no lab to look for, if that is known: no broker, or a fresh absence.
+        clock: id of the caller's clock; empty if it is not known.
         make: makes the section's machine.
     """
 
@@ -120,6 +121,7 @@ class Guide:
         token: int,
         now: float,
         why: str | None = None,
+        clock: str = "",
         make: Callable[..., Workload] = Workload,
     ) -> None:
         memory.token = max(memory.token, token)
@@ -137,6 +139,7 @@ class Guide:
             run=run,
             token=memory.token,
             met=memory.met,
+            clock=clock,
             now=now,
         )
         # An answer that comes too late counts from the next section on.
