@@ -60,6 +60,8 @@ def test_a_section_with_two_monitors(both: Lab) -> None:
     assert threading.active_count() == threads
     assert section.state is SectionState.RUNNING
     assert both.tickets == [f"{section.id}.ticket"]
+    ticket = (both.place / "tickets" / both.tickets[0]).read_text()
+    assert '"clock_offset":0.0' in ticket.replace(" ", "")  # one host, one clock
     time.sleep(0.05)
     workloads.leave(visit, "passed")
     assert sockets() == before
