@@ -31,6 +31,10 @@ from pytest_gatherscatter.settings import Settings, load
 A_PROCESS = 125
 """Agents in one process: more threads than that get in each other's way."""
 
+A_START = 0.03
+"""Seconds between two agents' starts: a lab does not switch everything on at once, and what two
+processors cannot connect in time is tried again, on top."""
+
 
 def settings_of(lab: str) -> Settings:
     """Make settings that know only the lab; slow machines need patience."""
@@ -46,7 +50,7 @@ def host(url: str, lab: str, first: int, count: int) -> int:
     settings = settings_of(lab)
 
     def serve(number: int) -> None:
-        time.sleep((number - first) * 0.02)  # a lab does not switch everything on at once
+        time.sleep(number * A_START)
         name = f"agent{number}"
         MonitorService(settings, url, name=name, benches=("default",), hooks=Monitor()).run(
             lambda: False
@@ -94,26 +98,28 @@ def measure(url: str, count: int, rounds: int) -> tuple[list[float], float]:
         env=environment,
         stderr=subprocess.DEVNULL,
     )
-    wait_for_gatherer(settings, url)
-    firsts = range(0, count, A_PROCESS)
-    children = [host(url, lab, first, min(A_PROCESS, count - first)) for first in firsts]
-    workloads = Workloads(settings, Found(url, "url", "the benchmark"), run="0" * 16)
-    gathering = []
-    for turn in range(rounds + 1):
-        demand = Demand.of(settings, name="scale", test="benchmark", min_monitors=count)
-        began = time.perf_counter()
-        visit = workloads.gather(demand)
-        if turn:  # the first one waits until everybody has joined
-            gathering.append(time.perf_counter() - began)
-        workloads.enter(visit)
-        workloads.leave(visit, "passed")
-    used = memory(gatherer.pid)
-    for child in children:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    gatherer.terminate()
-    gatherer.wait(30)
-    return gathering, used
+    children: list[int] = []
+    try:
+        wait_for_gatherer(settings, url)
+        for first in range(0, count, A_PROCESS):
+            children.append(host(url, lab, first, min(A_PROCESS, count - first)))  # noqa: PERF401 - each is to be ended
+        workloads = Workloads(settings, Found(url, "url", "the benchmark"), run="0" * 16)
+        gathering = []
+        for turn in range(rounds + 1):
+            demand = Demand.of(settings, name="scale", test="benchmark", min_monitors=count)
+            began = time.perf_counter()
+            visit = workloads.gather(demand)
+            if turn:  # the first one waits until everybody has joined
+                gathering.append(time.perf_counter() - began)
+            workloads.enter(visit)
+            workloads.leave(visit, "passed")
+        return gathering, memory(gatherer.pid)
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        gatherer.terminate()
+        gatherer.wait(30)
 
 
 def main() -> None:
@@ -125,6 +131,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
     parser.add_argument("--broker", default="rabbitmq")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end what was started
     print("agents     gather   each   raw trips in turn   gatherer")
     with own_state(), broker(asked.broker) as url:
         for count in asked.agents:

@@ -30,6 +30,10 @@ MOST_SECTIONS = 2_000
 """Open sections: far beyond a lab's need, a bound on what a flood can make the gatherer keep,
 and few enough that each can be told how it stands once a second."""
 
+MOST_ON_A_BENCH = 1_000
+"""Open sections of one bench: with seconds for each the last one waits for its whole
+``queue_timeout`` anyway, and a flood on one bench leaves room on the others."""
+
 MOST_AGENTS = 2_500
 """Agents in a lab: their names and bare reports (up to 350 bytes each) fit in one message."""
 
@@ -119,6 +123,22 @@ class Lab:
         """Take a token that somebody has seen; the next ones are above it."""
         if believable(token):
             self.token = max(self.token, token)
+
+    def no_room(self, bench: str) -> str:
+        """Say why no other section can be taken on ``bench``; empty if one can.
+
+        Each that is taken costs a sync of the journal, so what is too many is refused before.
+        """
+        if len(self.sections) - len(self.ended) >= MOST_SECTIONS:
+            return f"the lab has {MOST_SECTIONS} open sections; see gatherscatter status"
+        if len(self.sections) >= MOST_ON_A_BENCH:  # else nobody has to be counted
+            on_it = (one for one in self.sections.values() if one.bench == bench)
+            if sum(one.state not in ENDED for one in on_it) >= MOST_ON_A_BENCH:
+                return (
+                    f"bench {bench} has {MOST_ON_A_BENCH} open sections; wait until some are "
+                    f"over, or give them up with gatherscatter reset --bench {bench}"
+                )
+        return ""
 
     def current(self, bench: Bench) -> SectionRecord | None:
         """Return the section that has the bench."""

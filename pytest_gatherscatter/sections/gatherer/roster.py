@@ -6,8 +6,13 @@ from dataclasses import dataclass
 from pytest_gatherscatter.wire.messages import AgentStatus, JoinLab, OpenSection
 
 KEEPALIVE = 2.0
-"""Seconds between an agent's keepalives. Cheap at a thousand agents, and with three misses
-(as heartbeats have) a silent one is known within six seconds."""
+"""Seconds between an agent's keepalives, at the least: with three misses (as heartbeats have) a
+silent one is known within six seconds."""
+
+GREETINGS = 100.0
+"""Keepalives a second that all agents together may send. Each is a message, an answer and their
+confirms: a thousand agents at two seconds each kept two processors busy with nothing else. Past
+two hundred agents the pause grows with their number; a Prepare asks whoever is silent anyway."""
 
 MISSES = 3
 
@@ -26,6 +31,8 @@ class Agent:
     open: tuple[OpenSection, ...]
     heard: float
     bound: float | None = None
+    keepalive: float = KEEPALIVE
+    """Seconds: the pause that it was told to keep between two words."""
 
 
 class Roster:
@@ -50,6 +57,7 @@ class Roster:
             message.bound,
         )
         self._agents[message.agent] = agent
+        agent.keepalive = max(KEEPALIVE, len(self._agents) / GREETINGS)
         return agent, known is None or known.instance != message.instance
 
     def leave(self, name: str, instance: str | None = None) -> bool:
@@ -70,7 +78,12 @@ class Roster:
 
     def silent(self, *, now: float) -> list[Agent]:
         """Agents that missed their keepalives: frozen, or cut off."""
-        return [a for a in self._agents.values() if now - a.heard > KEEPALIVE * MISSES]
+        return [a for a in self._agents.values() if now - a.heard > a.keepalive * MISSES]
+
+    def excuse(self, *, now: float) -> None:
+        """Count everybody as heard: it was the gatherer that did not listen."""
+        for agent in self._agents.values():
+            agent.heard = now
 
     def on(self, bench: str) -> list[Agent]:
         """Agents of a bench, by name."""

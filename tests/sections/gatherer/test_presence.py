@@ -2,7 +2,7 @@
 
 from gathererplay import INSTANCE, Play, section_id
 
-from pytest_gatherscatter.machine import LinkUp
+from pytest_gatherscatter.machine import LinkDown, LinkUp, Woken
 from pytest_gatherscatter.sections.gatherer.state import SectionState as S
 from pytest_gatherscatter.wire import messages as m
 
@@ -24,6 +24,53 @@ def test_a_silent_agent_leaves_the_roster() -> None:
     assert play.said(m.AgentLeft) == []
     play.wait(4.2)
     assert [one.reason for one in play.said(m.AgentLeft)] == ["silent: no keepalive"]
+
+
+def test_a_large_lab_greets_less_often() -> None:
+    """A hundred greetings a second are enough; who was told a longer pause may keep it."""
+    play = Play()
+    for number in range(500):
+        play.join(f"agent{number}")
+    pauses = [one.keepalive for one in play.said(m.JoinAccepted)]
+    assert (pauses[0], pauses[199], pauses[-1]) == (2.0, 2.0, 5.0)
+    play.wait(5.9)
+    assert play.said(m.AgentLeft) == []
+    play.wait(6.1)
+    gone = {one.agent for one in play.said(m.AgentLeft)}
+    assert "agent0" in gone
+    assert "agent499" not in gone
+    play.wait(6.1)
+    assert "agent499" in {one.agent for one in play.said(m.AgentLeft)}
+
+
+def test_silence_is_not_the_agents_while_the_gatherer_is_cut_off() -> None:
+    """Its broker was away for longer than three keepalives: all are there as before, at first."""
+    play = Play("scope")
+    play.join("scope")
+    play.go("scope")
+    play.feed(LinkDown("the broker is gone"))
+    play.wait(20)
+    play.feed(LinkUp())
+    play.leave()
+    play.wait(5.9)
+    assert play.said(m.AgentLeft) == []
+    assert play.state() is S.COLLECTING
+    play.wait(4.2)
+    assert [one.reason for one in play.said(m.AgentLeft)] == ["silent: no keepalive"]
+    assert play.state() is S.CLOSED
+
+
+def test_silence_is_not_the_agents_after_the_gatherer_was_frozen() -> None:
+    """What they said meanwhile is still in its queue when it looks first."""
+    play = Play("scope")
+    play.join("scope")
+    play.go("scope")
+    play.leave()
+    play.now += 10
+    play.feed(Woken())
+    assert play.said(m.AgentLeft) == []
+    play.report("scope")
+    assert [one.cause for one in play.said(m.SectionClosed)[0].reports] == [""]
 
 
 def test_an_old_instance_cannot_sign_the_new_one_off() -> None:
