@@ -19,6 +19,11 @@ GREETING = 0.5
 is inside since before tells it so in its greeting, and that takes milliseconds."""
 
 
+AWAY = 2 * KEEPALIVE
+"""Seconds between two looks after which it is the gatherer that stood still: while there are
+agents it looks each keepalive. Their words wait in its queue, and silence is not theirs."""
+
+
 class Presence:
     """The roster's changes, and what they mean to open sections."""
 
@@ -27,9 +32,17 @@ class Presence:
         self.gathering = gathering
         self.commit = commit
         self.ending = ending
+        self._linked = True
+        self._looked = float("-inf")
+
+    def cut_off(self) -> None:
+        """Take it that nobody can be heard, until the link is up again."""
+        self._linked = False
 
     def announce(self, *, now: float) -> None:
         """Tell the lab that its gatherer is here, and say again what may have been lost."""
+        self._linked = True
+        self.lab.roster.excuse(now=now)
         self.lab.out.publish(GATHERER_STARTED, m.GathererStarted(gatherer=self.lab.facts.clock))
         for section in self.lab.sections.values():
             if section.state is SectionState.COMMITTED and now < section.t0:
@@ -152,6 +165,9 @@ class Presence:
         if 0 < self.lab.opens_at <= now:
             self.lab.opens_at = -1.0
             self.lab.touched.update(self.lab.benches)
+        away, self._looked = now - self._looked > AWAY, now
+        if away or not self._linked:
+            self.lab.roster.excuse(now=now)
         for agent in self.lab.roster.silent(now=now):
             self.lab.roster.leave(agent.name)
             self._gone(agent.name, "silent: no keepalive", now)
