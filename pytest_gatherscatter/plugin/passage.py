@@ -173,6 +173,8 @@ class Passage:
                 for report in reports
                 for finding in report.finding_list
             ]
+            if self.section.unreported_because:
+                self.record["reports"].append(f"unreported: {self.section.unreported_because}")
             if any(report.artifacts for report in reports):
                 self.record["artifacts"] = str(self.section.artifacts)
         self._set_properties(facts)
