@@ -131,13 +131,18 @@ class FaultProxy:
             return
         try:
             while data := one.recv(65536):
-                other.sendall(data)
+                self._pass(one, other, data)
                 # What TLS has decrypted already, the selector knows nothing of.
                 if not (isinstance(one, ssl.SSLSocket) and one.pending()):
                     return
         except OSError:
             pass
         self._drop(selector, one)
+
+    def _pass(self, one: socket.socket, other: socket.socket, data: bytes) -> None:
+        """Forward what ``one`` said."""
+        del one
+        other.sendall(data)
 
     def _drop(self, selector: selectors.BaseSelector, one: socket.socket) -> None:
         with self._lock:

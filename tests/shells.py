@@ -6,10 +6,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 PATIENCE = 30.0  # seconds; what is waited for takes one or two, on a machine that is shared
+
+OURS = (sys.executable, "-m", "pytest_gatherscatter")
+"""How ``gatherscatter`` is started, whatever is on the PATH."""
 
 
 class Shell:
@@ -29,7 +32,7 @@ class Shell:
     def run(self, *words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
         """Run ``gatherscatter`` with ``words`` to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "pytest_gatherscatter", *words],
+            [*OURS, *words],
             env=self.environ | environ,
             cwd=self.folder,
             capture_output=True,
@@ -38,9 +41,9 @@ class Shell:
             check=False,
         )
 
-    def start(self, *words: str, **environ: str) -> "Actor":
-        """Start ``gatherscatter`` with ``words`` in the background."""
-        actor = Actor(list(words), self.environ | environ, self.folder)
+    def start(self, *words: str, how: Sequence[str] = OURS, **environ: str) -> "Actor":
+        """Start ``gatherscatter`` (or what ``how`` says) with ``words`` in the background."""
+        actor = Actor(list(words), self.environ | environ, self.folder, how)
         self.started.append(actor)
         return actor
 
@@ -59,12 +62,18 @@ class Shell:
 class Actor:
     """A process in the background, and all that it said so far."""
 
-    def __init__(self, words: list[str], environ: dict[str, str], folder: Path) -> None:
+    def __init__(
+        self,
+        words: list[str],
+        environ: dict[str, str],
+        folder: Path,
+        how: Sequence[str] = OURS,
+    ) -> None:
         self.words = words
         self.lines: list[str] = []
         self._said = threading.Condition()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pytest_gatherscatter", *words],
+            [*how, *words],
             env=environ,
             cwd=folder,
             stdin=subprocess.DEVNULL,

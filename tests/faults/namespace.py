@@ -1,0 +1,40 @@
+"""Other namespaces of this machine's kernel, for tests of who can judge whom, and of clocks."""
+
+import os
+import subprocess
+from functools import cache
+
+import pytest
+from shells import OURS
+
+PIDS = ("--pid", "--fork", "--mount-proc", "--kill-child")
+NETWORK = ("--net",)
+HOUR_AHEAD = ("--time", "--monotonic", "3600", "--fork", "--kill-child")
+
+
+def inside(namespace: tuple[str, ...]) -> tuple[str, ...]:
+    """Say how ``gatherscatter`` is started in a new namespace; skips where nobody may make one.
+
+    A run that must test everything (``GS_REQUIRE_RABBITMQ=1``) fails instead.
+    """
+    prefix = _prefix(namespace)
+    if prefix is None:
+        reason = f"unshare {' '.join(namespace)} is not permitted here: run it as root on Linux"
+        if os.environ.get("GS_REQUIRE_RABBITMQ") == "1":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    return (*prefix, *OURS)
+
+
+@cache
+def _prefix(namespace: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Find the way that is permitted: as we are, or as root of a user namespace of our own."""
+    for more in ((), ("--map-root-user",)):
+        prefix = ("unshare", *more, *namespace)
+        try:
+            done = subprocess.run([*prefix, "true"], capture_output=True, timeout=10, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if done.returncode == 0:
+            return prefix
+    return None
