@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from functools import cache
 
 import pytest
@@ -9,6 +10,14 @@ from shells import OURS
 
 PIDS = ("--pid", "--fork", "--mount-proc", "--kill-child")
 NETWORK = ("--net",)
+LOOPBACK_UP = """
+import fcntl, runpy, socket, struct
+with socket.socket() as any_socket:
+    # SIOCSIFFLAGS with IFF_UP: a new network has its loopback down, which no real host has.
+    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh14x", b"lo", 1))
+runpy.run_module("pytest_gatherscatter", run_name="__main__", alter_sys=True)
+"""
+
 HOUR_AHEAD = ("--time", "--monotonic", "3600", "--fork", "--kill-child")
 
 
@@ -23,6 +32,8 @@ def inside(namespace: tuple[str, ...]) -> tuple[str, ...]:
         if os.environ.get("GS_REQUIRE_RABBITMQ") == "1":
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
+    if namespace == NETWORK:
+        return (*prefix, sys.executable, "-c", LOOPBACK_UP)
     return (*prefix, *OURS)
 
 
