@@ -49,6 +49,7 @@ class GathererClock:
         # One of each is enough: all limits age alike, so the best one stays the best.
         self._least: _Limit | None = None
         self._most: _Limit | None = None
+        self._offset = 0.0
 
     def probe(self, now: float) -> float:
         """Note that a probe leaves at ``now``; returns what goes into ``ClockProbe.sent``."""
@@ -71,17 +72,21 @@ class GathererClock:
             self.gatherer = gatherer
         least = _Limit(read - received, sent, received)
         most = _Limit(read - sent, sent, received)
-        if self._least is None or self._most is None:
-            self._least, self._most = least, most
-            return True
-        if least.least(received) >= self._least.least(received):
+        if self._least is None or least.least(received) >= self._least.least(received):
             self._least = least
-        if most.most(received) <= self._most.most(received):
+        if self._most is None or most.most(received) <= self._most.most(received):
             self._most = most
         if self._least.least(received) > self._most.most(received):
             # Both cannot be true: a clock stood still or jumped (suspend, migration).
             self._least, self._most = least, most
+        self._guess(received)
         return True
+
+    def _guess(self, now: float) -> None:
+        """Choose within the limits; the guess stays until the next reading, its bound grows."""
+        least, most = self._limits(now)
+        same = self.gatherer == self._own and least <= 0 <= most
+        self._offset = 0.0 if same else (least + most) / 2
 
     def forget(self) -> None:
         """Drop what was measured, as of a gatherer that is no more."""
@@ -100,10 +105,8 @@ class GathererClock:
         Raises:
             ValueError: nothing was measured; ask :meth:`known` first.
         """
-        least, most = self._limits(now)
-        if self.gatherer == self._own and least <= 0 <= most:
-            return 0.0
-        return (least + most) / 2
+        self._limits(now)
+        return self._offset
 
     def bound(self, now: float) -> float:
         """Return how far :meth:`offset` may be off at local time ``now``, in seconds.
@@ -112,8 +115,7 @@ class GathererClock:
             ValueError: nothing was measured; ask :meth:`known` first.
         """
         least, most = self._limits(now)
-        offset = self.offset(now)
-        return max(most - offset, offset - least)
+        return max(most - self._offset, self._offset - least)
 
     def to_local(self, t: float, now: float) -> float:
         """Convert ``t`` on the gatherer's clock to the local clock.

@@ -47,6 +47,8 @@ def test_the_true_offset_lies_within_the_bound(  # noqa: PLR0913, PLR0917 - what
         for now in (local, local + later):
             true = gatherer_time(now) - now
             assert abs(clock.offset(now) - true) <= clock.bound(now) + 1e-8
+            # What was converted at one time is judged by the bound of another: one guess for both.
+            assert clock.offset(now) == clock.offset(local - later)
 
 
 def test_a_short_round_trip_counts_and_long_ones_do_not_spoil_it() -> None:

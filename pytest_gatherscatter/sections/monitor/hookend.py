@@ -1,5 +1,6 @@
 """How the ends of hooks are judged, and what was measured by them."""
 
+from pytest_gatherscatter.sections.clock import DRIFT
 from pytest_gatherscatter.sections.hook import Hold, Veto, clip
 from pytest_gatherscatter.sections.monitor.arming import Arming, ArmingState
 from pytest_gatherscatter.sections.monitor.ending import Ending
@@ -69,6 +70,7 @@ class HookEnds:
     def _started(self, arming: Arming, ended: HookEnded, now: float) -> None:
         if arming.offset is not None:
             if ended.began is not None:
+                self._age(arming, ended.began)
                 arming.started = ended.began + arming.offset
             if ended.ready is not None:
                 arming.needed = max(0.0, ended.ready + arming.offset - arming.go_sent)
@@ -85,6 +87,7 @@ class HookEnds:
                 arming.stopped = clock.to_gatherer(ended.began, now)
                 arming.bound = max(arming.bound or 0.0, clock.bound(now))
             elif arming.offset is not None:
+                self._age(arming, ended.began)
                 arming.stopped = ended.began + arming.offset
         match ended.answer:
             case Collected(findings, captures, problem):
@@ -99,6 +102,12 @@ class HookEnds:
             case _:
                 pass
         self.ending.hand_in(arming, now)
+
+    @staticmethod
+    def _age(arming: Arming, at: float) -> None:
+        """Widen the bound from t0 to local time ``at``: who was frozen starts seconds after it."""
+        if arming.bound is not None and arming.info.t0 is not None:
+            arming.bound += DRIFT * max(0.0, at - arming.info.t0)
 
     def _follow_clock(self, arming: Arming, now: float) -> None:
         """Tell the start on the clock of who will read it: a gatherer may come back on another."""

@@ -48,7 +48,10 @@ class Orders:
         """Take a section that is new here; of a known one, say again what was said last."""
         station = self.station
         arming = station.armings.get(ask.section)
-        if arming is None or ask.token > arming.info.token:
+        if ask.bench not in station.identity.benches:
+            # Meant for a former process of this name; benches that are made up are not kept.
+            station.out.record("ignored", message="PrepareSection", bench=ask.bench)
+        elif arming is None or ask.token > arming.info.token:
             # A higher token: it was given up (a new gatherer, a lost workload) and begins anew.
             self._prepare_new(ask, now)
         elif ask.token < arming.info.token:
@@ -134,6 +137,7 @@ class Orders:
         if clock.known(go.gatherer):
             arming.offset, arming.bound = clock.offset(now), clock.bound(now)
             t0 = min(t0, clock.to_local(go.t0, now))
+            arming.bound = max(arming.bound, clock.bound(t0))
         arming.gatherer, arming.go = go.gatherer, go
         arming.go_sent = go.sent
         arming.info = replace(arming.info, t0=t0, deadline=t0 + go.deadline - go.t0)

@@ -21,6 +21,7 @@ from pytest_gatherscatter.machine import (
     Wake,
     Woken,
 )
+from pytest_gatherscatter.sections.clock import DRIFT
 from pytest_gatherscatter.sections.hook import Hold, Veto
 from pytest_gatherscatter.sections.monitor.arming import ARMING_TABLE, ENDED, ArmingState
 from pytest_gatherscatter.sections.monitor.hookcall import (
@@ -373,6 +374,22 @@ def test_a_whole_section() -> None:
     assert bench.hooks() == ["prepare s1", "started s1", "stopped s1"]
 
 
+def test_a_start_that_was_frozen_away_is_known_less_well() -> None:
+    """Four seconds after t0 the clocks may have gone apart by some tenths of a millisecond."""
+    bounds = []
+    for late in (0.0, 4.0):
+        bench = Bench()
+        bench.get(prepare())
+        bench.end()
+        bench.get(go(bench))
+        bench.now += 0.05 + late
+        bench.end()
+        bench.get(stopped())
+        bench.end(Collected((), (), ""))
+        bounds.append(bench.said(AgentReport)[-1].bound or 0.0)
+    assert bounds[1] - bounds[0] == pytest.approx(4.0 * DRIFT, rel=0.01)
+
+
 def test_prepare_again_repeats_the_answer_and_calls_nothing() -> None:
     """A redelivery, or a restarted gatherer, hears the same once more."""
     bench = at(ArmingState.ARMED)
@@ -599,6 +616,20 @@ def test_one_absurd_token_rules_nobody_out() -> None:
     assert bench.call()[1].cause == "superseded"
     bench.end()
     assert bench.state() is ArmingState.PREPARING
+
+
+def test_a_flood_of_prepares_is_not_kept() -> None:
+    """Neither for benches that are made up, nor for sections that replace each other."""
+    bench = at(ArmingState.RUNNING)
+    for number in range(1, 100):
+        bench.get(prepare(f"{number:08x}", token=100 + number, bench=f"b{number}"))
+        bench.get(prepare(f"{number:08x}", token=100 + number))
+        bench.get(prepare(token=1000 + number))
+    assert set(bench.machine.station.tokens) == {"b"}
+    assert len(bench.machine.armings) < 40
+    bench.get(stopped())
+    bench.end()
+    assert bench.said(AgentReport)[-1].token == 7
 
 
 def test_go_for_a_section_never_prepared_is_ignored() -> None:
