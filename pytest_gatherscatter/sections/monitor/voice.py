@@ -90,7 +90,7 @@ class Voice:
             self._send(answer)
 
     def report(self, arming: Arming, *, now: float) -> None:
-        """Say the report; it is made once, so that a repetition never differs."""
+        """Say the report; it is made once, so that a repetition never differs to its reader."""
         if arming.report is None:
             arming.report = AgentReport(
                 section=arming.info.id,
@@ -106,8 +106,29 @@ class Voice:
                 findings=arming.findings,
                 artifacts=tuple(capture.manifest for capture in arming.captures),
             )
+        self._follow_clock(arming, arming.report, now)
         self._send(arming.report)
         arming.say_at = now + AGAIN if arming.state is ArmingState.REPORTING else None
+
+    def _follow_clock(self, arming: Arming, report: AgentReport, now: float) -> None:
+        """Tell the times on the clock of who reads them now: another gatherer has another."""
+        reader, clock, former = self._presence.gatherer, self._presence.clock, arming.offset
+        if reader is None or reader == arming.gatherer:
+            return
+        arming.gatherer = reader
+        if former is None or not clock.known(reader):
+            arming.offset = None  # no figure beats a wrong one
+            arming.report = msgspec.structs.replace(report, started=None, stopped=None, bound=None)
+            return
+        arming.offset = clock.offset(now)
+        shift = arming.offset - former
+        times = [time for time in (report.started, report.stopped) if time is not None]
+        arming.report = msgspec.structs.replace(
+            report,
+            started=None if report.started is None else report.started + shift,
+            stopped=None if report.stopped is None else report.stopped + shift,
+            bound=max((clock.bound(time - former) for time in times), default=None),
+        )
 
     def _message(
         self,

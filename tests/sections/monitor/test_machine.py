@@ -83,6 +83,7 @@ class Bench:
         self.machine = MonitorMachine(
             Identity(name="scope", instance="a" * 8, benches=benches), hook_timeout=30.0
         )
+        self.answering = True
         self.now = 10.0
         self.done: list[Effect] = []
         self.seen = 0
@@ -96,7 +97,7 @@ class Bench:
         for effect in effects:
             if isinstance(effect, Send):
                 encode(effect.message)
-                if isinstance(effect.message, ClockProbe):
+                if isinstance(effect.message, ClockProbe) and self.answering:
                     sent = effect.message.sent
                     self.now += self.trip
                     self.get(ClockReading(sent=sent, read=self.now + AHEAD, gatherer=G))
@@ -770,6 +771,30 @@ def test_the_report_is_said_until_it_is_accepted() -> None:
     assert len(bench.said(AgentReport)) == 4
     bench.get(stopped())
     assert len(bench.said(AgentReport)) == 5
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_a_report_is_told_on_the_clock_of_who_reads_it(*, measured: bool) -> None:
+    """A gatherer that comes back on another clock hears other figures, or none, of the same."""
+    bench = at(ArmingState.REPORTING)
+    first = bench.said(AgentReport)[-1]
+    other = "9" * 8
+    bench.tell(LinkDown("gone"))
+    bench.answering = False
+    bench.tell(LinkUp())
+    bench.get(JoinAccepted(agent="scope", gatherer=other, keepalive=2.0))
+    if measured:
+        sent = bench.said(ClockProbe)[-1].sent
+        bench.get(ClockReading(sent=sent, read=bench.now - AHEAD, gatherer=other))
+    bench.wait(2.5)
+    again = bench.said(AgentReport)[-1]
+    assert first.started is not None
+    if measured:
+        assert again.started == pytest.approx(first.started - 2 * AHEAD)
+        assert again.bound is not None
+    else:
+        assert (again.started, again.stopped, again.bound) == (None, None, None)
+    assert again.findings == first.findings
 
 
 def test_captures_go_before_the_report_and_again_after_a_lost_link() -> None:
