@@ -10,5 +10,7 @@ replayed from its number::
 
 ``world`` is time and what was seen; ``network`` and ``connection`` are the broker and the ways
 to it; ``party`` is a process, of which ``authority``, ``instrument``, ``visitor`` and ``person``
-are the kinds; ``scenario`` says what a seed plays; ``invariant`` what must hold all the same.
+are the kinds, ``host`` what a machine keeps of them; ``laboratory`` says who is there and
+``fault`` what goes wrong, ``scenario`` plays it, ``batch`` many of them, and ``invariant`` says
+what must hold all the same. ``outcome`` and ``story`` tell what came of it.
 """

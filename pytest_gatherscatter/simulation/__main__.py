@@ -2,11 +2,12 @@
 
 import sys
 import time
-from collections import Counter
 
 import click
 
-from pytest_gatherscatter.simulation.scenario import Outcome, play
+from pytest_gatherscatter.simulation.batch import play_many, processors
+from pytest_gatherscatter.simulation.outcome import Total
+from pytest_gatherscatter.simulation.scenario import play
 from pytest_gatherscatter.simulation.story import tell
 
 SHOWN = 20
@@ -16,48 +17,48 @@ SHOWN = 20
 @click.command()
 @click.option("--seeds", type=click.IntRange(1), default=1000, help="How many seeds to play.")
 @click.option("--first", type=click.IntRange(0), default=0, help="The first of them.")
+@click.option("--jobs", type=click.IntRange(1), help="In how many processes; one a processor.")
 @click.option("--seed", type=click.IntRange(0), help="Play this one only.")
 @click.option("--story", is_flag=True, help="Tell what happened, with --seed.")
 @click.option("--whole", is_flag=True, help="With keepalives and clock probes, with --story.")
-def main(seeds: int, first: int, seed: int | None, *, story: bool, whole: bool) -> None:
+def main(  # noqa: PLR0913 - as many options
+    seeds: int, first: int, jobs: int | None, seed: int | None, *, story: bool, whole: bool
+) -> None:
     """Play whole labs in virtual time, and say which seeds break a rule."""
-    if seed is not None:
-        outcome = play(seed)
-        if story or whole:
-            for line in tell(outcome.history, whole=whole):
+    if seed is None:
+        _many(first, seeds, jobs or processors())
+        return
+    outcome = play(seed, story=story or whole)
+    for line in tell(outcome.history, whole=whole):
+        click.echo(line)
+    click.echo(outcome.line)
+    sys.exit(1 if outcome.violated else 0)
+
+
+def _many(first: int, seeds: int, jobs: int) -> None:
+    shown = 0
+
+    def told(part: Total) -> None:
+        nonlocal shown
+        for line in part.bad.values():
+            shown += 1
+            if shown <= SHOWN:
                 click.echo(line)
-        click.echo(_summary(outcome))
-        sys.exit(1 if outcome.violated else 0)
+
     began = time.perf_counter()
-    bad: list[Outcome] = []
-    visits: Counter[str] = Counter()
-    virtual, steps = 0.0, 0
-    for number in range(first, first + seeds):
-        outcome = play(number)
-        visits.update(outcome.visits)
-        virtual += outcome.virtual
-        steps += outcome.steps
-        if outcome.violated:
-            bad.append(outcome)
-            if len(bad) <= SHOWN:
-                click.echo(_summary(outcome))
+    total = play_many(first, seeds, jobs=jobs, told=told)
     seconds = time.perf_counter() - began
-    ends = ", ".join(f"{word} {count}" for word, count in visits.most_common())
     click.echo(
         f"{seeds} seeds in {seconds:.1f} s ({seeds / seconds:.0f} a second), "
-        f"{virtual / 3600:.1f} virtual hours, {steps} steps; {len(bad)} broke a rule"
+        f"{total.virtual / 3600:.1f} virtual hours, {total.steps} steps; "
+        f"{len(total.bad)} broke a rule"
     )
-    click.echo(f"sections: {ends}")
-    if bad:
+    for what, counted in (("sections", total.visits), ("faults", total.faults)):
+        click.echo(f"{what}: " + ", ".join(f"{word} {n}" for word, n in counted.most_common()))
+    if total.bad:
         again = "python -m pytest_gatherscatter.simulation --story --seed"
-        click.echo(f"to see one: {again} {bad[0].seed}")
-    sys.exit(1 if bad else 0)
-
-
-def _summary(outcome: Outcome) -> str:
-    faults = ", ".join(outcome.faults) or "no fault"
-    verdict = f"BROKEN {outcome.violated}" if outcome.violated else "holds"
-    return f"seed {outcome.seed} ({faults}): {verdict}"
+        click.echo(f"to see one: {again} {min(total.bad)}")
+    sys.exit(1 if total.bad else 0)
 
 
 if __name__ == "__main__":

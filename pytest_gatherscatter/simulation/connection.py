@@ -56,11 +56,17 @@ class Connection:
         self._cut = False  # nothing more reaches anybody
         self.send(self._open)
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is open, and nobody is still to learn that it is cut."""
+        return self.up and not self._cut
+
     # ── towards the broker ─────────────────────────────────────────────────────────────
 
     def send(self, *actions: Callable[[], None]) -> None:
         """Do ``actions`` at the broker, after all that was sent before: one packet."""
-        self._there = max(self._there, self._world.now + self._network.delay())
+        arrives = self._world.now + self._network.delay()
+        self._there = max(self._there, arrives)
         self._world.at(self._there, partial(self._arrive, actions))
 
     def _arrive(self, actions: tuple[Callable[[], None], ...]) -> None:
@@ -154,15 +160,18 @@ class Connection:
     def tell(self, events: list[PortEvent]) -> None:
         """Tell the client, after all that it was told before: one packet."""
         self._at_client(partial(self._come, events))
+        if not self._network.twice:
+            return
         chance = self._world.random
-        if self._network.twice and chance.random() < self._network.twice:
+        if chance.random() < self._network.twice:
             again: list[PortEvent] = [_again(e) for e in events if isinstance(e, Delivered)]
             late = chance.random() * Network.LATE
             if again:
                 self._world.at(self._back + late, partial(self._come, again))
 
     def _at_client(self, action: Callable[[], None]) -> None:
-        self._back = max(self._back, self._world.now + self._network.delay())
+        arrives = self._world.now + self._network.delay()
+        self._back = max(self._back, arrives)
         self._world.at(self._back, action)
 
     def _come(self, events: list[PortEvent]) -> None:
@@ -225,7 +234,8 @@ class SimulatedLink:
         self._effect = effect
         self._said = said
         self._numbers = 0
-        self._outbox: list[tuple[Callable[[], None], tuple[str, bytes, Properties] | None]] = []
+        self._outbox: list[Callable[[], None]] = []
+        self._unsaid: list[tuple[int, str, bytes, Properties]] = []
         self.connection: Connection | None = None
         self.failed: list[PublishReturned] = []
 
@@ -237,6 +247,7 @@ class SimulatedLink:
     def connect(self, topology: Topology) -> None:
         """Begin to connect; ``PortUp`` or a refusal follows."""
         self._outbox.clear()
+        self._unsaid.clear()
         self.connection = Connection(self._network, topology, self._hear, self._refused)
 
     def publish(
@@ -250,8 +261,10 @@ class SimulatedLink:
             self.failed.append(PublishReturned(number, "not connected"))
             return number
 
-        parts = (number, exchange, key, body, properties, mandatory)
-        self._outbox.append((partial(connection.publish, *parts), (key, body, properties)))
+        self._unsaid.append((len(self._outbox), key, body, properties))
+        self._outbox.append(
+            partial(connection.publish, number, exchange, key, body, properties, mandatory)
+        )
         return number
 
     def settle(self, tag: Tag, verdict: Verdict) -> None:
@@ -259,18 +272,19 @@ class SimulatedLink:
         connection = self.connection
         if connection is None or tag.generation != connection.id or tag.number < 0:
             return
-        self._outbox.append((partial(connection.settle, tag, verdict), None))
+        self._outbox.append(partial(connection.settle, tag, verdict))
 
     def flush(self, most: int | None = None) -> None:
         """Hand what was published and settled to the kernel, at most ``most`` of it."""
         if not self._outbox:
             return
         outbox, self._outbox = self._outbox[:most], []
+        unsaid, self._unsaid = self._unsaid, []
         if self.connection is not None and outbox:
-            for _, said in outbox:
-                if said is not None:
-                    self._said(*said)
-            self.connection.send(*(action for action, _ in outbox))
+            for place, key, body, properties in unsaid:
+                if place < len(outbox):
+                    self._said(key, body, properties)
+            self.connection.send(*outbox)
 
     @property
     def waiting(self) -> int:

@@ -13,9 +13,9 @@ class Ticket:
 
     section: str
     token: int
-    bench: str
     owner: Party
     life: int
+    synced: bool = False
     outcome: str = "died"
 
     @property
@@ -32,6 +32,11 @@ class Host:
     clock: VirtualClock
     locks: dict[str, Party] = field(default_factory=dict)
     tickets: dict[str, Ticket] = field(default_factory=dict)
+
+    def lose_power(self, clock: VirtualClock) -> None:
+        """Keep what was synced, and come up with another clock; its processes die by themselves."""
+        self.clock = clock
+        self.tickets = {one.section: one for one in self.tickets.values() if one.synced}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from pytest_gatherscatter.broker.port import PortEvent
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import section_topology
 from pytest_gatherscatter.machine import Exited, Run, Told
@@ -23,8 +24,9 @@ from pytest_gatherscatter.sections.monitor.hookcall import (
     QueueDeclared,
 )
 from pytest_gatherscatter.sections.monitor.machine import Identity, MonitorMachine
+from pytest_gatherscatter.simulation.connection import SimulatedLink
 from pytest_gatherscatter.simulation.network import Network
-from pytest_gatherscatter.simulation.party import LAB, Party, agent_way
+from pytest_gatherscatter.simulation.party import LAB, PATIENCE, TAKEN, Party, agent_way
 from pytest_gatherscatter.simulation.world import (
     HookAnswered,
     HookCalled,
@@ -60,24 +62,32 @@ class Instrument(Party):
         clock: VirtualClock,
         benches: tuple[str, ...],
         temper: Temper,
-        advisory: bool = False,  # noqa: FBT001, FBT002 - a fact like the others
+        *,
+        agent: str,
+        advisory: bool = False,
         make: Callable[..., MonitorMachine] = MonitorMachine,
     ) -> None:
         super().__init__(world, network, name, clock)
+        self.agent = agent
+        """Its name in the lab; ``name`` is that of the process, which onlookers see."""
+        self.namesakes: list[Instrument] = []
         self.benches = benches
         self.temper = temper
         self.advisory = advisory
         self.machine: MonitorMachine | None = None
         self.instance = ""
         self._make = make
+        self._joined = False
+        self._taken_at: float | None = None
         self._asleep: dict[int, float] = {}  # calls that wait for their time, and since when
 
     def begin(self) -> None:
         """Start with a new instance and join."""
         self.instance = self.world.id()
         self._asleep.clear()
+        self._joined, self._taken_at = False, None
         identity = Identity(
-            name=self.name,
+            name=self.agent,
             instance=self.instance,
             benches=self.benches,
             host=self.clock.name,
@@ -86,7 +96,7 @@ class Instrument(Party):
             clock=self.clock.name,
         )
         self.machine = self._make(identity, hook_timeout=HOOK_TIMEOUT)
-        link = self.connect(agent_way(self.name, self.benches))
+        link = self.connect(agent_way(self.agent, self.benches))
         self.pump = Pump(
             self.machine, link, LAB, sender=self.world.id(), run=self._run, strict=True
         )
@@ -94,6 +104,24 @@ class Instrument(Party):
     def speaks_on(self) -> str | None:
         """It speaks on the gatherer's clock as it measured it."""
         return None if self.machine is None else self.machine.presence.clock.gatherer
+
+    def heard(self, link: SimulatedLink, events: list[PortEvent]) -> None:
+        """Take what comes; who was there once waits for its name for ever."""
+        self._joined = True
+        super().heard(link, events)
+
+    def refused(self, why: str) -> None:
+        """Wait for a silent owner of the name; end if it is another one's."""
+        if TAKEN in why and not self._joined:
+            if self._taken_at is None:
+                self._taken_at = self.now
+            if any(one.there for one in self.namesakes):
+                self.die("ends: another one of its name is there")
+                return
+            if self.now - self._taken_at > PATIENCE:
+                self.die("gives up: something has its name")
+                return
+        super().refused(why)
 
     # ── the hook thread ────────────────────────────────────────────────────────────────
 

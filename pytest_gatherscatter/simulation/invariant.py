@@ -41,6 +41,11 @@ ROUNDING = 2 * DRIFT
 """Seconds by which two clocks may part between the Go and the start, two leads at the most."""
 
 
+def agent_of(party: str) -> str:
+    """Name the agent that a process is; a second one of a name has a mark behind it."""
+    return party.rstrip("'")
+
+
 class Rule:
     """The base: a name, and the world for its clocks."""
 
@@ -86,11 +91,11 @@ class GoOnlyWhenReady(Rule):
                 self._demands[section] = demand
             case HookAnswered(party=party, section=section, hook=Hook.PREPARE, answer=answer):
                 if answer == "ready":
-                    self._ready.add((section, party))
+                    self._ready.add((section, agent_of(party)))
             case HookCalled(party=party, section=section):
                 if sight.hook in {Hook.PREPARE, Hook.ABORTED}:
-                    self._ready.discard((section, party))
-                    self._alive.discard((section, party))
+                    self._ready.discard((section, agent_of(party)))
+                    self._alive.discard((section, agent_of(party)))
             case Heard(message=m.AgentAlive(section=section, agent=agent, armed=True)):
                 self._alive.add((section, agent))
             case Said(message=m.SectionGo() as go) if (go.section, go.token) not in self._went:
@@ -288,7 +293,7 @@ class NothingStale(Rule):
         self._closed: dict[tuple[str, int], m.SectionClosed] = {}
 
     def see(self, sight: Sight) -> None:  # noqa: D102
-        if isinstance(sight, Heard) and isinstance(sight.message, m.AgentReport):
+        if isinstance(sight, Said) and isinstance(sight.message, m.AgentReport):
             report = sight.message
             self._reports[report.section, report.token, report.agent].append(report)
         elif isinstance(sight, Said) and isinstance(sight.message, m.SectionClosed):

@@ -52,12 +52,18 @@ class Network:
         """Whether the broker is away."""
         return self.world.now < self.down_until
 
+    @property
+    def calm(self) -> bool:
+        """Whether nothing is slow, late or said twice."""
+        return not (self._spikes or self.twice) and self.world.now >= self.slow_until
+
     def delay(self) -> float:
         """Draw how long one way takes."""
-        chance = self.world.random
-        seconds = SHORTEST + 3.0 * chance.random() ** 2 * self._mean
-        if self.world.now < self.slow_until or (self._spikes and chance.random() < self._spikes):
-            seconds += chance.random() * self.SPIKE
+        random = self.world.random.random
+        draw = random()
+        seconds = SHORTEST + 3.0 * self._mean * draw * draw
+        if self.world.now < self.slow_until or (self._spikes and random() < self._spikes):
+            seconds += random() * self.SPIKE
         return seconds
 
     def restart(self, away: float) -> None:
@@ -75,8 +81,11 @@ class Network:
         deadline = vhost.next_deadline()
         if deadline is not None and deadline <= self.world.now:
             vhost.expire(self.world.now)
+        outputs = vhost.drain()
+        if not outputs:
+            return
         packets: dict[Connection, list[PortEvent]] = {}
-        for output in vhost.drain():
+        for output in outputs:
             match output:
                 case Deliver(channel, _, number, redelivered, queue, message):
                     properties = message.properties

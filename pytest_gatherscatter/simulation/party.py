@@ -35,6 +35,13 @@ LAB = "lab"
 RECONNECT = 0.5
 """Seconds between two attempts to connect; the real ones grow, which changes no order."""
 
+TAKEN = "locked"
+"""What the broker says of a name that somebody has."""
+
+PATIENCE = 20.0
+"""Seconds for which a silent owner of a name is waited for at the first start: four heartbeats,
+as the real ones do."""
+
 
 class Crash(BaseException):
     """Unwinds a step whose process has just died. Nothing but :class:`Party` catches it."""
@@ -72,6 +79,8 @@ class Party:
         self.effects = 0
         self.crash_at: int | None = None
         """The number of the effect before which it dies."""
+        self.power_cut = False
+        """Whether that death is its host's: no kernel speaks for it, nothing unsynced stays."""
         self.after_crash: Callable[[], None] = lambda: None
         self.frozen_for = 0.0
         """Seconds that it ever stood still."""
@@ -109,6 +118,7 @@ class Party:
         if self.alive:
             return
         self.alive = True
+        self.power_cut = False
         self.life += 1
         self.world.tell(self.name, "starts" if self.life == 1 else "starts again")
         self.step(self.begin)
@@ -118,6 +128,7 @@ class Party:
         if not self.alive:
             return
         self.alive = False
+        self.power_cut = at_once
         self.crash_at = None
         self._backlog.clear()
         self._alarm = None
@@ -156,7 +167,9 @@ class Party:
     @property
     def there(self) -> bool:
         """Whether it runs and is connected."""
-        return self.alive and self.link.up and self.world.now >= self._thaws_at
+        connection = self.link.connection
+        connected = connection is not None and connection.whole
+        return self.alive and connected and self.world.now >= self._thaws_at
 
     # ── its steps ──────────────────────────────────────────────────────────────────────
 
@@ -177,9 +190,10 @@ class Party:
             if self.link.failed:
                 self._settle()
             self.look()
-            self._settle()
+            if self.link.waiting or self.link.failed:
+                self._settle()
         except Crash:
-            self.die(f"dies before its effect {self.effects}")
+            self.die(f"dies before its effect {self.effects}", at_once=self.power_cut)
             return
         self._set_alarm()
 
@@ -263,7 +277,8 @@ class Party:
         for event in events:
             if isinstance(event, PortDelivered):
                 message = self.world.message(event.body, event.properties.type)
-                self.world.see(Heard(self.world.now, self.name, message))
+                if message is not None:
+                    self.world.see(Heard(self.world.now, self.name, message))
             if self.pump is not None and self.link is link:
                 self.pump.take(event, now=self.now)
                 if isinstance(event, PortDown):
@@ -275,4 +290,5 @@ class Party:
 
     def _say(self, key: str, body: bytes, properties: Properties) -> None:
         message = self.world.message(body, properties.type)
-        self.world.see(Said(self.world.now, self.name, key, message, self.speaks_on()))
+        if message is not None:
+            self.world.see(Said(self.world.now, self.name, key, message, self.speaks_on()))

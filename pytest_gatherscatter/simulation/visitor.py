@@ -89,7 +89,8 @@ class Visitor(Party):
     # ── a process ──────────────────────────────────────────────────────────────────────
 
     def begin(self) -> None:
-        """Start a run with the tests that are left."""
+        """Start a run with the tests that are left; after a reboot the clock is another."""
+        self.clock = self.host.clock
         self._forget()
         self._next_test()
 
@@ -132,9 +133,9 @@ class Visitor(Party):
             run=f"{self.life:08x}",
             memory=memory,
             token=max((ticket.token for ticket in self.host.tickets.values()), default=0),
+            clock=self.clock.name,
             now=self.now,
             why=why,
-            clock=self.host.clock.name,
             make=self._make,
         )
         self._error = None
@@ -248,13 +249,15 @@ class Visitor(Party):
             self.pump.feed(Told(AnswerTo(names.reply_key(self._reply))), now=self.now)
             guide.connected()
             self._ready = True
-        super().heard(link, events)
+        for event in events:  # a turn of the shell may take one of them or all
+            super().heard(link, [event])
+            self.look()
 
     def refused(self, why: str) -> None:
         """Try again within the time of the attempt, or end it."""
         step = self._connecting
-        if step is not None and step.retry and self.now + RECONNECT < self._until:
-            self.later(RECONNECT, partial(self._try_again, step))
+        if step is not None and step.retry:
+            self.later(RECONNECT, partial(self._try_again, step))  # its time may be over by then
         elif step is not None:
             self._unreached(why)
 
@@ -303,13 +306,13 @@ class Visitor(Party):
 
     def _sync_ticket(self, guide: Guide, token: int) -> None:
         self.count_effect()
-        ticket = Ticket(self.section, token, guide.demand.bench, self, self.life)
-        self.host.tickets[self.section] = ticket
+        self.host.tickets[self.section] = Ticket(self.section, token, self, self.life)
         self.count_effect()
         seconds = 0.001 + self.world.random.random() * 0.01
         self.later(seconds, partial(self._synced, guide, token))
 
     def _synced(self, guide: Guide, token: int) -> None:
+        self.host.tickets[self.section].synced = True
         guide.synced(token)
         self._ready = True
 

@@ -211,9 +211,13 @@ class VirtualClock:
 
 
 class World:
-    """True time, one source of chance, and the history."""
+    """True time, one source of chance, and what is seen.
 
-    def __init__(self, seed: int) -> None:
+    With ``story`` all that happens is kept in ``history``. Without it only what an onlooker asks
+    for is looked at: a seed tells the same story again, so that it need not be kept each time.
+    """
+
+    def __init__(self, seed: int, *, story: bool = False) -> None:
         self.random = Random(seed)  # noqa: S311 - chance that can be repeated is the point
         self.now = 0.0
         self.steps = 0
@@ -221,34 +225,34 @@ class World:
         self.history: list[Sight] = []
         self.over = False
         """Set when what was waited for has come; :meth:`run` returns then."""
+        self._story = story
         self._onlookers: dict[type, list[Onlooker]] = {}
+        self._wanted: set[str | None] = set()
         self._messages: dict[bytes, Message] = {}
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
 
     def at(self, when: float, action: Callable[[], None]) -> None:
         """Do ``action`` at true time ``when``, in the order of asking if others are due then."""
-        heapq.heappush(self._queue, (max(when, self.now), next(self._order), action))
+        when = max(when, self.now)
+        heapq.heappush(self._queue, (when, next(self._order), action))
 
     def after(self, delay: float, action: Callable[[], None]) -> None:
         """Do ``action`` in ``delay`` seconds."""
         self.at(self.now + delay, action)
 
-    def step(self) -> None:
-        """Let the next thing happen."""
-        self.now, _, action = heapq.heappop(self._queue)
-        self.steps += 1
-        if self.steps > MOST_STEPS:
-            raise Violated("no storm", f"{MOST_STEPS} steps in {self.now:.1f} s")
-        action()
-
     def run(self, until: float) -> bool:
         """Let things happen up to true time ``until``; say whether ``over`` was set before."""
         self.over = False
-        while self._queue and self._queue[0][0] <= until:
-            self.step()
+        queue = self._queue
+        while queue and queue[0][0] <= until:
+            self.now, _, action = heapq.heappop(queue)
+            self.steps += 1
+            action()
             if self.over:
                 return True
+            if self.steps > MOST_STEPS:
+                raise Violated("no storm", f"{MOST_STEPS} steps in {self.now:.1f} s")
         self.now = max(self.now, until)
         return False
 
@@ -256,16 +260,20 @@ class World:
         """Show ``onlooker`` what it asks for, from now on."""
         for kind in onlooker.kinds:
             self._onlookers.setdefault(kind, []).append(onlooker)
+            self._wanted.add(f"{kind.__name__}/{codec.VERSION}")
 
     def see(self, sight: Sight) -> None:
         """Note something, and show it to whoever looks for such things."""
-        self.history.append(sight)
+        if self._story:
+            self.history.append(sight)
         kind = type(sight.message) if isinstance(sight, Said | Heard) else type(sight)
         for onlooker in self._onlookers.get(kind, ()):
             onlooker.see(sight)
 
-    def message(self, body: bytes, kind: str | None) -> Message:
-        """Read a body, each once: the onlooker meets it where it leaves and where it comes in."""
+    def message(self, body: bytes, kind: str | None) -> Message | None:
+        """Read a body that somebody wants to see, each once: it leaves here and comes in there."""
+        if not self._story and kind not in self._wanted:
+            return None
         message = self._messages.get(body)
         if message is None:
             message = self._messages[body] = codec.decode(body, kind)
@@ -273,7 +281,8 @@ class World:
 
     def tell(self, party: str, what: str) -> None:
         """Note something for the story."""
-        self.see(Happened(self.now, party, what))
+        if self._story:
+            self.see(Happened(self.now, party, what))
 
     def id(self) -> str:
         """Make an identifier, as programs would by chance."""

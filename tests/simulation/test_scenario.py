@@ -7,11 +7,13 @@ from functools import cache
 
 import pytest
 
-from pytest_gatherscatter.simulation.scenario import Outcome, play
+from pytest_gatherscatter.simulation.batch import play_many
+from pytest_gatherscatter.simulation.outcome import Outcome
+from pytest_gatherscatter.simulation.scenario import play
 from pytest_gatherscatter.simulation.story import tell
 
-BATCH = 20
-SEEDS = 120
+BATCH = 40
+SEEDS = 240
 
 
 @cache
@@ -29,18 +31,21 @@ def test_every_rule_holds(first: int) -> None:
 
 def test_the_seeds_play_something() -> None:
     """Rules that hold in labs where nothing happens would say nothing."""
-    outcomes = [outcome(seed) for seed in range(SEEDS // 2)]
-    assert sum(one.bodies for one in outcomes) > 60
+    outcomes = [outcome(seed) for seed in range(SEEDS)]
+    assert sum(one.bodies for one in outcomes) > SEEDS
     assert sum(one.alone for one in outcomes) > 0
     words = {word for one in outcomes for word in one.visits}
     assert words >= {"passed", "passed alone", "not-gathered", "vetoed", "broken", "died"}
-    faults = {fault.split()[0] for one in outcomes for fault in one.faults}
-    assert faults == {"crash", "cut", "freeze", "slow", "a", "restart"}
+    told = {fault.partition(" of ")[0] for one in outcomes for fault in one.faults}
+    assert {"a second gatherer", "a second monitor", "a stranger", "a person's hold"} <= told
+    faults = {fault.split()[0] for fault in told}
+    assert faults == {"crash", "cut", "folds", "freeze", "power", "slow", "a", "restart"}
 
 
 def test_the_same_seed_tells_the_same_story() -> None:
     """Played twice in one process, word for word."""
-    assert [*tell(play(7).history, whole=True)] == [*tell(play(7).history, whole=True)]
+    first, again = (tell(play(7, story=True).history, whole=True) for _ in range(2))
+    assert [*first] == [*again]
 
 
 def test_the_story_does_not_hang_on_the_process() -> None:
@@ -58,6 +63,11 @@ def test_the_story_does_not_hang_on_the_process() -> None:
         stories.append(ran.stdout)
     assert stories[0] == stories[1]
     assert len(stories[0].splitlines()) > 50
+
+
+def test_processes_play_the_same_seeds() -> None:
+    """How many processes share the seeds changes nothing of what comes of them."""
+    assert play_many(0, 40, jobs=2) == play_many(0, 40, jobs=1)
 
 
 def test_many_seeds_end_with_a_figure() -> None:

@@ -1,0 +1,48 @@
+"""Many seeds, in as many processes as there are processors: seeds share nothing."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+
+from pytest_gatherscatter.simulation.outcome import Total
+from pytest_gatherscatter.simulation.scenario import play
+
+CHUNK = 20
+"""Seeds that a process plays before it says what came of them: about a second."""
+
+
+def processors() -> int:
+    """Say how many processes are of use here."""
+    return len(os.sched_getaffinity(0))
+
+
+def play_chunk(first: int, count: int) -> Total:
+    """Play some seeds, one after the other."""
+    total = Total()
+    for seed in range(first, first + count):
+        total.add(play(seed))
+    return total
+
+
+def play_many(
+    first: int, count: int, *, jobs: int, told: Callable[[Total], None] = lambda _: None
+) -> Total:
+    """Play ``count`` seeds from ``first`` on in ``jobs`` processes; ``told`` of each chunk."""
+    total = Total()
+    for part in _parts(first, count, jobs):
+        told(part)
+        total += part
+    return total
+
+
+def _parts(first: int, count: int, jobs: int) -> Iterator[Total]:
+    starts = range(first, first + count, CHUNK)
+    sizes = [min(CHUNK, first + count - start) for start in starts]
+    if jobs == 1:
+        yield from map(play_chunk, starts, sizes)
+        return
+    # Spawned, not forked: a process of a test run has threads by now.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(partial(play_chunk), starts, sizes)
