@@ -119,8 +119,9 @@ class Ending:
     def abort(self, section: SectionRecord, cause: str, text: str, *, now: float) -> None:
         """Give a section up and tell everybody that was asked."""
         section.cause, section.text = cause, clip(text)
+        if section.state in INSIDE:  # what was not committed is forgotten by a restart anyway
+            self.lab.out.record("aborted", section=section.id, cause=cause)
         self.lab.move(section, SectionState.ABORTED, now=now, why=text)
-        self.lab.out.record("aborted", section=section.id, cause=cause)
         aborted = self.lab.aborted(section)
         if section.participants:
             self.lab.out.publish(section_event("aborted", section.bench), aborted)

@@ -3,7 +3,7 @@
 from pytest_gatherscatter.machine import Received
 from pytest_gatherscatter.sections.gatherer.bench import Bench
 from pytest_gatherscatter.sections.gatherer.ending import GONE, Ending
-from pytest_gatherscatter.sections.gatherer.lab import MOST_SECTIONS, TICK, UNTAKEN, Lab
+from pytest_gatherscatter.sections.gatherer.lab import TICK, UNTAKEN, Lab
 from pytest_gatherscatter.sections.gatherer.record import Answer, Participant, SectionRecord
 from pytest_gatherscatter.sections.gatherer.state import ENDED, GATHERS, INSIDE, SectionState
 from pytest_gatherscatter.wire import messages as m
@@ -41,8 +41,7 @@ class Gathering:
             section.reply = reply
             self.tell(section, now=now)
             return
-        if len(lab.sections) - len(lab.ended) >= MOST_SECTIONS:
-            text = f"the lab has {MOST_SECTIONS} open sections; see gatherscatter status"
+        if text := lab.no_room(message.bench):
             refused = m.SectionRefused(section=message.section, cause="not-gathered", text=text)
             lab.out.send(reply, refused)
             return
@@ -50,14 +49,18 @@ class Gathering:
         lab.token += 1
         section = SectionRecord(message, lab.token, reply, now=now)
         lab.sections[section.id] = section
-        lab.out.record("opened", **section.opened())
         lab.answer("accepted", section, lab.accepted(section))
         lab.at(now + UNTAKEN)
 
     def accepted(self, section: SectionRecord, *, now: float) -> None:
-        """Queue a section: its workload's queue has the acceptance."""
+        """Queue a section: its workload's queue has the acceptance.
+
+        Only now it is on record, so that a flood for queues that are not there costs no sync.
+        Its token may be lost before: then only its workload has it, which says it when it asks.
+        """
         if section.state is not SectionState.ENTERED:
             return
+        self.lab.out.record("opened", **section.opened())
         bench = self.lab.bench(section.bench)
         bench.queue.append(section.id)
         self.lab.move(section, SectionState.QUEUED, now=now)

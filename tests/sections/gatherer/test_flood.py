@@ -40,12 +40,66 @@ def test_an_open_section_too_many_is_refused() -> None:
     """With a word; what has ended makes room."""
     play = Play()
     for number in range(1, lab.MOST_SECTIONS + 1):
-        play.enter(number)
+        play.enter(number, bench=f"b{number % 4}")
     with pytest.raises(KeyError):
         play.enter(lab.MOST_SECTIONS + 1)
     assert play.said(m.SectionRefused)[0].cause == "not-gathered"
     play.tell(m.WithdrawSection(section=section_id(7)))
-    assert play.enter(lab.MOST_SECTIONS + 1).state is S.QUEUED
+    assert play.enter(lab.MOST_SECTIONS + 1, bench="b3").state is S.QUEUED
+
+
+def test_a_section_too_many_on_a_bench_is_refused_and_others_are_not() -> None:
+    """The word says what to do; what has ended makes room; nothing of it was on record."""
+    play = Play()
+    for number in range(1, lab.MOST_ON_A_BENCH + 1):
+        play.enter(number)
+    records = len(play.records)
+    with pytest.raises(KeyError):
+        play.enter(5000)
+    (refused,) = play.said(m.SectionRefused)
+    assert (refused.section, refused.cause) == (section_id(5000), "not-gathered")
+    assert refused.text == (
+        "bench default has 1000 open sections; wait until some are over, or give them up with "
+        "gatherscatter reset --bench default"
+    )
+    assert len(play.records) == records
+    assert play.enter(5001, bench="other").state is S.GATHERED
+    play.tell(m.WithdrawSection(section=section_id(7)))
+    assert play.enter(5000).state is S.QUEUED
+
+
+def test_entering_for_a_queue_that_is_not_there_costs_no_sync() -> None:
+    """Nor does giving up what was not committed: a restart forgets it without a word."""
+    play = Play()
+    for number in range(1, 50):
+        enter = m.EnterSection(
+            section=section_id(number),
+            name="flood",
+            bench="default",
+            test="t",
+            owner="mallory",
+            run="0" * 16,
+            max_duration=1.0,
+            queue_timeout=1.0,
+            gather_timeout=1.0,
+            hold_limit=1.0,
+            report_timeout=1.0,
+        )
+        play.tell(enter, "reply.gone")
+    assert play.records == []
+    play.enter(1)
+    play.tell(m.WithdrawSection(section=section_id(1)))
+    assert play.state(1) is S.ABORTED
+    assert [record["what"] for record in play.records] == ["opened"]
+
+
+def test_a_token_that_was_not_recorded_is_not_given_twice_to_those_who_know_it() -> None:
+    """The gatherer dies before it hears that its acceptance was taken; the workload tells it."""
+    old = Play()
+    enter = old.enter(1)
+    new = Play(recovered=({"what": "token", "token": enter.token - 1},))
+    assert new.enter(2, bench="other").token == enter.token
+    assert new.enter(1, token=enter.token).token > enter.token
 
 
 def test_agents_that_are_not_there_do_not_stay_in_the_roster() -> None:
