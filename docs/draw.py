@@ -20,6 +20,7 @@ import msgspec
 from pytest_gatherscatter import settings
 from pytest_gatherscatter.cli.main import COMMANDS
 from pytest_gatherscatter.plugin import options
+from pytest_gatherscatter.sections import verdict as verdicts
 from pytest_gatherscatter.sections.gatherer import state as gathererstate
 from pytest_gatherscatter.sections.monitor import arming
 from pytest_gatherscatter.sections.workload import state as workload_state
@@ -59,6 +60,17 @@ def texts_of_members(kind: type) -> dict[str, str]:
         ):
             texts[target.id] = " ".join(str(after.value.value).split())
     return texts
+
+
+def verdict_table() -> str:
+    """List every verdict, and whether the gatherer can give it too."""
+    meanings = texts_of_members(verdicts.SectionVerdict)
+    own = verdicts.OF_ITS_OWN_SIDE
+    rows = [
+        (f"`{one.value}`", "" if one in own else "yes", plain(meanings[one.name]))
+        for one in verdicts.SectionVerdict
+    ]
+    return rows_of(("verdict", "in `status` too", "meaning"), rows)
 
 
 # ── messages ───────────────────────────────────────────────────────────────────────────
@@ -223,6 +235,7 @@ DRAWN: Mapping[str, Callable[[], str]] = {
         workload_state.WORKLOAD_TABLE,
         workload_state.WorkloadState.ENTERING,
     ),
+    "verdicts": verdict_table,
     "messages": message_tables,
     "settings": setting_table,
     "monitor settings": monitor_table,

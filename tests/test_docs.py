@@ -74,6 +74,7 @@ def test_everything_that_can_be_drawn_is_shown() -> None:
     assert shown["docs/protocol.md"] == {
         *("states of the gatherer", "states of a monitor", "states of a workload", "messages")
     }
+    assert "verdicts" in shown["docs/failures.md"]
     assert set().union(*shown.values()) == set(draw().DRAWN)
 
 

@@ -57,6 +57,7 @@ def who() -> str:
         "gatherscatter status",
         "gatherscatter status --json | jq '.sections[].awaited'",
         "gatherscatter status | grep ^section",
+        "gatherscatter status --json | jq '.ended[].verdict'",
     )
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -64,6 +65,7 @@ def who() -> str:
 def status(asked: Asked, *, as_json: bool) -> None:
     """Show agents, benches and open sections: who is awaited, who holds and why.
 
+    The sections that ended last are there too, each with its verdict, as "ended".
     In a pipe: a record a line, fields parted by tabs, the first one says which kind.
     """
     settings = asked.settings()
@@ -169,6 +171,24 @@ def _show(lab: LabStatus, facts: dict[str, Any]) -> None:
                 section.test,
             )
             for section in lab.sections
+        ],
+    )
+    say_table(
+        "ended",
+        ("id", "name", "bench", "verdict", "token", "ago", "owner", "test", "why"),
+        [
+            (
+                end.section,
+                end.name,
+                end.bench,
+                end.verdict,
+                end.token,
+                _time(end.ago),
+                end.owner,
+                end.test,
+                end.text or "-",
+            )
+            for end in lab.ended
         ],
     )
     if lab.left_out:

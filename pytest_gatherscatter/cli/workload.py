@@ -21,6 +21,7 @@ from pytest_gatherscatter.sections.section import (
     Demand,
     Report,
     Section,
+    SectionVerdict,
     Waiting,
     finding_line,
     verdict,
@@ -110,6 +111,7 @@ def workload(  # noqa: PLR0913 - each is an option
                 for note in workloads.notes:
                     log.info("%s", note)
     except SectionFailed as error:
+        log.info("verdict: %s", SectionVerdict.NOT_GATHERED.value)
         if demand.skips(error):
             log.info("skipped: %s", error)
             return 0
@@ -194,9 +196,10 @@ def lines_of(section: Section) -> Iterator[str]:
     took = "" if section.duration is None else f" after {section.duration:.2f} s"
     yield f"done: {section.name}{took}, waited {section.waited:.2f} s"
     if section.closing is None:
-        if section.unreported_because:
-            yield f"unreported: {section.unreported_because}"
         return
+    yield f"verdict: {section.verdict.value}"
+    if section.unreported_because:
+        yield f"unreported: {section.unreported_because}"
     if section.closing.skew is not None:
         bound = (section.closing.skew_bound or 0.0) * 1000
         yield f"skew {section.closing.skew * 1000:.3f} ms ± {bound:.3f} ms"

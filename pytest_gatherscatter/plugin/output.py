@@ -197,7 +197,7 @@ def is_abnormal(record: dict[str, Any]) -> bool:
 def lines(record: dict[str, Any]) -> list[str]:
     """Tell one section: where, how, then each thing that was wrong with it, and its captures."""
     facts = record["facts"]
-    how = record["state"]
+    how = ", ".join(word for word in (record["state"], record.get("verdict")) if word)
     told = [f"waited {facts['waited']:.1f} s"] if facts.get("waited") else []
     if "skew_ms" in facts:
         told.append(f"skew {facts['skew_ms']:.3f} ms ± {facts.get('skew_bound_ms', 0):.3f} ms")

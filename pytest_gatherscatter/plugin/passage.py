@@ -20,7 +20,12 @@ from pytest_gatherscatter.errors import (
 )
 from pytest_gatherscatter.plugin.marker import Arguments
 from pytest_gatherscatter.plugin.run import Run
-from pytest_gatherscatter.sections.section import Demand, Section, finding_line
+from pytest_gatherscatter.sections.section import (
+    Demand,
+    Section,
+    SectionVerdict,
+    finding_line,
+)
 from pytest_gatherscatter.sections.section import verdict as verdict_of
 from pytest_gatherscatter.sections.service.visit import Visit
 
@@ -146,16 +151,23 @@ class Passage:
         except LAB_ERRORS as error:
             if self.skips(error):
                 self.record["state"] = "skipped"
-            self._fail(error.told, getattr(error, "cause", "broker"))
+            self._fail(error.told, getattr(error, "cause", "broker"), SectionVerdict.NOT_GATHERED)
             raise
         except BaseException as error:
             why = "interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
-            self._fail(f"given up: {why}", "withdrawn")
+            self._fail(f"given up: {why}", "withdrawn", SectionVerdict.WITHDRAWN)
             raise
 
-    def _fail(self, line: str, cause: str) -> None:
+    def _fail(self, line: str, cause: str, verdict: SectionVerdict) -> None:
+        """Write down why its body did not run, also where that shows only after the commit."""
+        left = None if self._visit is None else self._visit.section
+        if left is not None and left.closing is not None:
+            verdict = left.verdict
         self.record["lines"].append(line)
-        self._set_properties({"coordinated": False, "cause": cause, "text": line})
+        self.record["verdict"] = verdict.value
+        self._set_properties(
+            {"coordinated": False, "verdict": verdict.value, "cause": cause, "text": line}
+        )
         self.run.records.append(self.record)
         self.give_up(line)
 
@@ -163,6 +175,7 @@ class Passage:
         assert self.section is not None  # noqa: S101 - the caller has one
         facts = self.section.facts()
         self.record["facts"] = facts
+        self.record["verdict"] = self.section.verdict.value
         self.record["lines"] += [error.told for error in errors]
         self.record["overdue"] = self.section.overdue
         if self.section.closing is not None:

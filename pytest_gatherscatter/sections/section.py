@@ -31,6 +31,7 @@ from pytest_gatherscatter.errors import (
 from pytest_gatherscatter.sections.census import Census
 from pytest_gatherscatter.sections.demand import Demand, Waiting
 from pytest_gatherscatter.sections.report import CapturedFile, Findings, Report, Reports
+from pytest_gatherscatter.sections.verdict import SectionVerdict, verdict_of
 from pytest_gatherscatter.wire.messages import Finding, Hold
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Reports",
     "Section",
     "SectionState",
+    "SectionVerdict",
     "Waiting",
     "error_of",
     "finding_line",
@@ -97,6 +99,7 @@ class Section:
     ``started`` is when the body began, ``late`` how many seconds after ``t0`` that was.
     ``artifacts`` is the folder into which captures come, one folder an agent. ``given_up``
     says that the lab opened the bench while the body ran, as a person's reset does.
+    ``outcome`` is how the body ended, once it has: ``passed``, ``failed`` or ``interrupted``.
     """
 
     demand: Demand
@@ -119,6 +122,7 @@ class Section:
     unreported_because: str = ""
     given_up: bool = False
     closing: Closing | None = None
+    outcome: str = ""
 
     def __repr__(self) -> str:
         """Show it in a few words: pytest prints it beside a failed assertion."""
@@ -187,6 +191,16 @@ class Section:
         __tracebackhide__ = True
         return self._closed("fenced").fenced
 
+    @property
+    def verdict(self) -> SectionVerdict:
+        """What came of it, in one word; raises like ``reports``."""
+        __tracebackhide__ = True
+        self._closed("verdict")
+        causes = {error.cause for error in verdict(self)}
+        if self.state is SectionState.UNREPORTED:
+            causes.add(SectionVerdict.UNREPORTED.value)
+        return verdict_of(self.outcome, causes, given_up=self.given_up)
+
     def facts(self) -> dict[str, bool | int | float | str]:
         """What is known by now in plain types, for a report's properties."""
         facts: dict[str, bool | int | float | str] = {
@@ -212,7 +226,7 @@ class Section:
         if self.unreported_because:
             facts["unreported_because"] = self.unreported_because
         if self.closing is not None:
-            facts |= _closing_facts(self.closing)
+            facts |= {"verdict": self.verdict.value, **_closing_facts(self.closing)}
         return facts
 
     def _closed(self, what: str) -> Closing:

@@ -142,6 +142,24 @@ class SectionStatus(Part, frozen=True, kw_only=True):
     overdue: Age = 0.0
 
 
+class SectionEnd(Part, frozen=True, kw_only=True):
+    """A section that has ended, as ``status`` shows it: ``ago`` in seconds since then.
+
+    ``verdict`` is a word of the table of verdicts, as far as the gatherer can know it; ``text``
+    says why in a line.
+    """
+
+    section: Id
+    name: Label
+    bench: Name
+    test: Label
+    owner: Label
+    token: Token
+    verdict: Label
+    ago: Age
+    text: Text = ""
+
+
 class BenchStatus(Part, frozen=True, kw_only=True):
     """A bench as ``status`` shows it: who is in, who waits, who holds."""
 
@@ -541,7 +559,10 @@ class AskStatus(Message, frozen=True, kw_only=True):
 
 
 class LabStatus(Message, frozen=True, kw_only=True):
-    """Gatherer → asker. ``left_out`` counts agents, benches and sections that had no room."""
+    """Gatherer → asker. ``left_out`` counts agents, benches and sections that had no room.
+
+    ``ended`` are the sections that ended last, the latest first.
+    """
 
     gatherer: Id
     host: Label
@@ -552,6 +573,7 @@ class LabStatus(Message, frozen=True, kw_only=True):
     agents: tuple[AgentStatus, ...]
     benches: tuple[BenchStatus, ...]
     sections: tuple[SectionStatus, ...]
+    ended: tuple[SectionEnd, ...] = ()
     lead: Seconds
     unreadable: Annotated[int, Meta(ge=0)] = 0
     left_out: Count = 0

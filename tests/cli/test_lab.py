@@ -35,12 +35,27 @@ def test_status_as_json_has_all_its_keys_always(gathered: Shell) -> None:
     """Programs need not ask whether a key is there; lists are lists when they are empty too."""
     told = json.loads(gathered.run("status", "--json").stdout)
     keys = (
-        "agents benches broker dead_letters gatherer host lab lead left_out pid required sections"
-        " unreadable uptime version"
+        "agents benches broker dead_letters ended gatherer host lab lead left_out pid required"
+        " sections unreadable uptime version"
     )
     assert " ".join(sorted(told)) == keys
     assert (told["required"], told["agents"]) == (["scope"], [])
     assert "gatherscatter:" not in told["broker"]  # user:password
+
+
+def test_status_tells_what_came_of_those_that_ended(gathered: Shell) -> None:
+    """The latest first, with its verdict and why, the same word that its workload says."""
+    done = gathered.run("workload", "--gather-timeout", "1s", "--", "true")
+    assert (done.returncode, "verdict: not-gathered" in done.stderr) == (75, True)
+    latest = json.loads(gathered.run("status", "--json").stdout)["ended"][0]
+    assert (latest["name"], latest["verdict"]) == ("true", "not-gathered")
+    assert latest["text"] == "not gathered after 1 s: scope (not in the lab)"
+    (line, *_) = (
+        line.split("\t")
+        for line in gathered.run("status").stdout.splitlines()
+        if line.startswith("ended")
+    )
+    assert (line[2], line[4]) == ("true", "not-gathered")
 
 
 def test_what_nobody_can_read_is_counted(labshell: Shell, lab: str, embedded_url: str) -> None:

@@ -28,6 +28,7 @@ def test_the_seeds_shells(shell: Shell) -> None:
     assert first.ends() == 0
     first.says("go: agent1, agent2")
     first.says("done: workload after 1.0")
+    first.says("verdict: passed")
     first.says("agent1 started")
     first.says("skew ")
 

@@ -105,6 +105,21 @@ def test_skewed(): pass
     assert "gs.step.1.warm up" in facts
     twice = properties(lab_suite, "test_two_bursts")
     assert {"gs.burst.token", "gs.burst#2.token"} <= set(twice)
+    verdicts = {
+        "test_device": ("bad", "finding"),
+        "test_device_and_own": ("bad", "device"),
+        "test_veto": ("veto", "not-gathered"),
+        "test_missing_skip": ("test_missing_skip", "not-gathered"),
+        "test_skewed": ("test_skewed", "skew"),
+        "test_good": ("test_good", "passed"),
+    }
+    for test, (section, verdict) in verdicts.items():
+        assert properties(lab_suite, test)[f"gs.{section}.verdict"] == verdict
+        how = "skipped, " if "skip" in test else "not entered, " if "not-" in verdict else ""
+        if verdict != "passed":
+            result.stdout.fnmatch_lines(
+                [f"*::{test} [[]{section}] {how or 'coordinated, '}{verdict}*"]
+            )
 
 
 def test_a_section_may_span_the_fixtures(lab_suite: Suite) -> None:

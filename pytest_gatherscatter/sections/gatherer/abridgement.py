@@ -64,7 +64,7 @@ def _without_findings(report: MemberReport) -> MemberReport:
 def fitting(status: LabStatus) -> LabStatus:
     """Return the status so that it fits into one message; it counts what had no room."""
     while codec.size(status) > codec.MAX_BODY:
-        lists = {name: getattr(status, name) for name in ("agents", "benches", "sections")}
+        lists = {name: getattr(status, name) for name in ("agents", "benches", "sections", "ended")}
         largest = max(lists, key=lambda name: sum(map(codec.size, lists[name])))
         kept = lists[largest][: len(lists[largest]) // 2]
         left_out = status.left_out + len(lists[largest]) - len(kept)

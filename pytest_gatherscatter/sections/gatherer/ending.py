@@ -55,7 +55,9 @@ class Ending:
             # It was given up while its workload was quiet, which hears of it only now.
             lab.out.send(section.reply, lab.aborted(section))
         elif section.state not in ENDED and section.state is not SectionState.COLLECTING:
-            self.abort(section, "withdrawn", "left before the start", now=now)
+            died = message.outcome == "died"
+            text = "its owner died before the start" if died else "left before the start"
+            self.abort(section, GONE if died else "withdrawn", text, now=now)
 
     def stop(self, section: SectionRecord, *, now: float) -> None:
         """Tell the monitors to stop and report."""

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import islice
 
 from pytest_gatherscatter.machine import Effects
 from pytest_gatherscatter.sections.gatherer.bench import Bench
@@ -173,6 +174,10 @@ class Lab:
             token=section.token,
             text=clip(section.text or why),
         )
+
+    def ended_last(self, most: int) -> list[SectionRecord]:
+        """Return the sections that ended last, the latest first."""
+        return [self.sections[one] for one in islice(reversed(self.ended), most)]
 
     def forget(self, section: str) -> None:
         """Forget a section that has ended."""

@@ -125,6 +125,11 @@ class SectionRecord:
         return self.life.state
 
     @property
+    def was_committed(self) -> bool:
+        """Whether its Go was decided, so that its workload may have been inside."""
+        return self.deadline > 0
+
+    @property
     def required(self) -> frozenset[str]:
         """Names of those who must take part, once it gathers."""
         return frozenset(p.name for p in self.participants.values() if p.required)

@@ -8,6 +8,7 @@ from pytest_gatherscatter.sections.gatherer.bench import PersonHold
 from pytest_gatherscatter.sections.gatherer.ending import Ending
 from pytest_gatherscatter.sections.gatherer.gathering import Gathering
 from pytest_gatherscatter.sections.gatherer.lab import MOST_HOLDS, Lab
+from pytest_gatherscatter.sections.gatherer.result import RECENT, shown
 from pytest_gatherscatter.sections.gatherer.state import ENDED, INSIDE, SectionState
 from pytest_gatherscatter.wire import messages as m
 
@@ -40,6 +41,7 @@ class Steering:
                 for section in lab.sections.values()
                 if section.state not in ENDED
             ),
+            ended=tuple(shown(section, now=now) for section in lab.ended_last(RECENT)),
             lead=lab.lead.seconds(),
             unreadable=lab.unreadable,
         )

@@ -214,6 +214,7 @@ class Workloads:
         ``report_timeout``, twice if captures come slowly, and a few seconds.
         """
         section, guide = visit.section, visit.guide
+        section.outcome = outcome
         self.stop(visit)
         self._display.begin()
         now, stopped = time.monotonic(), section.stopped
