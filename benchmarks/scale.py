@@ -28,10 +28,10 @@ from pytest_gatherscatter.sections.service.monitor import MonitorService
 from pytest_gatherscatter.sections.service.workload import Workloads
 from pytest_gatherscatter.settings import Settings, load
 
-A_PROCESS = 125
+A_PROCESS = 50
 """Agents in one process: more threads than that get in each other's way."""
 
-A_START = 0.03
+A_START = 0.1
 """Seconds between two agents' starts: a lab does not switch everything on at once, and what two
 processors cannot connect in time is tried again, on top."""
 
