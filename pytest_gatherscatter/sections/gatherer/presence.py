@@ -58,6 +58,7 @@ class Presence:
         lab = self.lab
         if lab.roster.get(message.agent) is None and len(lab.roster) >= MOST_AGENTS:
             return  # it asks again, and there is room when others have gone
+        former = lab.roster.get(message.agent)
         agent, new = lab.roster.join(message, now=now)
         lab.believe(message.token)
         lab.welcome(agent)
@@ -73,6 +74,8 @@ class Presence:
                 continue
             if section.id not in known:
                 self._without(section, agent, now, new=new)
+                if new and former is not None:
+                    self._never_reports(section, agent)
             else:
                 self._with(section, agent, now)
         # On a grid, so that a thousand keepalives ask for one look.
@@ -124,6 +127,16 @@ class Presence:
             self.gathering.invite(section, agent.name, now=now)
         elif section.state in INSIDE and new and agent.name in section.members:
             section.lost[agent.name] = "died in the section and came back"
+
+    def _never_reports(self, section: SectionRecord, agent: Agent) -> None:
+        """See that nobody waits for the report of a process that another one has replaced.
+
+        Only where this gatherer knew the former: after its own restart everybody is new, and
+        says its report again.
+        """
+        if section.state is SectionState.COLLECTING and agent.name in section.unreported():
+            section.lost[agent.name] = "died in the section and came back"
+            self.lab.touched.add(section.bench)
 
     def _with(self, section: SectionRecord, agent: Agent, now: float) -> None:
         """Ask an agent again that was thought to be gone, and still knows the section.

@@ -73,6 +73,32 @@ def test_silence_is_not_the_agents_after_the_gatherer_was_frozen() -> None:
     assert [one.cause for one in play.said(m.SectionClosed)[0].reports] == [""]
 
 
+def test_nobody_waits_for_the_report_of_a_process_that_was_replaced() -> None:
+    """It died while it should have reported, and the new one of its name knows nothing of it."""
+    play = Play("scope")
+    play.join("scope")
+    play.go("scope")
+    play.leave()
+    play.join("scope", instance="1" * 16)
+    (closed,) = play.said(m.SectionClosed)
+    assert [one.text for one in closed.reports] == ["died in the section and came back"]
+
+
+def test_who_reported_before_the_gatherer_died_says_it_again_in_peace() -> None:
+    """To a new gatherer all processes are new: that one has no section open proves no death."""
+    first = Play("scope")
+    first.join("scope")
+    first.go("scope")
+    first.wait(1)
+    first.leave()
+    second = Play("scope", now=first.now, recovered=tuple(first.records))
+    second.join("scope")
+    assert second.state() is S.COLLECTING
+    second.report("scope")
+    (closed,) = second.said(m.SectionClosed)
+    assert [one.cause for one in closed.reports] == [""]
+
+
 def test_an_old_instance_cannot_sign_the_new_one_off() -> None:
     """A LeaveLab that comes late concerns the process that is gone."""
     play = Play()
