@@ -99,6 +99,8 @@ class Answers:
                 again = token == standing.token and standing.state in {_W.GATHERED, _W.READY}
                 standing.token, standing.members = token, members
                 if not again:
+                    if standing.state is _W.GATHERED:  # the news that it began anew is lost
+                        standing.life.to(_W.ACCEPTED, now=now, why="begun anew")
                     standing.life.to(_W.GATHERED, now=now)
                     if standing.linked:
                         self._probing.refresh(self._questions.reply, now)

@@ -316,7 +316,7 @@ def test_a_connection_lost_beside_a_busy_lock_is_found_again_first() -> None:
 
 
 def test_a_ticket_is_written_again_for_a_new_token() -> None:
-    """Gathered anew under a higher token: the old ticket counts no more."""
+    """Gathered anew under a higher token, its first news lost: the old ticket counts no more."""
     shell = Shell().gathered()
     shell.guide.enter(shell.now)
     shell.until(TakeLock)
@@ -324,8 +324,7 @@ def test_a_ticket_is_written_again_for_a_new_token() -> None:
     shell.now += CLOCK_PATIENCE
     assert shell.until(SyncTicket) == SyncTicket(TOKEN)
     shell.guide.synced(TOKEN)
-    anew = m.SectionGathered(section=ID, token=TOKEN + 1, members=())
-    shell.hear(m.SectionWaiting(section=ID, state="gathering"), anew)
+    shell.hear(m.SectionGathered(section=ID, token=TOKEN + 1, members=()))
     assert shell.next() == SyncTicket(TOKEN + 1)
     shell.guide.synced(TOKEN + 1)
     assert shell.next() == Tell(TicketSynced(TOKEN + 1, shell.memory.needed))
