@@ -1,4 +1,4 @@
-"""A whole lab in one process and in virtual time, out of one seed.
+r"""A whole lab in one process and in virtual time, out of one seed.
 
 What runs here is the production code: codec, pump, journal and machines, over the pure heart
 of the embedded broker. What is played is everything around them: the network, the clocks, the
@@ -11,6 +11,10 @@ replayed from its number::
 ``world`` is time and what was seen; ``network`` and ``connection`` are the broker and the ways
 to it; ``party`` is a process, of which ``authority``, ``instrument``, ``visitor`` and ``person``
 are the kinds, ``host`` what a machine keeps of them; ``laboratory`` says who is there and
-``fault`` what goes wrong, ``scenario`` plays it, ``batch`` many of them, and ``invariant`` says
-what must hold all the same. ``outcome`` and ``story`` tell what came of it.
+``fault`` what goes wrong (``stranger`` with words), ``scenario`` plays it, ``batch`` many of them.
+``invariant`` names what must hold all the same: rules about ``admission``, ``ending``, ``timing``.
+``outcome`` and ``story`` tell what came of it.
+
+Beside the plays, ``explore`` looks at all that can happen in a ``smalllab`` with its ``smallrun``
+of each workload, where the next step is chosen; a ``fingerprint`` tells whether a state was met.
 """

@@ -7,9 +7,10 @@ gone on, a person resets the lab, and what was asked to prepare must come to its
 from pytest_gatherscatter.errors import GatherScatterError
 from pytest_gatherscatter.simulation.fault import Trouble
 from pytest_gatherscatter.simulation.instrument import Temper
-from pytest_gatherscatter.simulation.invariant import Rule, rules
+from pytest_gatherscatter.simulation.invariant import rules
 from pytest_gatherscatter.simulation.laboratory import Cast, Laboratory
 from pytest_gatherscatter.simulation.outcome import Count, Outcome
+from pytest_gatherscatter.simulation.rule import Rule
 from pytest_gatherscatter.simulation.world import Onlooker, Violated, World
 from pytest_gatherscatter.wire.messages import ResetLab
 
@@ -82,6 +83,8 @@ class Play:
             stuck = [one.name for one in self._visitors if not one.finished]
             raise Violated("every workload is unblocked", f"{stuck} after {LONGEST:g} s")
         self.trouble.end()
+        while any(rule.until >= world.now for rule in self.rules):
+            self._wait(world.now + QUIET)
         end = world.now + AFTERWARDS
         self._reset()
         while world.now < end:
