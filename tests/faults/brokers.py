@@ -41,6 +41,11 @@ class MortalEmbedded:
         """Start it; the address file has the same URL as before."""
         self._running = brokerprocess.start(self._path)
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._running.process.pid
+
     def kill(self) -> None:
         """End it by SIGKILL."""
         self._running.process.kill()

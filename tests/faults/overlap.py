@@ -67,7 +67,8 @@ def contradictions(found: list[Body], told: dict[str, list[str]]) -> list[str]:
     wrong += [f"{test} ran and was not told" for test in ran if test not in told]
     for test, lines in told.items():
         before = any(
-            ("failed on setup" in line or line.startswith("failure")) and "LAB: " in line for line in lines
+            ("failed on setup" in line or line.startswith("failure")) and "LAB: " in line
+            for line in lines
         )
         if before == bool(ran[test]):
             wrong.append(f"{test} ran {ran[test]} times, and was told {lines}")

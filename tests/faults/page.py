@@ -11,17 +11,11 @@ from pathlib import Path
 
 from faults.pairwise import Case
 from faults.step import FAULTS, STEPS
-from faults.table import Sees, cases, one_of_two, sees
+from faults.table import OTHERS, Sees, cases, one_of_two, sees
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 
-HEADINGS = {
-    "gatherer": "The gatherer",
-    "monitor": "A monitor",
-    "workload": "The test",
-    "broker": "The broker",
-}
-COLUMNS = "| and it | strikes | what the user sees | exit | how long |"
+COLUMNS = "| it | when | what the user sees | exit | how long |"
 
 
 def row(party: str, case: Case, words: str) -> str:
@@ -30,9 +24,14 @@ def row(party: str, case: Case, words: str) -> str:
     where = STEPS[case["step"]].told
     if one_of_two((party, case["step"], case["fault"])):
         where += f" (monitor {case['scope']})"
+    dies = party == "workload" and FAULTS[party][case["fault"]].deadly
+    return line_of(FAULTS[party][case["fault"]].told, where, words, seen, dies=dies)
+
+
+def line_of(what: str, where: str, words: str, seen: Sees, *, dies: bool = False) -> str:
+    """Write a row; the exit status of who ``dies`` is nobody's to choose."""
     told = f"`{words}`" if words else silence(seen)
-    status = "" if case["fault"] in {"killed", "crashed"} and party == "workload" else seen.status
-    return f"| {FAULTS[party][case['fault']].told} | {where} | {told} | {status} | {seen.within} |"
+    return f"| {what} | {where} | {told} | {'' if dies else seen.status} | {seen.within} |"
 
 
 def silence(seen: Sees) -> str:
@@ -51,9 +50,8 @@ def is_on_page(line: str) -> bool:
     return line in PAGE.read_text().splitlines()
 
 
-def settle(party: str, case: Case, words: str) -> bool:
+def settle(party: str, line: str) -> bool:
     """Write the row if we are to write, and say whether the page has it now."""
-    line = row(party, case, words)
     if os.environ.get("GS_WRITE_FAULTS") == "1":
         with PAGE.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -66,13 +64,15 @@ def put(page: str, party: str, line: str) -> str:
     begin, end = f"<!-- played: {party} -->\n", "<!-- end -->"
     head, _, rest = page.partition(begin)
     table, _, tail = rest.partition(end)
-    rows = {key(old): old for old in table.splitlines() if old.startswith("| is ")}
-    rows |= {key(old): old for old in table.splitlines() if old.startswith("| ends ")}
-    rows[key(line)] = line
-    keys = [key(row(one, case, "")) for one, case in ordered(party)]
-    lines = [rows[known] for known in dict.fromkeys(keys) if known in rows]
+    rows = {key(old): old for old in table.splitlines() if is_row(old)} | {key(line): line}
+    lines = [rows[known] for known in dict.fromkeys(keys(party)) if known in rows]
     heading = [COLUMNS, "| --- | --- | --- | --- | --- |"]
     return head + begin + "\n".join([*heading, *lines]) + "\n" + end + tail
+
+
+def is_row(line: str) -> bool:
+    """Say whether a line is a row of a table, and not its heading."""
+    return line.startswith(("| is ", "| ends "))
 
 
 def key(line: str) -> tuple[str, ...]:
@@ -80,27 +80,28 @@ def key(line: str) -> tuple[str, ...]:
     return tuple(cell.strip() for cell in line.split("|")[1:3])
 
 
-def ordered(party: str) -> list[tuple[str, Case]]:
-    """List a party's cases in the order of the steps."""
+def keys(party: str) -> list[tuple[str, ...]]:
+    """Name a party's rows in the order of the steps."""
+    if party == "others":
+        return [key(line_of(one.told, one.where, "", one.sees)) for one in OTHERS.values()]
     steps, faults = list(STEPS), list(FAULTS[party])
-    mine = [(one, case) for one, case in cases() if one == party]
-    return sorted(
-        mine,
-        key=lambda each: (
-            steps.index(each[1]["step"]),
-            faults.index(each[1]["fault"]),
-            each[1]["scope"] == "optional",
-        ),
+    mine = [case for one, case in cases() if one == party]
+    mine.sort(
+        key=lambda case: (
+            steps.index(case["step"]),
+            faults.index(case["fault"]),
+            case["scope"] == "optional",
+        )
     )
+    return [key(row(party, case, "")) for case in mine]
 
 
-def rows_that_must_be() -> set[tuple[str, ...]]:
-    """Name all rows that the page must have, and no others."""
-    return {key(row(party, case, "")) for party, case in cases()}
+def rows_that_must_be() -> list[tuple[str, ...]]:
+    """Name all rows that the page must have, and no others, in their order."""
+    parties = [*FAULTS, "others"]
+    return [known for party in parties for known in dict.fromkeys(keys(party))]
 
 
-def rows_on_page() -> set[tuple[str, ...]]:
+def rows_on_page() -> list[tuple[str, ...]]:
     """Name all rows that the page has."""
-    return {
-        key(line) for line in PAGE.read_text().splitlines() if line.startswith(("| is ", "| ends "))
-    }
+    return [key(line) for line in PAGE.read_text().splitlines() if is_row(line)]

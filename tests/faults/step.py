@@ -48,6 +48,8 @@ class Fault:
     mend: Callable[[Stage], None] = _nothing
     state: bool = True
     deadly: bool = False
+    lasts: float = 0.0
+    """Seconds that are the fault's own, and not the user's wait for what comes of it."""
 
 
 # ── steps ──────────────────────────────────────────────────────────────────────────────
@@ -220,24 +222,31 @@ FAULTS = {
             "is frozen for 3 s",
             lambda stage: freeze(stage.gatherer),
             lambda stage: thaw(stage.gatherer),
+            lasts=FROZEN,
         ),
     },
     "monitor": {
         "killed": Fault("is killed", lambda stage: kill(stage.scope), deadly=True),
         "restarted": Fault("is killed, and restarted", _restart_scope, deadly=True),
         "frozen": Fault(
-            "is frozen for 3 s", lambda stage: freeze(stage.scope), lambda stage: thaw(stage.scope)
+            "is frozen for 3 s",
+            lambda stage: freeze(stage.scope),
+            lambda stage: thaw(stage.scope),
+            lasts=FROZEN,
         ),
     },
     "workload": {
         "killed": Fault("is killed", lambda stage: kill(stage.burst), deadly=True),
         "crashed": Fault("ends by os._exit", _crash, deadly=True),
         "frozen": Fault(
-            "is frozen for 3 s", lambda stage: freeze(stage.burst), lambda stage: thaw(stage.burst)
+            "is frozen for 3 s",
+            lambda stage: freeze(stage.burst),
+            lambda stage: thaw(stage.burst),
+            lasts=FROZEN,
         ),
     },
     "broker": {
         "restarted": Fault("is killed, and restarted", _restart_broker),
-        "frozen": Fault("is frozen for 3 s", _freeze_broker, _thaw_broker),
+        "frozen": Fault("is frozen for 3 s", _freeze_broker, _thaw_broker, lasts=FROZEN),
     },
 }

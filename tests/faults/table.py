@@ -105,6 +105,60 @@ TABLE: dict[tuple[str, str, str], Either] = {
     **{("broker", step, "frozen"): NOTHING for step in BROKER_STEPS},
 }
 
+
+@dataclass(frozen=True)
+class Other:
+    """A row that is no step of a party that comes back: who stays away, and who is one too many."""
+
+    told: str
+    where: str
+    sees: Sees
+
+
+OTHERS = {
+    "no gatherer": Other(
+        "is the gatherer, killed for good,",
+        "as the test asks to enter",
+        Sees(r"LAB: no gatherer in the lab: nobody could measure it", 69, ran=False),
+    ),
+    "accepted": Other(
+        "is the gatherer, killed for good,",
+        "while the monitor arms",
+        Sees(
+            r"LAB: the gatherer went away and did not come back in \d+ s",
+            75,
+            ran=False,
+            within=SOON,
+        ),
+    ),
+    "gatherer gone": Other(
+        "is the gatherer, killed for good,",
+        "in the section",
+        Sees(r"LAB: the gatherer did not answer in 10 s", 1, within=LATER),
+    ),
+    "broker gone": Other(
+        "is the broker, killed for good,",
+        "in the section",
+        Sees(r"LAB: the broker could not be reached again in 10 s", 1, within=LATER),
+    ),
+    "second gatherer": Other(
+        "is a second gatherer",
+        "in the section",
+        Sees(r"has a gatherer already", 1),
+    ),
+    "second monitor": Other(
+        "is a second monitor of the same name",
+        "while the monitor arms",
+        Sees(r"has an agent 'scope' already", 1, within=SOON),
+    ),
+    "power cycle": Other(
+        "is the gatherer, its host power-cycled,",
+        "in the section",
+        Sees(within=LATER),
+    ),
+}
+"""Rows of their own; played in ``test_others.py``."""
+
 FACTORS = {
     party: {
         "step": tuple(dict.fromkeys(step for one, step, _ in TABLE if one == party)),
