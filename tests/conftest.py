@@ -13,8 +13,13 @@ from pathlib import Path
 
 import pytest
 import rabbitmq
+from hypothesis import HealthCheck, settings
 
 from pytest_gatherscatter.broker import provider
+
+# How long an example takes says nothing on a machine that does other things besides.
+settings.register_profile("lab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lab")
 
 
 @pytest.fixture(scope="session", autouse=True)

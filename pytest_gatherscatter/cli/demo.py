@@ -69,7 +69,7 @@ def play(stage: "Stage") -> int:
     time.sleep(APART)
     stage.tell("a workload wants to enter; agent2 is missing, so it waits")
     first = stage.enter("workload", "workload")
-    time.sleep(2 * APART)
+    first.spoke.wait(PATIENCE)  # it says so after two seconds, on a busy machine later
     stage.tell("now agent2 starts")
     stage.enter("agent2", "monitor", "agent2", *stage.bound)
     status = stage.end_of(first)
@@ -88,6 +88,8 @@ class _Actor:
     name: str
     process: "subprocess.Popen[bytes]"
     reader: threading.Thread
+    spoke: threading.Event
+    """Set when it has said its first line, or ended without one."""
 
 
 @dataclass(slots=True)
@@ -120,9 +122,10 @@ class Stage:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the demo, which ends them in order
         )
-        reader = threading.Thread(target=_show, args=(name, shade, process), daemon=True)
+        spoke = threading.Event()
+        reader = threading.Thread(target=_show, args=(name, shade, process, spoke), daemon=True)
         reader.start()
-        actor = _Actor(name, process, reader)
+        actor = _Actor(name, process, reader, spoke)
         self.actors.append(actor)
         return actor
 
@@ -153,7 +156,9 @@ class Stage:
         self.actors.clear()
 
 
-def _show(name: str, shade: str, process: "subprocess.Popen[bytes]") -> None:
+def _show(
+    name: str, shade: str, process: "subprocess.Popen[bytes]", spoke: threading.Event
+) -> None:
     """Show each line of an actor under its name, until it ends or nobody reads (``| head``)."""
     if process.stdout is None:
         return
@@ -161,3 +166,5 @@ def _show(name: str, shade: str, process: "subprocess.Popen[bytes]") -> None:
         for line in lines:
             text = printable(line.decode(errors="replace").rstrip())
             click.echo(click.style(f"{name:8} | {text}", fg=shade), color=colour())
+            spoke.set()
+    spoke.set()
