@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from pytest_gatherscatter.broker.comeback import FIRST_WAIT, Comeback, waits
 from pytest_gatherscatter.broker.connection import Connection, Owner
+from pytest_gatherscatter.broker.dial import words
 from pytest_gatherscatter.broker.loop import Loop
 from pytest_gatherscatter.broker.port import ConsumeCancelled, PortDown, PortEvent, PortUp
 from pytest_gatherscatter.broker.topology import Topology
@@ -113,7 +114,10 @@ class Upkeep:
         import tenacity  # noqa: PLC0415
 
         def nap(seconds: float) -> None:
-            self.spin(lambda: self._cancelled, min(seconds, end - time.monotonic()))
+            left = min(seconds, end - time.monotonic())
+            if self.loop is None:  # a host without sockets has nothing to turn meanwhile
+                time.sleep(max(0.0, left))
+            self.spin(lambda: self._cancelled, left)
 
         nap(FIRST_WAIT)
         tenacity.Retrying(
@@ -127,9 +131,17 @@ class Upkeep:
         )(self._try, end, patience)
 
     def _begin(self, seconds: float, patience: float | None = None) -> None:
-        """Start an attempt that ends within ``seconds``, in callbacks."""
+        """Start an attempt that ends within ``seconds``, in callbacks.
+
+        Raises:
+            BrokerUnreachable: this host gives no sockets; nothing was begun.
+        """
         if self.loop is None:
-            self.loop = Loop(self._on_broken)
+            try:
+                self.loop = Loop(self._on_broken)
+            except OSError as error:  # no descriptors, or a network without even a loopback
+                reason = f"this host opens no socket: {words(error)}"
+                raise BrokerUnreachable(self.url.safe, reason) from None
         if self._connection is not None:
             self._connection.retire()  # an open takes over from an attempt to come back
         connection = Connection(

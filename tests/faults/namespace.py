@@ -18,10 +18,13 @@ with socket.socket() as any_socket:
 runpy.run_module("pytest_gatherscatter", run_name="__main__", alter_sys=True)
 """
 
+WITH_LOOPBACK = (sys.executable, "-c", LOOPBACK_UP)
+"""How ``gatherscatter`` is started in a network of its own that is as a host's is."""
+
 HOUR_AHEAD = ("--time", "--monotonic", "3600", "--fork", "--kill-child")
 
 
-def inside(namespace: tuple[str, ...]) -> tuple[str, ...]:
+def inside(namespace: tuple[str, ...], how: tuple[str, ...] = OURS) -> tuple[str, ...]:
     """Say how ``gatherscatter`` is started in a new namespace; skips where nobody may make one.
 
     A run that must test everything (``GS_REQUIRE_RABBITMQ=1``) fails instead.
@@ -32,9 +35,7 @@ def inside(namespace: tuple[str, ...]) -> tuple[str, ...]:
         if os.environ.get("GS_REQUIRE_RABBITMQ") == "1":
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
-    if namespace == NETWORK:
-        return (*prefix, sys.executable, "-c", LOOPBACK_UP)
-    return (*prefix, *OURS)
+    return (*prefix, *how)
 
 
 @cache

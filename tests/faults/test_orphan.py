@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults.namespace import NETWORK, PIDS, inside
+from faults.namespace import NETWORK, PIDS, WITH_LOOPBACK, inside
 from faults.stage import Stage
 from faults.step import kill
-from shells import Actor
+from shells import OURS, Actor
 
 from pytest_gatherscatter.host.process import process_start
 
@@ -165,9 +165,10 @@ def test_a_judge_in_a_container(stage: Stage) -> None:
     assert leaves(stage).process.returncode == 0
 
 
-def test_a_judge_without_our_network(stage: Stage) -> None:
+@pytest.mark.parametrize("how", [WITH_LOOPBACK, OURS], ids=["another network", "none at all"])
+def test_a_judge_without_our_network(stage: Stage, how: tuple[str, ...]) -> None:
     """It sees the owner alive; and when it is dead, that nobody can be told: the ticket stays."""
-    how = inside(NETWORK)
+    how = inside(NETWORK, how)
     stage.start_workload()
     stage.tells("body", "in")
     assert "stays: its owner holds it" in leaves(stage, *how).text
