@@ -24,7 +24,7 @@ def bodies(file: Path) -> list[Body]:
     """Read the intervals that the bodies wrote, a line each."""
     found = []
     for line in file.read_text().splitlines():
-        test, bench, began, ended = line.split()
+        test, bench, began, ended, *_ = line.split()
         found.append(Body(test, bench, float(began), float(ended)))
     return found
 

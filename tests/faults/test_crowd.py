@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from faults.overlap import Body, bodies, contradictions, overlaps, verdicts
-from faults.stage import Stage
+from faults.stage import Stage, until
 
 SUITE = """
 import os
@@ -25,7 +25,8 @@ INTERVALS = Path(__file__).parent / "intervals"
 def test_burst(number, request):
     began = time.monotonic()
     time.sleep(0.005)
-    line = f"{{request.node.name}} default {{began:.6f}} {{time.monotonic():.6f}}\\n".encode()
+    line = f"{{request.node.name}} default {{began:.6f}} {{time.monotonic():.6f}}"
+    line = f"{{line}} {{os.getpid()}}\\n".encode()
     descriptor = os.open(INTERVALS, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(descriptor, line)  # one write: lines of several processes do not mix
     os.close(descriptor)
@@ -68,6 +69,8 @@ def test_no_two_bodies_overlap(
         run = stage.start(
             "run", *words, "--gs-require", "scope", how=(sys.executable, "-m", "pytest")
         )
+        # Who never met a gatherer may take it that there is none: each worker meets it first.
+        until(lambda: len(processes(tmp_path / "intervals")) == workers, run.text)
         end = time.monotonic() + LONGEST[tests]
         kills = 0
         while run.process.poll() is None:
@@ -95,6 +98,12 @@ def test_no_two_bodies_overlap(
         assert "Traceback" not in text
     finally:
         stage.end()
+
+
+def processes(file: Path) -> set[str]:
+    """Name the processes whose bodies wrote their intervals."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    return {line.split()[-1] for line in lines}
 
 
 def test_the_checker_sees_an_overlap() -> None:
