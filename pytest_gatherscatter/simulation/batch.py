@@ -1,9 +1,9 @@
 """Many seeds, in as many processes as there are processors: seeds share nothing."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from multiprocessing import get_context
 
 from pytest_gatherscatter.simulation.outcome import Total
@@ -44,5 +44,11 @@ def _parts(first: int, count: int, jobs: int) -> Iterator[Total]:
         yield from map(play_chunk, starts, sizes)
         return
     # Spawned, not forked: a process of a test run has threads by now.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(partial(play_chunk), starts, sizes)
+    context = get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_collect_seldom) as pool:
+        yield from pool.map(play_chunk, starts, sizes)
+
+
+def _collect_seldom() -> None:
+    """Look for garbage once a seed or two: each leaves a whole lab, a few megabytes, at once."""
+    gc.set_threshold(100_000, 20, 50)

@@ -96,9 +96,13 @@ def _try(lab: SmallLab, step: Step) -> Violated | None:
 
 
 def _settle(lab: SmallLab) -> None:
-    """Let a copy go on until nothing is to come; one order will do."""
+    """Let a copy go on until nothing is to come; one order will do.
+
+    Where a workload could not tell that it was over, its bench stays closed until a person says so.
+    """
     if lab.restless:
         lab = pickle.loads(pickle.dumps(lab))  # noqa: S301 - frozen in this very line
+        lab.reset()
         for _ in range(SETTLING):
             lab.take((lab.steps() or [Step("time")])[0])
             if not lab.restless:

@@ -19,7 +19,7 @@ from pytest_gatherscatter.simulation.world import VirtualClock, World
 DRIFT = 50e-6
 """Each clock's own drift, so that two of them part by 100 ppm at the most, as assumed."""
 
-DELAYS = (0.00003, 0.00003, 0.00003, 0.0003, 0.003)
+DELAYS = (*(0.00003,) * 6, 0.0003, 0.003)
 """Seconds of a usual way on top of the shortest. Most labs are quick ones, as most are: where a
 clock is read well at once, no second probe costs the play its time."""
 
@@ -95,7 +95,15 @@ class Laboratory:
     def proof(self, bench: str) -> Visitor:
         """Make a section that nothing stands against."""
         there = frozenset(one.name for one in self.monitors if bench in one.benches)
-        demand = Demand(name="proof", bench=bench, test="proof", require=there)
+        demand = Demand(
+            name="proof",
+            bench=bench,
+            test="proof",
+            require=there,
+            queue_timeout=10.0,
+            gather_timeout=10.0,
+            report_timeout=4.0,
+        )
         return self._visitor(f"proof of {bench}", self.hosts[0], [Plan(demand, body=0.1)])
 
     def clock(self) -> VirtualClock:
@@ -108,7 +116,7 @@ class Laboratory:
         chance = self.world.random
         count = chance.randint(1, len(self.benches))
         temper = Temper(
-            hold=chance.choice((0.0, 0.0, 0.0, 0.4, 0.4, 1.0)),
+            hold=chance.choice((*(0.0,) * 6, *(0.4,) * 3, 1.0)),
             veto=chance.choice((0.0, 0.0, 0.05)),
             broken=chance.choice((0.0, 0.0, 0.05)),
             slow=chance.choice((0.0, 0.2)),
@@ -163,8 +171,8 @@ class Laboratory:
             min_monitors=chance.choice((0, 0, 0, min(1, len(there)))),
             max_duration=longest,
             queue_timeout=chance.choice((5.0, 40.0)),
-            gather_timeout=chance.choice((4.0, 10.0)),
-            hold_limit=5.0,
+            gather_timeout=chance.choice((4.0, 6.0)),
+            hold_limit=3.0,
             report_timeout=4.0,
             no_gatherer=chance.choice((None, None, None, "run")),
         )

@@ -21,8 +21,9 @@ AFTERWARDS = 40.0
 """Seconds between the person's reset and the last look: a lingering name is free after 15, the
 gatherer's own silence limits follow, and the slowest hook takes ten."""
 
-QUIET = 3.0
-"""Seconds after which it is looked whether everything has come to rest: longer than any answer."""
+QUIET, QUIET_LATE = 1.0, 4.0
+"""Seconds after which it is looked whether everything has come to rest: longer than any answer,
+also where messages come late and twice."""
 
 RETURN = 70.0
 """Seconds for everybody to be back: the longest freeze, then a name that lingers for 15."""
@@ -30,8 +31,8 @@ RETURN = 70.0
 UNSTUCK = 8.0
 """Seconds for the last stuck hook to return."""
 
-HEARD, HEARD_LATE = 0.5, 4.0
-"""Seconds for the second reset to be heard, also where messages come late and twice."""
+PROVEN = 60.0
+"""Seconds for the last section of a play, far over all its waits."""
 
 
 class Play:
@@ -84,21 +85,22 @@ class Play:
             raise Violated("every workload is unblocked", f"{stuck} after {LONGEST:g} s")
         self.trouble.end()
         while any(rule.until >= world.now for rule in self.rules):
-            self._wait(world.now + QUIET)
+            self._wait(world.now + 1.0)
         end = world.now + AFTERWARDS
+        heard = not self._away()
         self._reset()
         while world.now < end:
-            self._wait(min(end, world.now + QUIET))
+            self._wait(min(end, world.now + (QUIET if lab.network.calm else QUIET_LATE)))
             if not any(rule.restless for rule in self.rules):
                 break
-        self._works_again()
+        self._works_again(reset=not heard)
         for rule in self.rules:
             rule.end()
 
     def _reset(self) -> None:
         self.lab.person.say(ResetLab(everything=True, who="ann"))
 
-    def _works_again(self) -> None:
+    def _works_again(self, *, reset: bool) -> None:
         """See that everybody comes back, and that a section on some bench passes."""
         world, lab = self.world, self.lab
         end = world.now + RETURN
@@ -106,10 +108,12 @@ class Play:
             if world.now >= end:
                 raise Violated("everybody comes back", f"{away} are away after {RETURN:g} s")
             self._wait(world.now + QUIET)
-        self._reset()  # a gatherer that was frozen or away did not hear the first one
-        stuck = any(one.temper.stuck for one in lab.monitors)
-        heard = HEARD if lab.network.calm else HEARD_LATE
-        self._wait(world.now + (UNSTUCK if stuck else heard))
+            reset = True
+        if reset:  # a gatherer that was frozen or away did not hear the first one
+            self._reset()
+            self._wait(world.now + (QUIET if lab.network.calm else QUIET_LATE))
+        if any(one.temper.stuck for one in lab.monitors):
+            self._wait(world.now + UNSTUCK)
         for one in lab.monitors:
             one.temper = Temper()
         required = [one for one in lab.monitors if one.name in lab.required]
@@ -119,7 +123,7 @@ class Play:
         visitor = lab.proof(world.random.choice(open_to_all))
         self._visitors = [visitor]
         visitor.start()
-        world.run(world.now + LONGEST)
+        world.run(world.now + PROVEN)
         outcome = self.count.ends.get(visitor.name, "no end")
         if outcome != "passed":
             raise Violated("the lab works afterwards", f"{visitor.name}: {outcome}")

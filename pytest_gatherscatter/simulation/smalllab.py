@@ -216,6 +216,10 @@ class SmallLab:
                 self._start(who)
         self._see_through()
 
+    def reset(self) -> None:
+        """Let a person reset everything."""
+        self.letters[GATHERER].append(Letter(m.ResetLab(everything=True, who="ann"), None))
+
     def end(self) -> None:
         """Ask every rule for its last word."""
         for rule in self.rules:
