@@ -42,7 +42,7 @@ def silence(seen: Sees) -> str:
 def shown(words: str, text: str) -> str:
     """Find in what was said the words that count; empty if none do."""
     found = re.search(words, text)
-    return "" if found is None else found[0]
+    return "" if found is None else re.sub(": $", ": …", found[0])
 
 
 def is_on_page(line: str) -> bool:

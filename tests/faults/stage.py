@@ -280,8 +280,8 @@ class Stage:
         for actor in self.shell.started:
             if actor.process.poll() is None:
                 os.killpg(actor.process.pid, signal.SIGCONT)
-                if actor.process.args[0] == "unshare":  # it does not pass a signal on
-                    os.killpg(actor.process.pid, signal.SIGTERM)
+                # Also to what it started: unshare does not pass a signal on.
+                os.killpg(actor.process.pid, signal.SIGTERM)
         for proxy in self.proxies.values():
             proxy.let_go()
         self.shell.end()

@@ -38,7 +38,9 @@ NOTHING = Sees()
 UNMEASURED = Sees(r"LAB: unmeasured: scope", status=1, within=SOON)
 MISSED = Sees(r"LAB: .* missed the Go", 75, ran=False)
 MISSING = Sees(r"LAB: not gathered after \d+ s: scope \(vanished\)", 75, ran=False, within=SOON)
-UNHEARD_OF = Sees(r"scope: (no report in time|died in the section)", within=SOON)
+# Which of the two comes first, the end of the waiting or of the keepalives, is the clock's affair.
+UNHEARD_OF = Sees(r"scope: (?=no report in time|died in the section)", within=SOON)
+CAME_BACK = Sees(r"scope: died in the section and came back")
 UNHEARD = r"no gatherer answered in 2 s"
 TOLD = r"told the gatherer that a former section is over"
 
@@ -80,7 +82,7 @@ TABLE: dict[tuple[str, str, str], Either] = {
     ("monitor", "going", "killed"): (UNMEASURED, UNHEARD_OF),
     ("monitor", "going", "frozen"): NOTHING,
     ("monitor", "inside", "killed"): (UNMEASURED, UNHEARD_OF),
-    ("monitor", "inside", "restarted"): (UNMEASURED, UNHEARD_OF),
+    ("monitor", "inside", "restarted"): (UNMEASURED, CAME_BACK),
     ("monitor", "inside", "frozen"): NOTHING,
     ("monitor", "reporting", "killed"): (UNMEASURED, UNHEARD_OF),
     ("monitor", "reporting", "frozen"): NOTHING,

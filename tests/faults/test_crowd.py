@@ -36,17 +36,20 @@ KNOWN = (
     "missed the Go",
     "the gatherer went away and did not come back",
     "no go came in",
+    # It had closed the section, and died before its workload heard what was measured: that was
+    # in memory only.
+    "the gatherer has no record of the section",
 )
 """What a test may be told whose gatherer died at the wrong moment. All of it is true."""
 
 EVERY = 1.0
 """Seconds between two kills of the gatherer."""
 
-LONGEST = {60: 100.0, 200: 600.0}
+LONGEST = {60: 240.0, 200: 800.0}
 """Seconds until so many tests hang: ten times what they take on an idle machine."""
 
 FORMS = [
-    pytest.param(2, 60, id="2 workers, 60 tests"),
+    pytest.param(2, 60, id="2 workers, 60 tests", marks=pytest.mark.timeout(300)),
     pytest.param(
         4, 200, id="4 workers, 200 tests", marks=[pytest.mark.soak, pytest.mark.timeout(900)]
     ),

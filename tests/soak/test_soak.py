@@ -54,7 +54,12 @@ while not ended:
     workloads.notes.clear()
 """
 
-KNOWN = ("missed the Go", "no go came in", "went away and did not come back")
+KNOWN = (
+    "missed the Go",
+    "no go came in",
+    "went away and did not come back",
+    "no record of the section",
+)
 """What a section may be told while its gatherer is killed."""
 
 PAUSE = 1.0
