@@ -1,5 +1,6 @@
-"""What came of a section, as the gatherer knows it: its verdict, and the line that says why."""
+"""What came of a section, as the gatherer knows it: its verdict, why, and all that it knows."""
 
+from pytest_gatherscatter.sections.account import reported
 from pytest_gatherscatter.sections.gatherer.ending import GONE
 from pytest_gatherscatter.sections.gatherer.record import SectionRecord
 from pytest_gatherscatter.sections.gatherer.state import SectionState
@@ -62,6 +63,32 @@ def why(section: SectionRecord) -> str:
         if one.passed is False
     ]
     return clip("; ".join(failed))
+
+
+def facts(section: SectionRecord) -> dict[str, object]:
+    """State all that an audit needs of an ended section; times are on the gatherer's clock."""
+    left, closed = section.left, section.closed
+    stated: dict[str, object] = {
+        "section": section.id,
+        "token": section.token,
+        "bench": section.bench,
+        "verdict": verdict(section).value,
+        "cause": section.cause,
+        "text": why(section),
+        "ended_at": section.life.since,
+        "fenced": section.fenced,
+    }
+    if section.was_committed:
+        stated["min_monitors"] = section.entered.min_monitors
+    if left is not None:
+        stated["left_at"] = section.left_at
+    if closed is not None:
+        stated |= {
+            "skew": closed.skew,
+            "skew_bound": closed.skew_bound,
+            "reports": [reported(report) for report in closed.reports],
+        }
+    return stated
 
 
 def shown(section: SectionRecord, *, now: float) -> SectionEnd:

@@ -29,8 +29,10 @@ from pytest_gatherscatter.machine import Effect, Input, Publish, Recovered, Send
 from pytest_gatherscatter.sections.gatherer import Gatherer, GathererFacts
 from pytest_gatherscatter.sections.gatherer.ending import GONE
 from pytest_gatherscatter.sections.gatherer.record import SectionRecord
+from pytest_gatherscatter.sections.gatherer.result import facts
 from pytest_gatherscatter.sections.gatherer.state import ENDED, GATHERS, SectionState
 from pytest_gatherscatter.sections.service.asker import Asker
+from pytest_gatherscatter.sections.service.chronicle import Chronicle
 from pytest_gatherscatter.settings import Settings
 from pytest_gatherscatter.wire import messages as m
 from pytest_gatherscatter.wire.names import gatherer_queue
@@ -80,6 +82,7 @@ class GathererService:
         self._settings = settings
         self._url = url
         self._state_dir = state_dir
+        self._chronicle = Chronicle(settings.lab, state_dir)
         self.machine = Gatherer(
             GathererFacts(
                 clock=clock_id(),
@@ -110,7 +113,7 @@ class GathererService:
         )
         try:
             pump = Pump(
-                _Narrator(self.machine),
+                _Narrator(self.machine, self._chronicle),
                 link,
                 self.lab,
                 sender=os.urandom(8).hex(),
@@ -137,7 +140,8 @@ class GathererService:
     def _journal(self) -> Journal:
         if self._state_dir is None:
             return MemoryJournal()
-        return _TimedJournal(self._state_dir / self._journal_name, self.machine.lab.lead.note_sync)
+        path = self._state_dir / self._journal_name
+        return _TimedJournal(path, self.machine.lab.lead.note_sync, self._chronicle)
 
     @property
     def _journal_name(self) -> str:
@@ -150,6 +154,8 @@ class GathererService:
         except JournalDamaged as error:
             path = (self._state_dir or Path()) / self._journal_name
             raise JournalDamaged(str(path), error.line, error.problem) from None
+        for event in journal.read():  # what a crash kept out of the history stands there
+            self._chronicle.tell(event)
         journal.snapshot(self.machine.snapshot())
 
     def _open(self, link: Link, stop: Callable[[], bool]) -> bool:
@@ -212,16 +218,21 @@ class GathererService:
 
 
 class _TimedJournal(FileJournal):
-    """A journal that tells what each sync took, since the lead must cover the commit's."""
+    """A journal that tells what each sync took, since the lead must cover the commit's.
 
-    def __init__(self, path: Path, took: Callable[[float], None]) -> None:
+    What it has is told to the chronicle too, which outlives a snapshot.
+    """
+
+    def __init__(self, path: Path, took: Callable[[float], None], chronicle: Chronicle) -> None:
         super().__init__(path)
         self._took = took
+        self._chronicle = chronicle
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Add an event; it is durable when this returns."""
         began = time.monotonic()
         super().append(event)
+        self._chronicle.tell(event)
         self._took(time.monotonic() - began)
 
 
@@ -232,8 +243,9 @@ class _Narrator:
     end; what lies between, and every other change of state, is for those who debug.
     """
 
-    def __init__(self, machine: Gatherer) -> None:
+    def __init__(self, machine: Gatherer, chronicle: Chronicle) -> None:
         self._machine = machine
+        self._chronicle = chronicle
         self._waits: dict[str, tuple[object, float]] = {}
         self._known: set[str] = set()
 
@@ -267,6 +279,7 @@ class _Narrator:
         if text:
             log.log(level, "%s: %s", what, text)
         if section.state in ENDED:
+            self._chronicle.tell({"what": "ended", **facts(section)})
             self._waits.pop(change.section, None)
             self._known.discard(change.section)
 

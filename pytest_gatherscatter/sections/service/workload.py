@@ -24,7 +24,11 @@ from pathlib import Path
 from pytest_gatherscatter.broker.provider import Found
 from pytest_gatherscatter.broker.topology import section_topology
 from pytest_gatherscatter.broker.url import parse
-from pytest_gatherscatter.errors import BrokerError, BrokerUnreachable, NotGathered
+from pytest_gatherscatter.errors import (
+    BrokerError,
+    BrokerUnreachable,
+    NotGathered,
+)
 from pytest_gatherscatter.host.process import clock_id
 from pytest_gatherscatter.sections.census import Census
 from pytest_gatherscatter.sections.section import (
@@ -39,6 +43,7 @@ from pytest_gatherscatter.sections.service.capture import Captures, folder_name
 from pytest_gatherscatter.sections.service.display import Display
 from pytest_gatherscatter.sections.service.line import Line
 from pytest_gatherscatter.sections.service.owed import Owed
+from pytest_gatherscatter.sections.service.recorder import Recorder
 from pytest_gatherscatter.sections.service.ticket import open_ticket, ticket_directory
 from pytest_gatherscatter.sections.service.visit import (
     Visit,
@@ -107,6 +112,9 @@ class Workloads:
         self._locks = locks
         self._memory = Memory()
         self._owed = Owed(settings.lab, self._tickets)
+        self._recorder = Recorder(
+            settings.artifacts, lab=settings.lab, run=run, owner=owner_line(), notes=self.notes
+        )
         self._line: Line | None = None
         if found.url is not None:
             url = parse(found.url)
@@ -135,8 +143,10 @@ class Workloads:
         self._display.begin()
         try:
             self._follow(visit)
-        except BaseException:
+        except BaseException as error:
             self._drop(visit, "interrupted")
+            visit.copy()
+            self._recorder.missed(section, visit.guide.machine, error)
             raise
         section.coordinated = visit.guide.coordinated
         section.alone_because = visit.guide.alone_because or ""
@@ -176,12 +186,15 @@ class Workloads:
         guide.enter(time.monotonic())
         try:
             self._follow(visit)
-        except BaseException:
+        except BaseException as error:
             if guide.gone:
                 self.leave(visit, "interrupted")
             else:
                 self._drop(visit, "interrupted")
+                self._recorder.missed(section, guide.machine, error)
             raise
+        if not section.coordinated:
+            self._recorder.begun(section, guide.machine)
         section.started = time.monotonic()
         if not section.coordinated:
             section.t0 = section.started
@@ -228,6 +241,7 @@ class Workloads:
                 section.closing = Closing()
                 section.state = SectionState.UNREPORTED
                 section.unreported_because = guide.machine.unreported or "it was interrupted"
+            self._recorder.ended(section, guide.machine)
         return section
 
     @staticmethod
@@ -269,6 +283,7 @@ class Workloads:
     def withdraw(self, visit: Visit, reason: str) -> None:
         """Give a gathered section up between :meth:`gather` and :meth:`enter`; bounded."""
         self._drop(visit, reason)
+        self._recorder.missed(visit.section, visit.guide.machine, KeyboardInterrupt(reason))
 
     def _drop(self, visit: Visit, reason: str) -> None:
         """Let go of everything, whatever state it is in; the lab is told if it can be."""
@@ -378,6 +393,7 @@ class Workloads:
         if machine.go is not None:
             section.t0, section.deadline = machine.t0, machine.deadline
             section.lead = machine.go.t0 - machine.go.sent
+            self._recorder.begun(section, machine)
 
     def _let_go(self, visit: Visit, outcome: str, *, owed: bool) -> None:
         """Close and open again what is held; the ticket goes, or is owed. Twice is once."""
