@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, _Entry] = MappingProxyType(
         "leave": _Entry("leave", "Close sections whose owner died on this host."),
         "reset": _Entry("lab", "Give up sections: a bench's, one, or all."),
         "doctor": _Entry("doctor", "Check broker, gatherer, clock, bench and tickets."),
+        "audit": _Entry("audit", "Hold the records of tests and gatherer against each other."),
         "broker": _Entry("broker", "Run the embedded broker alone, for this machine."),
         "schema": _Entry("schema", "Print the JSON Schema of all messages."),
     }
