@@ -66,3 +66,4 @@ class History:
         opened, named = os.fstat(descriptor), self.path.stat()
         if (opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino):
             self.path.replace(self.path.with_name(self.path.name + OLD))
+            self.path.touch()  # who looks for it finds it, whether there is another line or not

@@ -329,7 +329,7 @@ def test_a_lie_is_noticed(side: int, number: int, path: tuple[Any, ...]) -> None
     """Whatever fact is changed, something contradicts it or is left open, or it is in the table."""
     result, (what, field) = told(side, number, path)
     line = truth()[side][number]
-    unaudited: set[str] = UNAUDITED.get(group(f"{'wg'[side]}{line['section'][-1]}", what), {})
+    unaudited = UNAUDITED.get(group(f"{'wg'[side]}{line['section'][-1]}", what), set[str]())
     assert bool(result.contradictions or result.open) is not (field in unaudited)
 
 
