@@ -24,6 +24,7 @@ from pytest_gatherscatter.wire.messages import (
     BenchHeld,
     Hold,
     HoldBench,
+    HoldEnded,
     LabStatus,
     ReleaseBench,
     ResetDone,
@@ -225,11 +226,12 @@ def hold_text(hold: Hold) -> str:
 @click.option("--for", "length", metavar="TIME", help="End by itself after, e.g. 90, 5m, 1h.")
 @click.argument("reason", default="")
 @lab_options
-def hold(asked: Asked, *, bench: str | None, length: str | None, reason: str) -> None:
+def hold(asked: Asked, *, bench: str | None, length: str | None, reason: str) -> int:
     """Keep sections from starting on a bench until Ctrl-C.
 
     A section that is inside already goes on; one that waits says who holds, and why. The
     hold is renewed every few seconds: a holder that is killed frees the bench by itself.
+    One that somebody gives up by 'gatherscatter reset' ends with 1.
     """
     settings = asked.settings(bench=bench)
     end = time.monotonic() + _length(length)
@@ -245,13 +247,20 @@ def hold(asked: Asked, *, bench: str | None, length: str | None, reason: str) ->
         stop = Stop()
         inside = f"; {held.live} is inside and goes on" if held.live else ""
         log.info("bench %s is held%s; Ctrl-C ends the hold", settings.bench, inside)
-        _renew(asker, message, stop, end)
+        ended = _renew(asker, message, stop, end)
+        if ended is not None:
+            log.error("the hold of bench %s was given up: %s", settings.bench, ended.text)
+            return 1
         asker.send(ReleaseBench(hold=message.hold))  # leaves with the close
     log.info("bench %s is free again", settings.bench)
+    return 0
 
 
-def _renew(asker: Asker, message: HoldBench, stop: Stop, end: float) -> None:
-    """Keep the hold until ``stop`` or ``end``, over restarts of gatherer and broker too."""
+def _renew(asker: Asker, message: HoldBench, stop: Stop, end: float) -> HoldEnded | None:
+    """Keep the hold until ``stop`` or ``end``, over restarts of gatherer and broker too.
+
+    Returns the gatherer's word if somebody else ended it before.
+    """
     again = time.monotonic() + HOLD_AGAIN
     number, lost = 0, False
     while not stop() and (now := time.monotonic()) < end:
@@ -259,12 +268,16 @@ def _renew(asker: Asker, message: HoldBench, stop: Stop, end: float) -> None:
             number = asker.send(message)
             again = now + HOLD_AGAIN
         heard = asker.listen(min(SLICE, end - now))
+        for answer in heard:
+            if isinstance(answer, HoldEnded) and answer.hold == message.hold:
+                return answer
         if lost and any(isinstance(answer, BenchHeld) for answer in heard):
             lost = False
             log.info("bench %s is held again", message.bench)
         elif asker.unheard(number) and not lost:
             lost = True
             log.warning("there is no gatherer to hold the bench: asking again until there is")
+    return None
 
 
 def _length(text: str | None) -> float:

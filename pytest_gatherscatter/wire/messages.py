@@ -583,7 +583,8 @@ class HoldBench(Message, frozen=True, kw_only=True):
     """A person → gatherer: no section starts on ``bench`` until released or run out.
 
     Sent again with the same ``hold`` it renews the hold; the holder says it every few
-    seconds, and ``seconds`` is how long it lasts without being renewed.
+    seconds, and ``seconds`` is how long it lasts without being renewed. One that was given up
+    is not taken again: its holder is told by ``HoldEnded``.
     """
 
     hold: Id
@@ -598,6 +599,13 @@ class BenchHeld(Message, frozen=True, kw_only=True):
 
     hold: Id
     live: Label = ""
+
+
+class HoldEnded(Message, frozen=True, kw_only=True):
+    """Gatherer → holder: the hold was given up; ``text`` says by whom. Renewing it is in vain."""
+
+    hold: Id
+    text: Text
 
 
 class ReleaseBench(Message, frozen=True, kw_only=True):
@@ -659,6 +667,7 @@ AnyMessage: TypeAlias = (
     | LabStatus
     | HoldBench
     | BenchHeld
+    | HoldEnded
     | ReleaseBench
     | ResetLab
     | ResetDone

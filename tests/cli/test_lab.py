@@ -124,6 +124,18 @@ def test_a_reset_says_what_it_gave_up(gathered: Shell) -> None:
     waiting.says("reset by")
 
 
+def test_a_hold_that_was_reset_ends(labshell: Shell) -> None:
+    """Its holder says who did it and ends with 1; the bench stays open."""
+    labshell.gather()
+    hold = labshell.start("hold", "coffee")
+    hold.says("is held")
+    assert "hold of" in labshell.run("reset", "--bench", "default").stdout
+    assert hold.ends() == 1
+    hold.says("the hold of bench default was given up: reset by ")
+    benches = json.loads(labshell.run("status", "--json").stdout)["benches"]
+    assert [bench["holds"] for bench in benches] == [[]]
+
+
 def test_watch_tells_what_happens(labshell: Shell) -> None:
     """Events as they come, and what no event tells: holds, who is awaited, a lost gatherer."""
     gatherer = labshell.gather("scope")

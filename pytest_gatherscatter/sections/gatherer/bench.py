@@ -7,13 +7,17 @@ from pytest_gatherscatter.wire.messages import BenchStatus, Hold
 
 @dataclass(slots=True)
 class PersonHold:
-    """A person's hold on a bench; it lasts until ``until`` unless renewed."""
+    """A person's hold on a bench; it lasts until ``until`` unless renewed.
+
+    ``reply`` is the key of its holder, who is told if somebody else ends it.
+    """
 
     id: str
     holder: str
     reason: str
     since: float
     until: float
+    reply: str | None = None
 
 
 @dataclass(slots=True)

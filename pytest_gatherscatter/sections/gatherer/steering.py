@@ -1,5 +1,6 @@
 """What people see and steer: status, holds of a bench, resets."""
 
+import math
 from collections.abc import Iterator
 
 from pytest_gatherscatter.machine import Received
@@ -7,7 +8,7 @@ from pytest_gatherscatter.sections.gatherer.abridgement import fitting
 from pytest_gatherscatter.sections.gatherer.bench import PersonHold
 from pytest_gatherscatter.sections.gatherer.ending import Ending
 from pytest_gatherscatter.sections.gatherer.gathering import Gathering
-from pytest_gatherscatter.sections.gatherer.lab import MOST_HOLDS, Lab
+from pytest_gatherscatter.sections.gatherer.lab import KEPT, MOST_HOLDS, Lab
 from pytest_gatherscatter.sections.gatherer.result import RECENT, shown
 from pytest_gatherscatter.sections.gatherer.state import ENDED, INSIDE, SectionState
 from pytest_gatherscatter.wire import messages as m
@@ -20,6 +21,8 @@ class Steering:
         self.lab = lab
         self.gathering = gathering
         self.ending = ending
+        self._given_up: dict[str, tuple[float, str]] = {}
+        """Holds that were reset: when, and by whom. Their holders may not know it yet."""
 
     def status(self, _: m.AskStatus, received: Received, now: float) -> None:
         """Show everything."""
@@ -52,8 +55,17 @@ class Steering:
         return (h.until for bench in self.lab.benches.values() for h in bench.holds.values())
 
     def hold(self, message: m.HoldBench, received: Received, now: float) -> None:
-        """Keep a bench closed for a person, or keep it closed longer."""
+        """Keep a bench closed for a person, or keep it closed longer.
+
+        Not one that was reset: its holder renews it until it is told, and would close the
+        bench again that somebody has just opened.
+        """
         lab = self.lab
+        at, by = self._given_up.get(message.hold, (-math.inf, ""))
+        if now - at < KEPT:
+            if received.reply_to is not None:
+                lab.out.send(received.reply_to, m.HoldEnded(hold=message.hold, text=by))
+            return
         bench = lab.bench(message.bench)
         known = bench.holds.get(message.hold)
         if known is None and sum(len(one.holds) for one in lab.benches.values()) >= MOST_HOLDS:
@@ -64,6 +76,7 @@ class Steering:
             message.reason,
             since=known.since if known else now,
             until=now + message.seconds,
+            reply=received.reply_to,
         )
         lab.at(now + message.seconds)
         current = lab.current(bench)
@@ -103,8 +116,18 @@ class Steering:
                 self.ending.abort(section, "reset", by, now=now)
         for bench in lab.benches.values():
             if message.everything or bench.name == message.bench:
-                lines += [f"hold of {h.holder} on bench {bench.name}" for h in bench.holds.values()]
+                for hold in bench.holds.values():
+                    lines.append(f"hold of {hold.holder} on bench {bench.name}")
+                    self._end(hold, by, now)
                 bench.holds.clear()
                 lab.touched.add(bench.name)
         if received.reply_to is not None:
             lab.out.send(received.reply_to, m.ResetDone(lines=tuple(lines)))
+
+    def _end(self, hold: PersonHold, by: str, now: float) -> None:
+        """Tell a holder that its hold was given up, and keep that in mind."""
+        while len(self._given_up) >= MOST_HOLDS:  # the oldest stands first
+            del self._given_up[next(iter(self._given_up))]
+        self._given_up[hold.id] = (now, by)
+        if hold.reply is not None:
+            self.lab.out.send(hold.reply, m.HoldEnded(hold=hold.id, text=by))

@@ -167,6 +167,37 @@ def test_who_comes_back_from_a_section_that_was_reset_is_told() -> None:
     assert [one.text for one in play.said(m.SectionAborted)] == ["reset by eve"]
 
 
+def test_a_hold_that_was_reset_is_not_renewed() -> None:
+    """Its holder is told at once and at each renewal; another hold of the bench is taken."""
+    play = Play()
+    play.there.add("reply.ff")
+    hold = m.HoldBench(hold="f" * 8, bench="default", holder="ann", seconds=10.0)
+    play.tell(hold, "reply.ff")
+    play.tell(m.ResetLab(bench="default", who="eve"))
+    assert [one.text for one in play.said(m.HoldEnded)] == ["reset by eve"]
+    play.said(m.BenchHeld)
+    play.wait(300)
+    play.tell(hold, "reply.ff")
+    assert [one.hold for one in play.said(m.HoldEnded)] == ["f" * 8]
+    assert play.said(m.BenchHeld) == []
+    play.enter()
+    assert play.state() is S.GATHERED
+    play.tell(m.HoldBench(hold="e" * 8, bench="other", holder="ann", seconds=1.0), "reply.ff")
+    assert play.said(m.BenchHeld)[0].hold == "e" * 8
+
+
+def test_holds_that_were_reset_are_forgotten_in_time() -> None:
+    """The gatherer's memory does not grow for ever."""
+    play = Play()
+    play.there.add("reply.ff")
+    hold = m.HoldBench(hold="f" * 8, bench="default", holder="ann", seconds=10.0)
+    play.tell(hold)
+    play.tell(m.ResetLab(everything=True))
+    play.wait(601)
+    play.tell(hold, "reply.ff")
+    assert len(play.said(m.BenchHeld)) == 1
+
+
 def test_withdrawing_before_the_commit_frees_the_bench() -> None:
     """An interrupted test waits for nobody."""
     play = Play("scope")
