@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -84,6 +85,37 @@ def is_locked(descriptor: int) -> bool:
         return True
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     return False
+
+
+def holders(descriptor: int) -> tuple[int, ...]:
+    """Return the pids of those who hold the lock of an open file, as far as we may see them.
+
+    The kernel's list of locks names only who took it, and that one may be dead; each copy of
+    the descriptor tells of the lock where it is shown. Empty where nothing is shown. Files are
+    told apart by inode alone: a file's device has other numbers there on btrfs and overlays.
+    """
+    inode = os.fstat(descriptor).st_ino
+    return tuple(sorted(pid for pid in _pids() if _holds(pid, inode)))
+
+
+def _pids() -> Iterator[int]:
+    with contextlib.suppress(OSError):
+        yield from (int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit())
+
+
+def _holds(pid: int, inode: int) -> bool:
+    """Whether a process has a descriptor that holds a ``flock`` of this inode."""
+    with contextlib.suppress(OSError):  # it is gone, or somebody else's
+        for told in Path(f"/proc/{pid}/fdinfo").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                if any(_is_of(line, inode) for line in told.read_text().splitlines()):
+                    return True
+    return False
+
+
+def _is_of(line: str, inode: int) -> bool:
+    """Whether a line of ``fdinfo`` is ``lock: 1: FLOCK ADVISORY WRITE 712 08:01:1311 0 EOF``."""
+    return line.startswith("lock:") and " FLOCK " in line and f":{inode} " in line
 
 
 _held: "weakref.WeakSet[LockFile]" = weakref.WeakSet()

@@ -31,6 +31,11 @@ def process_start(pid: int) -> int | None:
     return int(fields[_START])
 
 
+def command(pid: int) -> str:
+    """Return the name of the program that a process runs; empty if it is gone."""
+    return line(f"/proc/{pid}/comm")
+
+
 def clock_id() -> str:
     """Name this host's monotonic clock: equal names mean comparable times.
 

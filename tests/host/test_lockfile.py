@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_gatherscatter.host.lockfile import LockFile, is_locked
+from pytest_gatherscatter.host.lockfile import LockFile, holders, is_locked
 
 HOLDER = """
 import os, sys
@@ -54,6 +54,19 @@ def test_the_holder_can_say_who_it_is(tmp_path: Path) -> None:
     lock.close()
     lock.write("too late")
     assert (tmp_path / "lock").read_text() == "short"
+
+
+def test_whoever_shares_a_lock_is_found(tmp_path: Path) -> None:
+    """A program that was given the descriptor holds it after its parent; a reader does not."""
+    lock = LockFile.take(tmp_path / "lock")
+    assert lock is not None
+    with (tmp_path / "lock").open() as reader:
+        assert holders(reader.fileno()) == (os.getpid(),)
+        with subprocess.Popen(["sleep", "60"], pass_fds=[lock.fileno()]) as child:
+            lock.abandon()
+            assert holders(reader.fileno()) == (child.pid,)
+            child.kill()
+        assert holders(reader.fileno()) == ()
 
 
 def test_a_probe_changes_nothing(tmp_path: Path) -> None:

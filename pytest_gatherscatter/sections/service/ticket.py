@@ -28,8 +28,8 @@ from pathlib import Path
 import msgspec
 
 from pytest_gatherscatter.host import directory
-from pytest_gatherscatter.host.lockfile import LockFile, is_locked
-from pytest_gatherscatter.host.process import boot_id, inode, line, process_start
+from pytest_gatherscatter.host.lockfile import LockFile, holders, is_locked
+from pytest_gatherscatter.host.process import boot_id, command, inode, line, process_start
 
 SUFFIX = ".ticket"
 
@@ -219,7 +219,9 @@ def _judge(path: Path, here: Owner) -> FoundTicket | None:
         locked = is_locked(descriptor)
         content = msgspec.json.decode(os.read(descriptor, _LARGEST), type=TicketFacts)
         state, why = (
-            (TicketState.LIVE, "its owner holds it") if locked else _verdict(content.owner, here)
+            (TicketState.LIVE, _why_held(content.owner, here, descriptor))
+            if locked
+            else _verdict(content.owner, here)
         )
         if _is_named(path, descriptor):
             return FoundTicket(path, state, content, why)
@@ -232,6 +234,15 @@ def _judge(path: Path, here: Owner) -> FoundTicket | None:
         return None
     finally:
         os.close(descriptor)
+
+
+def _why_held(owner: Owner, here: Owner, descriptor: int) -> str:
+    """Name who holds a lock: a command of ``gatherscatter workload`` holds it past its death."""
+    place = (owner.boot, owner.pid_namespace)
+    if place != (here.boot, here.pid_namespace) or process_start(owner.pid) == owner.started:
+        return "its owner holds it"
+    names = ", ".join(f"{pid} ({command(pid)})" for pid in holders(descriptor))
+    return f"process {owner.pid} is gone, and {names or 'a child of it'} still holds it"
 
 
 def _verdict(owner: Owner, here: Owner) -> tuple[TicketState, str]:
