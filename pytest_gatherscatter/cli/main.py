@@ -127,6 +127,10 @@ def _foreseen(error: Exception) -> int:
         return error.exit_code
     if isinstance(error, OSError):
         complain(str(error))
+        try:
+            sys.stdout.flush()
+        except OSError:  # a full disk: what is left would be told of once more, at exit
+            _give_up_stdout()
         return 1
     complain(f"unforeseen {type(error).__name__}: {error} (GATHERSCATTER_DEBUG=1 shows where)")
     return UNFORESEEN
@@ -140,5 +144,5 @@ def _one_line(error: click.ClickException) -> str:
 
 
 def _give_up_stdout() -> None:
-    """Let Python's own flush at exit write nowhere: the reader is gone (``status | head``)."""
+    """Let Python's own flush at exit write nowhere: nothing can be written (``status | head``)."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

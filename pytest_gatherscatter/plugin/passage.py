@@ -186,8 +186,9 @@ class Passage:
                 for report in reports
                 for finding in report.finding_list
             ]
-            if self.section.unreported_because:
-                self.record["reports"].append(f"unreported: {self.section.unreported_because}")
+            why = self.section.unreported_because
+            if why and not any(why in line for line in self.record["lines"]):
+                self.record["reports"].append(f"unreported: {why}")
             if any(report.artifacts for report in reports):
                 self.record["artifacts"] = str(self.section.artifacts)
         self._set_properties(facts)

@@ -38,6 +38,7 @@ FORGOTTEN = frozenset(
         "_contacts",
         "_join_effect",
         "started",
+        "missed",  # whether a line of the log was said
         # What never changes in one small lab:
         "_take",
         "_phases",

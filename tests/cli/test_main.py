@@ -152,3 +152,13 @@ def test_a_reader_that_goes_away_is_no_trouble(shell: Shell) -> None:
         ["sh", "-c", words], env=shell.environ, capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("{", "")
+
+
+def test_a_full_disk_is_told_once(shell: Shell) -> None:
+    """``gatherscatter schema >/dev/full`` is one line, and not a second one by Python."""
+    words = f"{sys.executable} -m pytest_gatherscatter schema > /dev/full"
+    done = subprocess.run(
+        ["sh", "-c", words], env=shell.environ, capture_output=True, text=True, check=False
+    )
+    told = "gatherscatter: [Errno 28] No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, told)

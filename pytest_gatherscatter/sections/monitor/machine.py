@@ -150,7 +150,8 @@ class MonitorMachine:
     def _outcome(self, outcome: Confirmed | Returned | Failed, now: float) -> None:
         problem = ""
         if isinstance(outcome, Returned):
-            self.presence.returned(outcome.effect)
+            if self.presence.returned(outcome.effect):
+                self.station.out.record("no-gatherer")
             problem = "its queue is gone"
         self._draining.outcome(outcome.effect)
         sent = isinstance(outcome, Confirmed)

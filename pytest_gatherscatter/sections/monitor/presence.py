@@ -49,6 +49,8 @@ class Presence:
         self.linked = False
         self.gatherer: str | None = None
         """The gatherer that accepted us last; ``None`` while there is none."""
+        self.missed = False
+        """Whether nobody heard our greeting since we were accepted last."""
         self._effects = effects
         self._facts = facts
         self._agent = agent
@@ -90,6 +92,7 @@ class Presence:
 
     def accepted(self, message: JoinAccepted, *, now: float) -> bool:
         """Take the gatherer's acceptance; say whether it is another gatherer than before."""
+        self.missed = False
         new = message.gatherer != self.gatherer
         self.gatherer = message.gatherer
         if not self._leaving:
@@ -98,12 +101,18 @@ class Presence:
             self.probe(PROBES_AT_JOIN, now=now)
         return new
 
-    def returned(self, effect: int) -> None:
-        """Hear that a send found nobody; if it was our greeting, there is no gatherer."""
-        if effect == self._join_effect:
-            self.gatherer = None
-            self._probes = 0
-            self._probed_at = None
+    def returned(self, effect: int) -> bool:
+        """Hear that a send found nobody; if it was our greeting, there is no gatherer.
+
+        Returns whether that is news: until one accepts us it is found each second again.
+        """
+        if effect != self._join_effect:
+            return False
+        self.gatherer = None
+        self._probes = 0
+        self._probed_at = None
+        news, self.missed = not self.missed, True
+        return news
 
     def probe(self, count: int, *, now: float) -> None:
         """Have the clock measured ``count`` times from now on."""

@@ -302,6 +302,8 @@ def _line(event: Mapping[str, Any]) -> tuple[int, str]:
     match event:
         case {"what": "joined"}:
             return logging.INFO, "joined: a gatherer is here"
+        case {"what": "no-gatherer"}:
+            return logging.INFO, "no gatherer in the lab; waiting for one"
         case {"what": "cut-off", "reason": reason}:
             return logging.WARNING, f"the broker is gone ({reason}); coming back by itself"
         case {"what": "refused", "reason": reason}:

@@ -14,6 +14,7 @@ from pytest_gatherscatter.machine import (
     LinkDown,
     LinkUp,
     Received,
+    Record,
     Returned,
     Run,
     Send,
@@ -852,8 +853,11 @@ def test_it_greets_until_it_is_answered_and_then_keeps_alive() -> None:
     first = next(e for e in effects if isinstance(e, Send))
     assert isinstance(first.message, JoinLab)
     assert first.reply_to == "agent.scope"
-    assert machine.handle(Returned(first.id), now=0.1) == []
-    assert any(isinstance(e, Send) for e in machine.handle(Woken(), now=1.0))
+    (told,) = machine.handle(Returned(first.id), now=0.1)
+    assert isinstance(told, Record)
+    assert told.event["what"] == "no-gatherer"
+    again = next(e for e in machine.handle(Woken(), now=1.0) if isinstance(e, Send))
+    assert machine.handle(Returned(again.id), now=1.1) == []  # told once, not each second
     accepted = JoinAccepted(agent="scope", gatherer=G, keepalive=2.0)
     probes = [e for e in machine.handle(Received(accepted, 1), now=1.5) if isinstance(e, Send)]
     assert [type(e.message) for e in probes] == [ClockProbe]
