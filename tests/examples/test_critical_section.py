@@ -36,7 +36,8 @@ def test_first_minute(clone: Path, tmp_path: Path) -> None:
     assert re.search(r"test_power_cycle: scope holds \d s: probe calibration", said), said
     assert "3 coordinated, 0 alone, 0 LAB, 0 DUT, 0 overdue" in said
     assert re.search(
-        r"\[test_power_cycle\] coordinated, passed: waited 3\.\d s, skew \d+\.\d+ ms ± \d+\.\d+ ms, "
+        r"\[test_power_cycle\] coordinated, passed: waited 3\.\d s, "
+        r"skew \d+\.\d+ ms ± \d+\.\d+ ms, "
         r"with scope, supply, held: scope: probe calibration",
         said,
     ), said
