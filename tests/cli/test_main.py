@@ -155,8 +155,8 @@ def test_a_reader_that_goes_away_is_no_trouble(shell: Shell) -> None:
 
 
 def test_a_full_disk_is_told_once(shell: Shell) -> None:
-    """``gatherscatter schema >/dev/full`` is one line, and not a second one by Python."""
-    words = f"{sys.executable} -m pytest_gatherscatter schema > /dev/full"
+    """``gatherscatter --version >/dev/full`` is one line, and not a second one by Python."""
+    words = f"{sys.executable} -m pytest_gatherscatter --version > /dev/full"
     environ = {**shell.environ, "PYTHONUNBUFFERED": ""}  # without a buffer nothing is left at exit
     done = subprocess.run(
         ["sh", "-c", words], env=environ, capture_output=True, text=True, check=False
