@@ -5,6 +5,7 @@ import logging
 import re
 import secrets
 import socket
+import sys
 import time
 from typing import Any
 
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 HOLD_SECONDS = 10.0
 """How long a hold lasts without being renewed: a holder that is killed frees the bench soon."""
 
+AT_TERMINAL = 5
+"""Ended sections that a person is shown: twenty would scroll what is open out of sight."""
+
 HOLD_AGAIN = 3.0
 """Seconds between renewals: two may be lost."""
 
@@ -66,7 +70,8 @@ def who() -> str:
 def status(asked: Asked, *, as_json: bool) -> None:
     """Show agents, benches and open sections: who is awaited, who holds and why.
 
-    The sections that ended last are there too, each with its verdict, as "ended".
+    The sections that ended last are there too, each with its verdict, as "ended"; on a
+    terminal five of them.
     In a pipe: a record a line, fields parted by tabs, the first one says which kind.
     """
     settings = asked.settings()
@@ -93,6 +98,7 @@ def facts_of(value: object) -> Any:  # noqa: ANN401 - JSON
 
 
 def _show(lab: LabStatus, facts: dict[str, Any]) -> None:
+    ended = lab.ended[:AT_TERMINAL] if sys.stdout.isatty() else lab.ended
     say_table(
         "gatherer",
         ("lab", "host", "pid", "version", "up", "requires", "lead", "unreadable", "dead", "broker"),
@@ -189,9 +195,12 @@ def _show(lab: LabStatus, facts: dict[str, Any]) -> None:
                 end.test,
                 end.text or "-",
             )
-            for end in lab.ended
+            for end in ended
         ],
+        brief=("id", "name", "verdict", "ago"),
     )
+    if more := len(lab.ended) - len(ended):
+        say(f"{more} more ended before: gatherscatter status --json")
     if lab.left_out:
         say(f"{lab.left_out} agents, benches or sections more had no room in one answer")
 

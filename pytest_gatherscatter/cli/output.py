@@ -20,6 +20,10 @@ LEVELS = ("debug", "info", "warning", "error")
 _NOISY = ("pika", "asyncio", "tenacity")
 
 
+_LEAST = 8
+"""Columns that are left of what is cut: enough to know it again."""
+
+
 def printable(text: object) -> str:
     """Return ``text`` as one line without control characters."""
     return "".join(
@@ -49,12 +53,19 @@ def say_json(value: object) -> None:
     click.echo(json.dumps(value, indent=indent, ensure_ascii=False, sort_keys=True))
 
 
-def say_table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def say_table(
+    title: str,
+    heads: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    brief: Sequence[str] = (),
+) -> None:
     """Print rows: a table with ``title`` and ``heads`` on a terminal, else tabs and no heads.
 
     In a pipe each line begins with ``title``, so that one grep finds one kind of record. On a
     terminal that is too narrow for the table each record is a block, a line a field: what is
-    cut, an id for instance, can be given to no other command.
+    cut, an id for instance, can be given to no other command. With ``brief`` it is a line
+    instead, of the columns that are named there; the second of them may be cut.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
@@ -75,11 +86,34 @@ def say_table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]
     if console.measure(table, options=unbound).maximum <= console.width:
         console.print(table)
         return
+    if brief:
+        _say_brief(title, brief, [[row[heads.index(head)] for head in brief] for row in cells])
+        return
     wide = max(map(len, heads))
     for row in cells:
         click.secho(title, italic=True, color=colour())
         for head, cell in zip(heads, row, strict=True):
             click.echo(f"  {head:{wide}}  {cell}")
+
+
+def _say_brief(title: str, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Print a line for each row, as narrow as the second column can be cut."""
+    from rich.cells import cell_len  # noqa: PLC0415 - 60 ms that a pipe need not pay
+    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    width = Console().width
+    wides = [max(map(cell_len, column)) for column in zip(heads, *cells, strict=True)]
+    gaps = 2 * (len(heads) - 1)
+    excess = max(0, sum(wides) + gaps - width)
+    wides[1] = min(wides[1], max(_LEAST, wides[1] - excess))
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for head, wide in zip(heads, wides, strict=True):
+        table.add_column(head, width=wide, no_wrap=True)
+    for row in cells:
+        table.add_row(*map(Text, row))
+    Console(width=max(width, sum(wides) + gaps)).print(table)
 
 
 def log_to_stderr(level: str) -> None:

@@ -6,6 +6,7 @@ import select
 import sys
 import time
 
+import click
 import pytest
 from shells import PATIENCE, Shell
 
@@ -60,6 +61,36 @@ def test_a_narrow_terminal_cuts_nothing(
     assert f"  test   {test}" in lines
     say_table("bench", ("name", "token"), [("default", 7)])
     assert "  name" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", ["20", "60", "100"])
+def test_what_is_brief_takes_a_line_each(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the table does not fit only a name is cut; id and verdict can still be read."""
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    heads = ("id", "name", "verdict", "ago", "test", "why")
+    row = ("3f2a9c1d5e7b8a60", "burst " * 20, "died-in-section", "12.5 s", "t" * 90, "w" * 90)
+    say_table("ended", heads, [row] * 3, brief=("id", "name", "verdict", "ago"))
+    title, head, *lines = click.unstyle(capsys.readouterr().out).splitlines()
+    assert (title.strip(), head.split()) == ("ended", ["id", "name", "verdict", "ago"])
+    assert len(lines) == 3
+    for line in lines:
+        assert line.startswith("3f2a9c1d5e7b8a60  burst")
+        assert line.rstrip().endswith("…  died-in-section  12.5 s")
+        assert len(line) <= max(int(columns), 51)
+
+
+def test_status_at_a_terminal_shows_the_last_that_ended(gathered: Shell) -> None:
+    """Five, the latest first, and how many more there are; in a pipe all."""
+    for number in range(7):
+        gathered.run("workload", "--name", f"burst{number}", "--", "true")
+    shown = at_terminal(gathered, "status", COLUMNS="80")
+    names = [line.split()[1] for line in shown.splitlines() if " passed " in line]
+    assert names == [f"burst{number}" for number in (6, 5, 4, 3, 2)]
+    more = len([line for line in gathered.run("status").stdout.splitlines() if "ended\t" in line])
+    assert f"{more - 5} more ended before" in shown
 
 
 @pytest.mark.parametrize(("environ", "mark"), [({}, "\x1b[32m✓"), ({"NO_COLOR": "1"}, "✓")])
