@@ -104,7 +104,9 @@ TABLE: dict[tuple[str, str, str], Either] = {
     ("workload", "reporting", "frozen"): NOTHING,
     # ── the broker ──
     **{("broker", step, "restarted"): Sees(within=LATER) for step in BROKER_STEPS},
-    **{("broker", step, "frozen"): NOTHING for step in BROKER_STEPS},
+    # Not before anybody enters: whether a freeze of 3 s outlasts a handshake of 2 s depends on
+    # how fast the test starts.
+    **{("broker", step, "frozen"): NOTHING for step in BROKER_STEPS[1:]},
 }
 
 

@@ -79,8 +79,8 @@ caught with them has leaked nothing. One in ten sections would be more within a 
 PARTS = 12
 """Parts of a run whose medians are compared."""
 
-SLOWER = 0.02
-"""Seconds by which the median section may seem to get slower: machines do other things, too."""
+SLOWER = 0.05
+"""Seconds by which the quickest sections may get slower: machines do other things, too."""
 
 
 def test_short(tmp_path: Path, lab: str, request: pytest.FixtureRequest) -> None:
@@ -193,7 +193,7 @@ def judge(sections: list[dict[str, object]], watched: dict[str, Watched], length
         assert one.memory.drift() < MEMORY, name
         assert one.descriptors.rise() <= HELD, name
         assert one.threads.rise() <= 0, name
-    assert latency(good).drift() < SLOWER
+    assert latency(good).rise() < SLOWER  # of the quickest: a wait for a killed party is no trend
 
 
 def told_of(section: dict[str, object]) -> list[str]:
