@@ -14,19 +14,24 @@ from pathlib import Path
 
 from pytest_gatherscatter.errors import SettingsInvalid
 
+LOGINS = Path("/run/user")
+"""Where systemd keeps the runtime directories of those who are logged in."""
 
-def runtime_directory(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return ``$XDG_RUNTIME_DIR/gatherscatter``, else ``/tmp/gatherscatter-<uid>``, made if absent.
 
-    An ``XDG_RUNTIME_DIR`` that is not there or not ours (after ``su`` it still names the other
-    user's) is passed over.
+def runtime_directory(environ: Mapping[str, str] = os.environ, *, logins: Path = LOGINS) -> Path:
+    """Return the user's own directory for what lives: made if it is absent.
+
+    It is ``$XDG_RUNTIME_DIR/gatherscatter``, else ``/run/user/<uid>/gatherscatter``: a job of cron
+    has no such variable, and must meet what the same user started in a login. Without either it
+    is ``/tmp/gatherscatter-<uid>``. One that is not there or not ours (after ``su`` the variable
+    still names the other user's) is passed over.
 
     Raises:
         SettingsInvalid: somebody else owns the directory, or it cannot be made.
     """
-    base = environ.get("XDG_RUNTIME_DIR", "")
-    if base.startswith("/") and _is_ours(Path(base)):
-        return private(Path(base) / "gatherscatter")
+    for base in (Path(environ.get("XDG_RUNTIME_DIR", "")), logins / str(os.getuid())):
+        if base.is_absolute() and _is_ours(base):
+            return private(base / "gatherscatter")
     # Not $TMPDIR: processes of one user must find each other, whatever their environment.
     return private(Path("/tmp") / f"gatherscatter-{os.getuid()}")  # noqa: S108 - ownership is checked
 

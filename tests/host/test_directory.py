@@ -19,10 +19,19 @@ def test_the_login_has_a_runtime_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("base", ["", "relative", "/nowhere/at/all"])
 def test_without_one_all_processes_of_a_user_meet(base: str) -> None:
     """Whatever else the environment says, one directory of the user's own is shared."""
-    found = runtime_directory({"XDG_RUNTIME_DIR": base, "TMPDIR": "/elsewhere"})
+    environ = {"XDG_RUNTIME_DIR": base, "TMPDIR": "/elsewhere"}
+    found = runtime_directory(environ, logins=Path("/nobody/is/here"))
     assert found.parts == ("/", "tmp", f"gatherscatter-{os.getuid()}")
     assert found.stat().st_uid == os.getuid()
     assert found.stat().st_mode & 0o077 == 0
+
+
+def test_a_job_without_a_login_meets_the_login(tmp_path: Path) -> None:
+    """Cron sets no variable; its lock of a bench must be that of the user's shells."""
+    login = tmp_path / str(os.getuid())
+    login.mkdir(mode=0o700)
+    assert runtime_directory({}, logins=tmp_path) == login / "gatherscatter"
+    assert runtime_directory({"XDG_RUNTIME_DIR": str(login)}) == login / "gatherscatter"
 
 
 def test_the_state_directory_outlives_a_reboot() -> None:
