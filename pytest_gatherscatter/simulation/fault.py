@@ -8,7 +8,12 @@ from pytest_gatherscatter.simulation.laboratory import Laboratory
 from pytest_gatherscatter.simulation.party import Party
 from pytest_gatherscatter.simulation.visitor import Visitor
 from pytest_gatherscatter.simulation.world import Said, Sight
-from pytest_gatherscatter.wire.messages import EnterSection, HoldBench, ReleaseBench
+from pytest_gatherscatter.wire.messages import (
+    EnterSection,
+    HoldBench,
+    ReleaseBench,
+    WorkloadReady,
+)
 
 
 class Trouble:
@@ -66,6 +71,11 @@ class Trouble:
         stays = isinstance(victim, Visitor) and chance.random() < 0.2  # noqa: PLR2004
         victim.crash_at = victim.effects + chance.randint(1, most)
         victim.power_cut = isinstance(victim, Authority) and moves
+        if isinstance(victim, Authority) and chance.random() < 0.5:  # noqa: PLR2004
+            # Around a commit, and away until its workload's patience is over.
+            victim.crash_at, back = None, 3.0 * back
+            soon = chance.randint(1, 12)
+            self.world.show(_AtTheFirst(WorkloadReady, partial(self._doom, victim, soon)))
 
         def come_back() -> None:
             victim.after_crash = lambda: None
@@ -82,6 +92,12 @@ class Trouble:
 
         victim.after_crash = come_back
         return f"crash of {victim.name}"
+
+    def _doom(self, victim: Authority, effects: int) -> None:
+        """Let a gatherer die before one of its next effects, its journal folded just before."""
+        if not self.calm:
+            self.world.after(0.0, partial(victim.step, victim.fold))
+            victim.crash_at = victim.effects + effects
 
     def _power_cut(self) -> str:
         """A host loses its power: all its workloads die, and only what was synced stays."""
@@ -159,7 +175,7 @@ class Trouble:
         victim, delay = chance.choice(victims), chance.random() * 0.003
         patience = self.lab.workloads[0].plans[0].demand.handshake_timeout
         seconds = max(0.1, patience + chance.uniform(-0.01, 0.01) * chance.choice((1, 100)))
-        self.world.show(_AtTheFirst(lambda: self.world.after(delay, freeze)))
+        self.world.show(_AtTheFirst(EnterSection, lambda: self.world.after(delay, freeze)))
 
         def freeze() -> None:
             if not self.calm:
@@ -196,6 +212,9 @@ class Trouble:
         self.world.after(
             begin + seconds * 0.7, partial(self.lab.person.say, ReleaseBench(hold=hold))
         )
+        if chance.random() < 0.5:  # noqa: PLR2004 - and every second one at the last check
+            delay = chance.random() * 0.001
+            self.world.show(_AtTheFirst(WorkloadReady, lambda: self.world.after(delay, ask)))
         return "a person's hold"
 
     def _away(self) -> str:
@@ -206,11 +225,10 @@ class Trouble:
 
 
 class _AtTheFirst:
-    """An onlooker that does something when the first workload asks to enter."""
+    """An onlooker that does something when the first message of a kind is said."""
 
-    kinds: frozenset[type] = frozenset({EnterSection})
-
-    def __init__(self, action: Callable[[], None]) -> None:
+    def __init__(self, kind: type, action: Callable[[], None]) -> None:
+        self.kinds = frozenset({kind})
         self._action = action
         self._done = False
 

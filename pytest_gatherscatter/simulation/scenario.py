@@ -10,6 +10,7 @@ from pytest_gatherscatter.simulation.instrument import Temper
 from pytest_gatherscatter.simulation.invariant import rules
 from pytest_gatherscatter.simulation.laboratory import Cast, Laboratory
 from pytest_gatherscatter.simulation.outcome import Count, Outcome
+from pytest_gatherscatter.simulation.promise import promises
 from pytest_gatherscatter.simulation.rule import Rule
 from pytest_gatherscatter.simulation.world import Onlooker, Violated, World
 from pytest_gatherscatter.wire.messages import ResetLab
@@ -44,7 +45,10 @@ class Play:
         self.lab = Laboratory(self.world, cast or Cast(), self._look)
         self.trouble = Trouble(self.lab, self._look)
         self.count = Count()
-        self.rules: list[Rule] = rules(self.world, self.lab.required, self.lab.longest_body)
+        self.rules: list[Rule] = [
+            *rules(self.world, self.lab.required, self.lab.longest_body),
+            *promises(self.world),
+        ]
         onlookers: list[Onlooker] = [self.count, *self.rules]
         for onlooker in onlookers:
             self.world.show(onlooker)

@@ -16,6 +16,7 @@ from pytest_gatherscatter.simulation.world import (
     Recorded,
     Said,
     Sight,
+    TicketGone,
     VisitBegan,
     VisitEnded,
     WentAlone,
@@ -73,6 +74,8 @@ def _words(sight: Sight, *, whole: bool) -> str:  # noqa: C901, PLR0911, PLR0912
             return f"= is outside {sight.section}"
         case VisitEnded():
             return f"= {sight.section} ends: {sight.outcome}"
+        case TicketGone():
+            return f"= takes the ticket of {sight.section} away"
         case Froze():
             return f"# stands still for {sight.seconds:.1f} s"
         case Died():

@@ -121,6 +121,7 @@ class Stranger(Party):
             self._higher_token,
             self._ghost,
             self._stale_leave,
+            self._stale_abort,
             self._late_report,
             self._flood,
         )
@@ -194,6 +195,19 @@ class Stranger(Party):
             tokens = [getattr(o, "token", 0) for _, o in self._overheard if _of(o) == section]
             token = max(0, min(tokens, default=1) - 1)
             self._tell(GATHERER_KEY, m.LeaveSection(section=section, token=token, outcome="died"))
+
+    def _stale_abort(self) -> None:
+        """Give up a section that runs, with the token before its own."""
+        for _, message in self._overheard[::-1]:
+            if isinstance(message, m.SectionGo) and message.section in self._inside:
+                abort = m.SectionAborted(
+                    section=message.section,
+                    token=message.token - 1,
+                    bench=message.bench,
+                    cause=m.UNKNOWN,
+                )
+                self._tell(section_event("aborted", message.bench), abort)
+                return
 
     def _late_report(self) -> None:
         """Report for a section that is over, with findings of one's own."""

@@ -39,6 +39,7 @@ from pytest_gatherscatter.simulation.party import LAB, RECONNECT, Party, reply_w
 from pytest_gatherscatter.simulation.world import (
     BodyBegan,
     BodyLeft,
+    TicketGone,
     VisitBegan,
     VisitEnded,
     WentAlone,
@@ -172,8 +173,8 @@ class Visitor(Party):
             case LookForDebts():
                 self._look_for_debts(guide)
             case SettleDebt(section):
-                self.host.tickets.pop(section, None)
                 self._owed.pop(section, None)
+                self._remove_ticket(section)
             case LetGo(owed, outcome):
                 self._let_go(guide, owed=owed, outcome=outcome)
             case Fail(error):
@@ -330,11 +331,15 @@ class Visitor(Party):
             self.world.see(WentAlone(self.world.now, self.name, self.section))
         ticket = self.host.tickets.get(self.section)
         if ticket is not None and not owed:
-            del self.host.tickets[self.section]
+            self._remove_ticket(self.section)
         elif ticket is not None:
             ticket.outcome = outcome
             self._owed[self.section] = ticket
         self._unlock()
+
+    def _remove_ticket(self, section: str) -> None:
+        if self.host.tickets.pop(section, None) is not None:
+            self.world.see(TicketGone(self.world.now, self.name, section))
 
     def _unlock(self) -> None:
         for bench in [bench for bench, who in self.host.locks.items() if who is self]:

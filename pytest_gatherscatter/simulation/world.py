@@ -135,6 +135,14 @@ class VisitEnded(NamedTuple):
     excused: float
 
 
+class TicketGone(NamedTuple):
+    """A section's ticket was taken off its host's disk, by its owner or whoever settled it."""
+
+    at: float
+    party: str
+    section: str
+
+
 class Happened(NamedTuple):
     """Anything else that a reader of the story wants to know: faults, most of all."""
 
@@ -169,6 +177,7 @@ Sight: TypeAlias = (
     | BodyBegan
     | BodyLeft
     | VisitEnded
+    | TicketGone
     | Happened
     | Died
     | Froze
