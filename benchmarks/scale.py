@@ -24,6 +24,7 @@ from brokers import broker, own_state, wait_for_gatherer
 from pytest_gatherscatter import Monitor
 from pytest_gatherscatter.broker.provider import Found
 from pytest_gatherscatter.sections.section import Demand
+from pytest_gatherscatter.sections.service import monitor
 from pytest_gatherscatter.sections.service.monitor import MonitorService
 from pytest_gatherscatter.sections.service.workload import Workloads
 from pytest_gatherscatter.settings import Settings, load
@@ -31,9 +32,13 @@ from pytest_gatherscatter.settings import Settings, load
 A_PROCESS = 50
 """Agents in one process: more threads than that get in each other's way."""
 
-A_START = 0.1
+A_START = 0.08
 """Seconds between two agents' starts: a lab does not switch everything on at once, and what two
 processors cannot connect in time is tried again, on top."""
+
+A_TURN = 2.0
+"""Seconds between two looks of an agent whether it shall end: five a second, as usual, times a
+thousand is what these processors would do all day."""
 
 
 def settings_of(lab: str) -> Settings:
@@ -48,6 +53,7 @@ def host(url: str, lab: str, first: int, count: int) -> int:
     if child:
         return child
     settings = settings_of(lab)
+    monitor.TURN = A_TURN
 
     def serve(number: int) -> None:
         time.sleep(number * A_START)
