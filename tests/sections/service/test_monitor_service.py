@@ -19,6 +19,7 @@ from faultproxy import FaultProxy
 from pytest_gatherscatter.broker import provider
 from pytest_gatherscatter.broker.port import Delivered
 from pytest_gatherscatter.broker.topology import section_topology
+from pytest_gatherscatter.errors import NoGatherer
 from pytest_gatherscatter.sections.service.asker import Asker
 from pytest_gatherscatter.settings import Settings
 from pytest_gatherscatter.wire import messages as m
@@ -127,7 +128,7 @@ class Actors:
         """Whether the monitor is in the lab."""
         try:
             status = self.asker.ask(m.AskStatus(), m.LabStatus, timeout=1.0)
-        except Exception:  # noqa: BLE001 - no gatherer yet
+        except NoGatherer:
             return False
         return [agent.agent for agent in status.agents] == ["scope"]
 
