@@ -8,6 +8,7 @@ import click
 from pytest_gatherscatter.cli.option import examples
 from pytest_gatherscatter.cli.output import LEVELS, log_to_stderr
 from pytest_gatherscatter.embedded.address import default_address_path
+from pytest_gatherscatter.embedded.record import Profile
 from pytest_gatherscatter.embedded.server import serve
 from pytest_gatherscatter.errors import SettingsInvalid
 
@@ -21,9 +22,16 @@ log = logging.getLogger(__name__)
     default=0,
     help="0 takes the last one's, or a free one.",
 )
+@click.option(
+    "--profile",
+    type=click.Choice([profile.value for profile in Profile]),
+    default=Profile.RABBITMQ_4_3.value,
+    show_default=True,
+    help="Refuse what this RabbitMQ refuses; 3.10 still takes transient shared queues.",
+)
 @click.option("--parent-pid", type=int, hidden=True, help="End when this process is gone.")
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
-def broker(*, port: int, parent_pid: int | None, log_level: str) -> None:
+def broker(*, port: int, profile: str, parent_pid: int | None, log_level: str) -> None:
     """Run the embedded broker until Ctrl-C or SIGTERM; the other commands find it.
 
     It is for this user on this machine: it listens on 127.0.0.1 only, with a password that it
@@ -38,7 +46,15 @@ def broker(*, port: int, parent_pid: int | None, log_level: str) -> None:
         log.info("it forgets everything when it ends; for more than one machine take RabbitMQ")
 
     try:
-        asyncio.run(serve(path, port=port, parent=parent_pid, accepting=accepting))
+        asyncio.run(
+            serve(
+                path,
+                port=port,
+                parent=parent_pid,
+                profile=Profile(profile),
+                accepting=accepting,
+            )
+        )
     except OSError as error:
         raise SettingsInvalid("--port", f"{port}: {error.strerror or error}") from None
     log.info("the embedded broker ended")

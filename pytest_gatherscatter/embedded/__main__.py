@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pytest_gatherscatter.embedded.address import default_address_path
 from pytest_gatherscatter.embedded.hub import Limits
+from pytest_gatherscatter.embedded.record import Profile
 from pytest_gatherscatter.embedded.server import serve
 from pytest_gatherscatter.errors import GatherScatterError
 
@@ -40,13 +41,27 @@ def main(argv: list[str] | None = None) -> int:
         default=Limits().memory // _MIB,
         help="block publishers past this much queued data (%(default)s)",
     )
+    parser.add_argument(
+        "--profile",
+        choices=[profile.value for profile in Profile],
+        default=Profile.RABBITMQ_4_3.value,
+        help="the RabbitMQ whose refusals it copies (%(default)s)",
+    )
     options = parser.parse_args(argv)
     if options.memory < 1:
         parser.error(f"--memory must be at least 1, not {options.memory}")
     try:
         path = options.address_file or default_address_path()
         limits = Limits(memory=options.memory * _MIB)
-        asyncio.run(serve(path, port=options.port, parent=options.parent_pid, limits=limits))
+        asyncio.run(
+            serve(
+                path,
+                port=options.port,
+                parent=options.parent_pid,
+                limits=limits,
+                profile=Profile(options.profile),
+            )
+        )
     except (GatherScatterError, OSError, OverflowError) as error:
         sys.stderr.write(f"broker: {error}\n")
         return _USAGE

@@ -61,7 +61,7 @@ class Directory:
         """Make an exchange, or see that it is there and equal.
 
         Raises:
-            AmqpError: 403, 404 (passive), 406, 503 (no such type), 540.
+            AmqpError: 403, 404 (passive), 406, 503 (3.10: no such type), 540.
         """
         if passive:
             self.exchange(name)
@@ -73,7 +73,10 @@ class Directory:
         if kind.startswith("x-"):
             raise unsupported("exchange type plugin")
         if kind not in INDEXES:
-            raise AmqpError(Code.COMMAND_INVALID, f"unknown exchange type '{kind}'")
+            # Since 4.0 it costs the channel only.
+            older = self.profile is Profile.RABBITMQ_3_10
+            code = Code.COMMAND_INVALID if older else Code.PRECONDITION_FAILED
+            raise AmqpError(code, f"unknown exchange type '{kind}'")
         if "alternate-exchange" in arguments:
             raise unsupported("alternate-exchange")
         there = self.exchanges.get(name)

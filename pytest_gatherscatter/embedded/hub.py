@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from pytest_gatherscatter.embedded.record import ConnectionId, Output
+from pytest_gatherscatter.embedded.record import ConnectionId, Output, Profile
 from pytest_gatherscatter.embedded.vhost import VHost
 
 
@@ -54,6 +54,7 @@ class Hub:
         limits: what it bears.
         wall: what must be added to ``now`` to have seconds since 1970, for x-death.
         name: gives the random part of server-made names, see :class:`VHost`.
+        profile: which RabbitMQ's refusals are copied.
     """
 
     def __init__(
@@ -63,11 +64,12 @@ class Hub:
         limits: Limits | None = None,
         wall: float = 0.0,
         name: Callable[[], str] | None = None,
+        profile: Profile = Profile.RABBITMQ_4_3,
     ) -> None:
         self.login = login
         self.limits = limits or Limits()
         self.wall = wall
-        self.vhost = VHost(name=name)
+        self.vhost = VHost(profile=profile, name=name)
         self.partial = 0
         self.sessions: dict[ConnectionId, Receiver] = {}
         # Sessions with something to send, for the shell to write.

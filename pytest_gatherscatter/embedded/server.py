@@ -24,6 +24,7 @@ from pytest_gatherscatter.embedded.address import (
     write_address,
 )
 from pytest_gatherscatter.embedded.hub import Hub, Limits, Login
+from pytest_gatherscatter.embedded.record import Profile
 from pytest_gatherscatter.embedded.session import Session
 from pytest_gatherscatter.host.process import process_start
 
@@ -224,20 +225,21 @@ class Server:
                 peer.transport.abort()
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 - all that a broker is told
     path: Path,
     *,
     port: int = 0,
     parent: int | None = None,
     limits: Limits | None = None,
+    profile: Profile = Profile.RABBITMQ_4_3,
     accepting: Callable[[], None] = lambda: None,
 ) -> None:
     """Run a broker until SIGTERM, SIGINT or the end of ``parent`` (a pid).
 
     The address file at ``path`` names it from when clients are accepted until the end. A broker
     that was there before hands its place over: with ``port`` 0 this one takes its port if that
-    is free, and in any case but a new port of its own choice its password. ``accepting`` is
-    called once clients are taken in.
+    is free, and in any case but a new port of its own choice its password. ``profile``
+    says which RabbitMQ's refusals are copied. ``accepting`` is called once clients are taken in.
 
     Raises:
         SettingsInvalid: another broker serves that address file.
@@ -251,7 +253,7 @@ async def serve(
         _watch(loop, parent, ended)
     lock = hold_address(path)
     try:
-        server, listener, url = await _listen(port, former_place(path), limits or Limits())
+        server, listener, url = await _listen(port, former_place(path), limits or Limits(), profile)
         write_address(path, url)
         accepting()
         try:
@@ -269,7 +271,7 @@ async def serve(
 
 
 async def _listen(
-    port: int, former: Place | None, limits: Limits
+    port: int, former: Place | None, limits: Limits, profile: Profile
 ) -> tuple[Server, asyncio.Server, str]:
     """Accept clients at ``port``, else at the former broker's, else at a free one.
 
@@ -285,6 +287,7 @@ async def _listen(
         limits=_affordable(limits),
         wall=time.time() - loop.time(),
         name=lambda: os.urandom(_SECRET).hex(),
+        profile=profile,
     )
     server = Server(hub, loop)
     end = loop.time() + _LINGER
@@ -301,7 +304,7 @@ async def _listen(
                 raise
             if loop.time() >= end:
                 # Whoever has it now may have heard the password from clients that came back.
-                return await _listen(0, None, limits)
+                return await _listen(0, None, limits, profile)
             await asyncio.sleep(_TICK / 10)
         else:
             port = listener.sockets[0].getsockname()[1]

@@ -131,7 +131,7 @@ class VHost(Flow):
         """Make an exchange, or see that it is there and equal.
 
         Raises:
-            AmqpError: 403, 404 (passive), 406, 503 (no such type), 540.
+            AmqpError: 403, 404 (passive), 406, 503 (3.10: no such type), 540.
         """
         self._directory.declare_exchange(
             name,
@@ -319,19 +319,13 @@ class VHost(Flow):
         """Limit what consumers of this channel hold unsettled, each that starts from now on.
 
         ``together`` (the protocol's "global") limits all of them in sum instead; RabbitMQ 4.3
-        has given that up. 0 is no limit. AmqpError 541.
+        has given that up, and takes it for a limit of each. 0 is no limit.
         """
         asker = self._channels[channel]
-        if not together:
+        if together and self._directory.profile is Profile.RABBITMQ_3_10:
+            asker.limit = prefetch
+        else:
             asker.prefetch = prefetch
-            return
-        if self._directory.profile is Profile.RABBITMQ_4_3:
-            raise AmqpError(
-                Code.INTERNAL_ERROR,
-                "Feature `global_qos` is deprecated. By default, this feature is not permitted "
-                "anymore: set the prefetch of each consumer.",
-            )
-        asker.limit = prefetch
 
     def consume(  # noqa: PLR0913 - the protocol's own arguments
         self,

@@ -196,7 +196,6 @@ def test_refusals_are_the_same(two: Two) -> None:
 @pytest.mark.parametrize(
     ("call", "code"),
     [
-        (lambda c: c.exchange_declare("gs.odd", "odd"), 503),
         (lambda c: c.basic_recover(requeue=False), 540),
         (lambda c: c.basic_qos(prefetch_size=1), 540),
         (lambda c: c.flow(active=False), 540),

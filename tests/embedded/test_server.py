@@ -190,6 +190,21 @@ def test_a_slow_reader_costs_little_memory(broker: Running) -> None:
         assert until(back, "the messages to be back")
 
 
+def test_it_refuses_what_its_profile_refuses(tmp_path: Path) -> None:
+    """A queue that is neither durable nor exclusive was still taken by RabbitMQ 3.10."""
+    older = start(tmp_path / "older.json", "--profile", "3.10")
+    with older.connect() as connection:
+        connection.channel().queue_declare("shared")
+    strict = start(tmp_path / "broker.json")
+    with pytest.raises(ConnectionClosedByBroker) as refused:
+        strict.connect().channel().queue_declare("shared")
+    assert refused.value.reply_code == 541
+    assert "`transient_nonexcl_queues` is deprecated" in refused.value.reply_text
+    for running in (older, strict):
+        running.process.terminate()
+        assert running.process.wait(PATIENCE) == 0
+
+
 def test_publishers_wait_while_memory_is_short(tmp_path: Path) -> None:
     """They are told so, what they sent is kept, and they go on when a consumer made room."""
     running = start(tmp_path / "broker.json", "--memory", "8")

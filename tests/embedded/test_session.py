@@ -345,7 +345,6 @@ def test_who_does_not_say_good_bye_is_left() -> None:
         ([commands.Channel.Flow(active=False)], 540),
         ([commands.Basic.Recover(requeue=False)], 540),
         ([commands.Exchange.Declare(exchange="e", exchange_type="headers")], 540),
-        ([commands.Exchange.Declare(exchange="e", exchange_type="odd")], 503),
         ([commands.Basic.QosOk()], 503),
     ],
 )

@@ -188,7 +188,9 @@ def test_exchange_refusals() -> None:
     assert refusal(vhost.declare_exchange, "amq.mine", "topic").code == 403
     assert refusal(vhost.declare_exchange, "", "direct").code == 403
     assert refusal(vhost.declare_exchange, "e", passive=True).code == 404
-    assert refusal(vhost.declare_exchange, "e", "odd").code == 503
+    assert refusal(vhost.declare_exchange, "e", "odd").code == 406
+    older = broker(Profile.RABBITMQ_3_10)
+    assert refusal(older.declare_exchange, "e", "odd").code == 503
     assert refusal(vhost.declare_exchange, "e", "headers").code == 540
     assert refusal(vhost.declare_exchange, "e", "x-delayed-message").code == 540
     assert refusal(vhost.bind_queue, "a1", "q", "", "k").code == 403
@@ -308,13 +310,11 @@ def test_queue_arguments_refused(arguments: dict[str, object], code: int) -> Non
 
 
 def test_what_rabbitmq_4_3_does_not_permit() -> None:
-    """Transient non-exclusive queues and global QoS; the 3.10 profile still takes them."""
+    """Transient queues that are shared; the 3.10 profile still takes them."""
     vhost = broker()
     assert refusal(vhost.declare_queue, "a1", "q", now=NOW).code == 541
-    assert refusal(vhost.qos, "a1", 1, together=True).hard
     older = broker(Profile.RABBITMQ_3_10)
     older.declare_queue("a1", "q", arguments={"x-queue-mode": "lazy"}, now=NOW)
-    older.qos("a1", 1, together=True)
 
 
 def test_names_made_by_the_server() -> None:
@@ -511,6 +511,18 @@ def test_global_prefetch_of_the_older_profile() -> None:
     assert delivered(vhost) == ["1", "2"]
     vhost.ack("a1", 1, now=NOW)
     assert delivered(vhost) == ["3"]
+
+
+def test_global_prefetch_is_each_consumers_own_by_now() -> None:
+    """RabbitMQ 4.3 neither refuses it nor does it: it limits every consumer to come."""
+    vhost = broker()
+    for name in ("q", "r"):
+        queue(vhost, name)
+        vhost.qos("a1", 1, together=True)
+        vhost.consume("a1", name, now=NOW)
+    put(vhost, "1", "2", key="q")
+    put(vhost, "3", key="r")
+    assert delivered(vhost) == ["1", "3"]
 
 
 def test_exclusive_consumer_is_alone() -> None:
