@@ -1,4 +1,4 @@
-"""Ten bugs that were chosen before the rules were read: each is found.
+"""Bugs that were chosen before the rules were read, ten and ten more: which of them are found.
 
 The list is ``planted/README.md``; ``planted/count.py`` counts in how many seeds each is found, and
 the figures stand in ``docs/simulation.md``.
@@ -23,14 +23,18 @@ FOUND = {
     "gathers-at-once": (0, "nobody arms before the acceptance has arrived"),
     "said-once": (0, "a report that is asked for is said"),
     "opening-dropped": (0, "no machine breaks"),
+    "boot-shift": (32, "one go, committed first, before t0"),
+    "bound-of-stop": (40, "reported times are true to their bound"),
+    "lock-spared": (34, "one live section a bench"),
 }
 """The seed with which the search for a bug begins, to be quick, and the rule that finds it."""
 
 
 def test_the_list_is_what_is_planted() -> None:
-    """Each bug of the list, and no other, has its place in the code, and a rule."""
-    assert bugs().keys() == PLACES.keys() == FOUND.keys()
-    assert len(PLACES) == 10
+    """Each bug of the lists, and no other, has its place in the code."""
+    assert bugs().keys() == PLACES.keys()
+    assert FOUND.keys() <= PLACES.keys()
+    assert len(PLACES) == 20
 
 
 @pytest.mark.parametrize("name", FOUND)

@@ -18,8 +18,11 @@ from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.sections.clock import GathererClock
 from pytest_gatherscatter.sections.gatherer import recovery
 from pytest_gatherscatter.sections.gatherer.commit import Commit
+from pytest_gatherscatter.sections.gatherer.ending import Ending
 from pytest_gatherscatter.sections.gatherer.gathering import Gathering
 from pytest_gatherscatter.sections.monitor import machine
+from pytest_gatherscatter.sections.monitor.hookend import HookEnds
+from pytest_gatherscatter.sections.monitor.machine import MonitorMachine
 from pytest_gatherscatter.sections.monitor.order import Orders
 from pytest_gatherscatter.sections.workload.guide import Guide
 
@@ -36,6 +39,16 @@ PLACES: dict[str, tuple[Any, ...]] = {
     "gathers-at-once": (Gathering.enter,),
     "said-once": (Orders.stop,),
     "opening-dropped": (recovery.snapshot,),
+    "alive-once": (Commit._check,),
+    "held-while-gathered": (Gathering.holding,),
+    "leave-answered-first": (Ending.leave, Ending.leave),
+    "abort-unrecorded": (Ending.abort,),
+    "boot-shift": (recovery._restore,),
+    "capture-stalls": (MonitorMachine._link_up,),
+    "bound-of-stop": (HookEnds._stopped,),
+    "ticket-of-former-token": (Guide._prepare,),
+    "met-forgotten": (Guide._sought,),
+    "lock-spared": (Guide._prepare,),
 }
 """The functions that each bug changes, in the order of its changes."""
 
@@ -58,17 +71,22 @@ def _side(change: str, other: str) -> str:
 
 def plant(name: str, patch: pytest.MonkeyPatch) -> None:
     """Change the functions as the list says."""
-    for function, (before, after) in zip(PLACES[name], bugs()[name], strict=True):
-        patch.setattr(function, "__code__", _changed(function, before, after))
+    changes: dict[FunctionType, list[tuple[str, str]]] = {}
+    for function, change in zip(PLACES[name], bugs()[name], strict=True):
+        changes.setdefault(function, []).append(change)
+    for function, its in changes.items():
+        patch.setattr(function, "__code__", _changed(function, its))
 
 
-def _changed(function: FunctionType, before: str, after: str) -> CodeType:
+def _changed(function: FunctionType, changes: list[tuple[str, str]]) -> CodeType:
     path = Path(inspect.getfile(function))
     lines, first = inspect.getsourcelines(function)
     text, whole = "".join(lines), path.read_text().splitlines(keepends=True)
-    if text.count(before) != 1:
-        raise LookupError(f"not in {function.__qualname__}: {before}")
-    whole[first - 1 : first - 1 + len(lines)] = [text.replace(before, after)]
+    for before, after in changes:
+        if text.count(before) != 1:
+            raise LookupError(f"not in {function.__qualname__}: {before}")
+        text = text.replace(before, after)
+    whole[first - 1 : first - 1 + len(lines)] = [text]
     every = _codes(compile("".join(whole), path, "exec", dont_inherit=True))
     return next(code for code in every if code.co_qualname == function.__qualname__)
 
