@@ -54,6 +54,10 @@ class Journal(Protocol):
     def __len__(self) -> int:
         """Return how many events it holds, for who decides when to take a snapshot."""
 
+    @property
+    def size(self) -> int:
+        """How many bytes these take, for the same purpose."""
+
     def close(self) -> None:
         """Let go of it. A second call does nothing."""
 
@@ -67,6 +71,7 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self._lines: list[bytes] = []
+        self._size = 0
 
     def read(self) -> tuple[Mapping[str, Any], ...]:
         """Return all events, oldest first."""
@@ -74,15 +79,23 @@ class MemoryJournal:
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Add an event."""
-        self._lines.append(_encode(event))
+        line = _encode(event)
+        self._lines.append(line)
+        self._size += len(line)
 
     def snapshot(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Replace everything by ``events``."""
         self._lines = [_encode(event) for event in events]
+        self._size = sum(map(len, self._lines))
 
     def __len__(self) -> int:
         """Return how many events it holds."""
         return len(self._lines)
+
+    @property
+    def size(self) -> int:
+        """How many bytes these take."""
+        return self._size
 
     def close(self) -> None:
         """Keep everything: the next owner reads it."""
@@ -104,6 +117,7 @@ class FileJournal:
         self._fresh = path.with_name(path.name + ".new")
         self._descriptor: int | None = None
         self._events: list[bytes] = []
+        self._size = 0
         try:
             if not path.parent.is_dir():
                 path.parent.mkdir(mode=0o700, parents=True)
@@ -143,6 +157,7 @@ class FileJournal:
         except OSError as error:
             raise self._broken(error) from None
         self._events.append(_body(line))
+        self._size += len(line)
 
     def snapshot(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Replace everything by ``events``, atomically.
@@ -168,10 +183,16 @@ class FileJournal:
         self._descriptor = new
         os.close(old)
         self._events = [_body(line) for line in lines]
+        self._size = sum(map(len, lines))
 
     def __len__(self) -> int:
         """Return how many events it holds."""
         return len(self._events)
+
+    @property
+    def size(self) -> int:
+        """How many bytes these take."""
+        return self._size
 
     def close(self) -> None:
         """Let go of it. A second call does nothing."""
@@ -186,6 +207,7 @@ class FileJournal:
         self._descriptor = os.open(self._path, flags, 0o600)
         content = self._path.read_bytes()
         self._events, whole = _recover(str(self._path), content)
+        self._size = whole
         if whole != len(content):
             os.ftruncate(self._descriptor, whole)
         os.fsync(self._descriptor)

@@ -56,6 +56,24 @@ def test_a_snapshot_replaces_everything(journal: Journal) -> None:
     assert len(journal) == 2
 
 
+def test_a_journal_knows_its_size(tmp_path: Path) -> None:
+    """In bytes, as the file has them: after adding, folding, and opening it anew."""
+    path = tmp_path / "journal"
+    memory = MemoryJournal()
+    journal = FileJournal(path)
+    for event in EVENTS:
+        journal.append(event)
+        memory.append(event)
+        assert journal.size == memory.size == path.stat().st_size
+    journal.snapshot(EVENTS[1:])
+    memory.snapshot(EVENTS[1:])
+    assert journal.size == memory.size == path.stat().st_size
+    journal.close()
+    again = FileJournal(path)
+    assert again.size == path.stat().st_size
+    again.close()
+
+
 def test_a_file_is_read_by_the_next_owner(tmp_path: Path) -> None:
     """Events and snapshots are found again, and appending goes on."""
     path = tmp_path / "made" / "on the way" / "journal"

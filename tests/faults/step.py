@@ -146,6 +146,9 @@ STEPS = {
     ),
     "inside": _step("in the section", _gated("body", "body", "in")),
     "reporting": _step("after the body, before the report", _gated("stopped", "scope", "stopped")),
+    "closed": _step(
+        "after the close, before its answer leaves", _held("gatherer", "SectionClosed/1")
+    ),
 }
 
 

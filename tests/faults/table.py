@@ -41,6 +41,10 @@ MISSING = Sees(r"LAB: not gathered after \d+ s: scope \(vanished\)", 75, ran=Fal
 # Which of the two comes first, the end of the waiting or of the keepalives, is the clock's affair.
 UNHEARD_OF = Sees(r"scope: (?=no report in time|died in the section)", within=SOON)
 CAME_BACK = Sees(r"scope: died in the section and came back")
+FORGOTTEN = (
+    Sees(r"LAB: .*the gatherer has no record of the section", 1),
+    Sees(r"the gatherer has no record of the section"),
+)
 UNHEARD = r"no gatherer answered in 2 s"
 TOLD = r"told the gatherer that a former section is over"
 
@@ -67,11 +71,11 @@ TABLE: dict[tuple[str, str, str], Either] = {
     ("gatherer", "inside", "forgetful"): NOTHING,
     ("gatherer", "inside", "frozen"): NOTHING,
     ("gatherer", "reporting", "restarted"): NOTHING,
-    ("gatherer", "reporting", "forgetful"): (
-        Sees(r"LAB: .*the gatherer has no record of the section", 1),
-        Sees(r"the gatherer has no record of the section"),
-    ),
+    ("gatherer", "reporting", "forgetful"): FORGOTTEN,
     ("gatherer", "reporting", "frozen"): NOTHING,
+    ("gatherer", "closed", "restarted"): NOTHING,
+    ("gatherer", "closed", "forgetful"): FORGOTTEN,
+    ("gatherer", "closed", "frozen"): NOTHING,
     # ── the monitor ──
     ("monitor", "gathering", "killed"): (MISSING, NOTHING),
     ("monitor", "gathering", "restarted"): NOTHING,

@@ -58,7 +58,6 @@ KNOWN = (
     "missed the Go",
     "no go came in",
     "went away and did not come back",
-    "no record of the section",
 )
 """What a section may be told while its gatherer is killed."""
 

@@ -114,16 +114,17 @@ class Ending:
         if section.unreported() and now < section.left_at + section.entered.report_timeout:
             return
         self.lab.move(section, SectionState.CLOSED, now=now)
-        self.lab.out.record("closed", section=section.id)
+        # On record with its answer: it may be asked for once more, of another process.
+        self.lab.out.record("closed", **section.ending(self.lab.facts.clock, self.lab.wall))
         self.lab.out.send(section.reply, section.close())
         self._free(section, now)
 
     def abort(self, section: SectionRecord, cause: str, text: str, *, now: float) -> None:
         """Give a section up and tell everybody that was asked."""
         section.cause, section.text = cause, clip(text)
-        if section.state in INSIDE:  # what was not committed is forgotten by a restart anyway
-            self.lab.out.record("aborted", section=section.id, cause=cause)
         self.lab.move(section, SectionState.ABORTED, now=now, why=text)
+        if section.was_committed:  # what was not is forgotten by a restart anyway
+            self.lab.out.record("aborted", **section.ending(self.lab.facts.clock, self.lab.wall))
         aborted = self.lab.aborted(section)
         if section.participants:
             self.lab.out.publish(section_event("aborted", section.bench), aborted)

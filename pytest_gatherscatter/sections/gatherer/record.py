@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from pytest_gatherscatter.machine import Lifecycle
@@ -107,6 +108,8 @@ class SectionRecord:
         self.checked_at = 0.0
         self.needed = 0.0
         self.members: tuple[str, ...] = ()
+        self.was_committed = False
+        """Whether its Go was decided, so that its workload may have been inside."""
         self.sent = self.t0 = self.deadline = 0.0
         self.recovered = False
         """The gatherer that committed it went away meanwhile."""
@@ -123,11 +126,6 @@ class SectionRecord:
     def state(self) -> SectionState:
         """Where it stands."""
         return self.life.state
-
-    @property
-    def was_committed(self) -> bool:
-        """Whether its Go was decided, so that its workload may have been inside."""
-        return self.deadline > 0
 
     @property
     def required(self) -> frozenset[str]:
@@ -150,6 +148,7 @@ class SectionRecord:
             "reply": self.reply,
             "gather_timeout": entered.gather_timeout,
             "report_timeout": entered.report_timeout,
+            "min_monitors": entered.min_monitors,
         }
 
     def committed(self, clock: str, wall: float) -> dict[str, object]:
@@ -173,6 +172,19 @@ class SectionRecord:
         """Return the facts of the ``left`` event; the workload must have left."""
         facts = {name: getattr(self.left, name) for name in LEFT}
         return {"section": self.id, "token": self.token, **facts}
+
+    def ending(self, clock: str, wall: float) -> dict[str, object]:
+        """Return the facts of the ``closed`` or ``aborted`` event, for who asks after a restart.
+
+        A closed section has its whole answer in it: its monitors may have gone by then, and
+        what they measured is nowhere else.
+        """
+        facts: dict[str, object] = {"section": self.id, "ended_at": self.life.since}
+        facts |= {"clock": clock, "wall": wall}
+        if self.state is SectionState.ABORTED:
+            return {**facts, "cause": self.cause, "text": self.text}
+        reporters = {name: report.instance for name, report in self.reports.items()}
+        return {**facts, "reporters": reporters, "answer": to_builtins(self.close())}
 
     # ── gathering ──────────────────────────────────────────────────────────────────────
 

@@ -3,11 +3,22 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from pytest_gatherscatter.errors import IllegalTransition, JournalDamaged
 from pytest_gatherscatter.sections.gatherer.lab import Lab
 from pytest_gatherscatter.sections.gatherer.record import LEFT, Answer, Participant, SectionRecord
-from pytest_gatherscatter.sections.gatherer.state import ENDED, INSIDE, SectionState
+from pytest_gatherscatter.sections.gatherer.state import ENDED, SectionState
+from pytest_gatherscatter.wire import codec
 from pytest_gatherscatter.wire import messages as m
+
+REMEMBERED = 100
+"""Ended sections that outlive a snapshot at the most: more than may end within the seconds in
+which a workload asks once more, and more than a person asks about."""
+
+ANSWERS = 4 * 1024 * 1024
+"""Bytes of their answers, beyond which only the last one is kept: those of a thousand agents'
+section take a third of a MiB, most take a kilobyte."""
 
 UNKNOWN_RUN = "0" * 8
 
@@ -25,25 +36,41 @@ TO_COMMITTED = (
 
 def snapshot(lab: Lab) -> list[Mapping[str, Any]]:
     """Return the fewest events from which the lab could be recovered as it is now."""
+    clock, wall = lab.facts.clock, lab.wall
     events: list[Mapping[str, Any]] = [{"what": "token", "token": lab.token}]
-    for section in lab.sections.values():
-        if section.state in ENDED:
-            continue
+    open_ones = (one for one in lab.sections.values() if one.state not in ENDED)
+    for section in (*_remembered(lab), *open_ones):
         # One that only gathers counts too: its commit may come after this, and means nothing
         # without its opening.
         events.append({"what": "opened", **section.opened()})
-        if section.state in INSIDE or section.left is not None:
-            clock, wall = lab.facts.clock, lab.wall
+        if section.was_committed:
             events.append({"what": "committed", **section.committed(clock, wall)})
         if section.left is not None:
             events.append({"what": "left", **section.leaving()})
+        if section.state in ENDED:
+            events.append({"what": section.state.value, **section.ending(clock, wall)})
     return events
+
+
+def _remembered(lab: Lab) -> list[SectionRecord]:
+    """Choose the ended sections that a snapshot keeps; who ended first is forgotten first."""
+    kept: list[SectionRecord] = []
+    room = ANSWERS
+    for section in lab.ended_last(REMEMBERED):
+        if section.closed is not None:
+            room -= codec.size(section.closed)
+        if kept and room < 0:
+            break
+        if section.was_committed:
+            kept.append(section)
+    return kept[::-1]
 
 
 def recover(lab: Lab, events: tuple[Mapping[str, Any], ...], wall: float, *, now: float) -> None:
     """Fold recorded events into a new lab; ``wall`` is Unix time at ``now``.
 
-    Sections that were not committed are forgotten: their workloads ask again.
+    Sections that were not committed are forgotten: their workloads ask again. Those that have
+    ended are remembered with what came of them.
 
     Raises:
         JournalDamaged: an event is none of this version's. To go on without it could open a
@@ -62,9 +89,13 @@ def recover(lab: Lab, events: tuple[Mapping[str, Any], ...], wall: float, *, now
         # Nothing is on record: perhaps a state directory was lost. Milliseconds of the
         # world's clock are above every token that was given out before.
         lab.token = max(lab.token, int(wall * 1000))
+    lab.at(now)  # to forget what ended long ago
     for section in lab.sections.values():
         bench = lab.bench(section.bench)
-        bench.current, bench.token = section.id, section.token
+        bench.token = max(bench.token, section.token)
+        if section.state in ENDED:
+            continue
+        bench.current = section.id
         lab.at(max(now, section.t0))
         lab.at(max(now, section.deadline))
         if section.left is not None:
@@ -88,10 +119,29 @@ def _fold(
             section.left = _left(event)
             section.left_at = now
             section.life.to(SectionState.COLLECTING, now=now, why="recovered")
-        case "closed" | "aborted":
-            lab.sections.pop(event["section"], None)
+        case "closed" | "aborted" as what:
+            section = lab.sections[event["section"]]
+            _end(section, SectionState(what), event, at=event["ended_at"] + _shift(lab, event))
+            lab.ended[section.id] = section.life.since
         case what:
             raise ValueError(f"{what!r} is unknown")
+
+
+def _end(
+    section: SectionRecord, state: SectionState, event: Mapping[str, Any], *, at: float
+) -> None:
+    """Let a section be over as it was, with the answer that it had."""
+    if state is SectionState.CLOSED:
+        section.closed = msgspec.convert(event["answer"], m.SectionClosed)
+        section.cause, section.text = section.closed.cause, section.closed.text
+        section.fenced = list(section.closed.fenced)
+        for name, instance in event["reporters"].items():
+            section.reports[name] = m.AgentReport(
+                section=section.id, token=section.token, agent=name, instance=instance
+            )
+    else:
+        section.cause, section.text = event["cause"], event["text"]
+    section.life.to(state, now=at, why="recovered")
 
 
 def _left(event: Mapping[str, Any]) -> m.LeaveSection:
@@ -139,6 +189,7 @@ def adopt(lab: Lab, one: m.OpenSection, *, now: float) -> None:
         "reply": "",
         "gather_timeout": 0.0,
         "report_timeout": ADOPTED_REPORT_TIMEOUT,
+        "min_monitors": 0,
     }
     committed = {
         "section": one.section,
@@ -160,6 +211,11 @@ def adopt(lab: Lab, one: m.OpenSection, *, now: float) -> None:
     lab.at(max(now, section.deadline))
 
 
+def _shift(lab: Lab, event: Mapping[str, Any]) -> float:
+    """Return what to add to a recorded time: the world's clock carries it over to another boot."""
+    return 0.0 if event["clock"] == lab.facts.clock else float(event["wall"] - lab.wall)
+
+
 def _restore(
     lab: Lab, opened: Mapping[str, Any], event: Mapping[str, Any], now: float
 ) -> SectionRecord:
@@ -175,11 +231,11 @@ def _restore(
         gather_timeout=opened["gather_timeout"],
         hold_limit=0.0,
         report_timeout=opened["report_timeout"],
+        min_monitors=opened["min_monitors"],
     )
     section = SectionRecord(entered, opened["token"], opened["reply"], now=now)
-    section.recovered = True
-    # Times on another clock (another boot) are carried over by the world's clock.
-    shift = 0.0 if event["clock"] == lab.facts.clock else event["wall"] - lab.wall
+    section.recovered = section.was_committed = True
+    shift = _shift(lab, event)
     section.sent = event["sent"] + shift
     section.t0 = event["t0"] + shift
     section.deadline = event["deadline"] + shift

@@ -36,10 +36,11 @@ class Chronicle:
         """Add an event. What cannot be written is a line of log, once: nothing depends on it."""
         if self._history is None or event["what"] == "token":
             return
+        # The answer to a workload is told in the words of an audit, when the section has ended.
+        told = {name: fact for name, fact in event.items() if name != "answer"}
+        line = {"at": time.time(), "lab": self._lab, "clock": self._clock, **told}
         try:
-            self._history.append(
-                {"at": time.time(), "lab": self._lab, "clock": self._clock, **event}
-            )
+            self._history.append(line)
         except OSError as error:
             if not self._told:
                 self._told = True

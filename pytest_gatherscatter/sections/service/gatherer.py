@@ -59,6 +59,9 @@ WAITING = frozenset({SectionState.ENTERED, SectionState.QUEUED}) | GATHERS
 LONG_JOURNAL = 2_000
 """Events after which the journal is folded into a snapshot."""
 
+LARGE_JOURNAL = 16 * 1024 * 1024
+"""Bytes after which it is folded too: large labs have large answers."""
+
 
 class GathererService:
     """Runs a lab's gatherer in the calling thread.
@@ -130,7 +133,7 @@ class GathererService:
             while not stop():
                 self._turn(driver, link)
                 self._check_inbox(link)
-                if len(journal) > LONG_JOURNAL:
+                if len(journal) > LONG_JOURNAL or journal.size > LARGE_JOURNAL:
                     journal.snapshot(self.machine.snapshot())
             log.info("the gatherer ended")
         finally:
@@ -156,6 +159,9 @@ class GathererService:
             raise JournalDamaged(str(path), error.line, error.problem) from None
         for event in journal.read():  # what a crash kept out of the history stands there
             self._chronicle.tell(event)
+        for section in self.machine.lab.sections.values():
+            if section.state in ENDED:
+                self._chronicle.tell({"what": "ended", **facts(section)})
         journal.snapshot(self.machine.snapshot())
 
     def _open(self, link: Link, stop: Callable[[], bool]) -> bool:

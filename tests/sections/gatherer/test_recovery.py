@@ -2,6 +2,7 @@
 
 import pytest
 from gathererplay import WALL, Play, section_id
+from msgspec.structs import replace
 
 from pytest_gatherscatter.errors import JournalDamaged
 from pytest_gatherscatter.machine import LinkUp, Record, Send
@@ -75,14 +76,112 @@ def test_uncommitted_is_forgotten_and_entered_again() -> None:
 
 
 def test_closed_and_aborted_leave_the_bench_open() -> None:
-    """Nothing of them is restored."""
+    """They are remembered, and hold nothing up."""
     old = Play()
     old.go(number=1)
     old.leave(1)
     old.go(number=2)
     old.tell(m.ResetLab(everything=True))
     new = again(old)
+    assert (new.state(1), new.state(2)) == (S.CLOSED, S.ABORTED)
+    assert new.section(2).text == old.section(2).text
     assert new.enter(3).state is S.GATHERED
+
+
+def measured() -> Play:
+    """Let a section with a report and a fenced word be over; its answer reached nobody."""
+    old = Play("scope")
+    old.join("scope")
+    old.go("scope", min_monitors=1)
+    old.leave(token=1)
+    old.leave(started=101.0, stopped=102.0, bound=0.001)
+    found = (m.Finding(name="peak", value=3.5, unit="V", passed=False),)
+    old.report("scope", started=101.001, bound=0.002, findings=found)
+    assert old.state() is S.CLOSED
+    return old
+
+
+def test_a_closed_section_is_answered_by_the_next_gatherer() -> None:
+    """What was measured survives, also where the monitor has gone and the journal was folded."""
+    old = measured()
+    (answer,) = old.said(m.SectionClosed)
+    folded = tuple(dict(event) for event in old.machine.snapshot())
+    for events in (tuple(old.records), folded):
+        new = Play("scope", recovered=events)
+        new.there.add(f"reply.{section_id()}")
+        new.leave(started=101.0, stopped=102.0, bound=0.001)
+        assert new.said(m.LeaveAccepted)[-1].known
+        assert new.said(m.SectionClosed) == [answer]
+        assert new.said(m.SectionChanged) == []
+
+
+def test_what_came_of_a_section_is_shown_after_a_restart() -> None:
+    """With its verdict, and how long ago it was by the gatherer's clock."""
+    old = measured()
+    old.tell(m.AskStatus(), "reply.me")
+    new = Play("scope", recovered=tuple(old.records), now=old.now)
+    new.wait(5)
+    new.tell(m.AskStatus(), "reply.me")
+    (before,), (after,) = (play.said(m.LabStatus)[-1].ended for play in (old, new))
+    assert after.verdict == "finding"
+    assert after == replace(before, ago=before.ago + 5)
+
+
+def test_a_report_said_again_after_the_restart_is_no_late_one() -> None:
+    """Its acceptance was lost with the gatherer; one of another process is late."""
+    new = again(measured())
+    new.there.add("agent.scope")
+    new.report("scope")
+    assert not new.said(m.ReportAccepted)[-1].fenced
+    new.report("scope", instance="f" * 16)
+    assert new.said(m.ReportAccepted)[-1].fenced
+
+
+def test_an_ended_section_is_forgotten_in_time_whatever_restarts() -> None:
+    """Ten minutes after its end, not after the restart."""
+    old = measured()
+    new = Play("scope", recovered=tuple(old.records), now=old.now + 590)
+    new.wait(9)
+    assert section_id() in new.machine.lab.sections
+    new.wait(2)
+    assert section_id() not in new.machine.lab.sections
+
+
+def test_a_commit_of_long_before_the_boot_is_one() -> None:
+    """Its deadline is below zero on the new clock; a fold must not take its bench away."""
+    old = Play()
+    old.go(max_duration=1.0)
+    moved = [
+        {**record, "clock": "0" * 32, "wall": WALL - 10_000.0} if "clock" in record else record
+        for record in old.records
+    ]
+    new = Play(recovered=tuple(moved))
+    assert new.section().deadline < 0
+    folded = Play(recovered=tuple(dict(event) for event in new.machine.snapshot()))
+    assert folded.state() in {S.COMMITTED, S.LIVE, S.OVERDUE}
+    assert folded.enter(2).state is S.QUEUED
+
+
+def test_a_fold_keeps_few_of_the_ended_and_no_mountain() -> None:
+    """The last hundred, or what has room; the very last one in any case."""
+    play = Play()
+    for number in range(1, 106):
+        play.go(number=number)
+        play.leave(number)
+    kept = [one["section"] for one in play.machine.snapshot() if one["what"] == "closed"]
+    assert kept == [section_id(number) for number in range(6, 106)]
+    play.join("scope")
+    large = tuple(m.Finding(name=f"f{n}", text="x" * 300) for n in range(10_000))
+    for number in range(106, 112):
+        play.go("scope", number=number)
+        play.leave(number)
+        for part in range(0, 10_000, 2_500):
+            findings = large[part : part + 2_500]
+        play.report("scope", number, findings=findings)
+        play.join("scope")
+    kept = [one["section"] for one in play.machine.snapshot() if one["what"] == "closed"]
+    assert len(kept) < 100
+    assert kept[-1] == section_id(111)
 
 
 def test_tokens_grow_over_a_restart_with_and_without_the_journal() -> None:
@@ -102,11 +201,13 @@ def test_a_snapshot_recovers_the_same_lab() -> None:
         old.leave(number)
         old.report("scope", number)
         old.join("scope")
-    old.go("scope", number=6)
+    old.enter(6)
+    old.tell(m.WithdrawSection(section=section_id(6), reason="it was never committed"))
+    old.go("scope", number=7)
     events = tuple(dict(event) for event in old.machine.snapshot())
-    assert len(events) == 3
+    assert len(events) == 1 + 5 * 4 + 2
     new = Play("scope", recovered=events)
-    assert list(new.machine.lab.sections) == [section_id(6)]
+    assert list(new.machine.lab.sections) == [section_id(n) for n in (1, 2, 3, 4, 5, 7)]
     assert new.machine.lab.token == old.machine.lab.token
     assert snapshot(new.machine.lab) == list(events)
 
@@ -263,7 +364,7 @@ def test_what_began_after_the_gatherer_and_is_unknown_to_it_is_over() -> None:
 
 
 def test_a_gatherer_with_a_journal_trusts_it() -> None:
-    """A section that it does not have on record was closed."""
+    """Who is still inside of what it has as closed stops; what it does not have was forgotten."""
     old = Play()
     old.join("scope")
     old.go("scope")
@@ -271,5 +372,9 @@ def test_a_gatherer_with_a_journal_trusts_it() -> None:
     old.leave()
     old.report("scope")
     new = again(old)
+    new.join("scope", open=(late,))
+    assert new.said(m.SectionStopped)[-1].section == section_id()
+    assert new.said(m.SectionAborted) == []
+    new = Play(recovered=tuple(old.machine.snapshot()[:1]))  # type: ignore[arg-type]
     new.join("scope", open=(late,))
     assert new.said(m.SectionAborted)[-1].cause == "unknown"
