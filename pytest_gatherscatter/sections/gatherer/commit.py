@@ -46,11 +46,17 @@ class Commit:
     def _check(self, section: SectionRecord, now: float) -> None:
         """Ask every member once more whether it is alive and armed."""
         self.lab.move(section, SectionState.CHECKING, now=now)
-        section.checked_at = now
         for name in section.ready():
             section.participants[name].alive = False
-            check = m.CheckAlive(section=section.id, token=section.token)
-            self.lab.ask("check", section, name, check)
+        self.check_again(section, now=now)
+
+    def check_again(self, section: SectionRecord, *, now: float) -> None:
+        """Ask those that have not said yet that they are alive."""
+        section.checked_at = now
+        for name in section.ready():
+            if not section.participants[name].alive:
+                check = m.CheckAlive(section=section.id, token=section.token)
+                self.lab.ask("check", section, name, check)
         self.lab.at(now + self.lab.facts.stale_after)
 
     def alive(self, message: m.AgentAlive, _: Received, now: float) -> None:
@@ -82,6 +88,7 @@ class Commit:
             self.gathering.again(section, "a person holds the bench", now=now)
             return
         section.members = members
+        section.was_committed = True
         section.sent = now
         section.t0 = now + lab.lead.seconds(section.needed)
         section.deadline = section.t0 + section.entered.max_duration

@@ -1,5 +1,7 @@
 """From entering to gathered: the queue, the invitations, the monitors' answers."""
 
+from collections.abc import Iterator
+
 from pytest_gatherscatter.machine import Received
 from pytest_gatherscatter.sections.gatherer.bench import Bench
 from pytest_gatherscatter.sections.gatherer.ending import GONE, Ending
@@ -140,6 +142,29 @@ class Gathering:
         )
         self.lab.ask("prepare", section, name, prepare)
         self.lab.at(now + self.lab.facts.stale_after)
+
+    def excuse(self, *, now: float) -> None:
+        """Count nobody's silence until now: it was the gatherer that did not listen."""
+        for section in self._gathers():
+            section.checked_at = now
+            for one in section.participants.values():
+                one.asked_at = now
+
+    def ask_again(self, *, now: float) -> None:
+        """Ask those whose answer is open: with a lost connection, question or answer may be."""
+        for section in self._gathers():
+            for one in section.participants.values():
+                if one.answer is Answer.ASKED:
+                    self._repeat(section, one, now)
+
+    def _gathers(self) -> Iterator[SectionRecord]:
+        sections = (self.lab.current(bench) for bench in self.lab.benches.values())
+        return (one for one in sections if one is not None and one.state in GATHERS)
+
+    def _repeat(self, section: SectionRecord, one: Participant, now: float) -> None:
+        since = one.since
+        self.prepare(section, one.name, now=now)
+        one.since = since  # it is as silent as before
 
     def invite(self, section: SectionRecord, name: str, *, now: float) -> None:
         """Ask somebody who came while a section gathers, if the section waits for them.
@@ -306,9 +331,7 @@ class Gathering:
         if not one.required:
             self.lose(section, one.name, "stale: no answer to Prepare", now=now)
         elif self.lab.roster.get(one.name) is not None:
-            since = one.since
-            self.prepare(section, one.name, now=now)
-            one.since = since  # it is as silent as before
+            self._repeat(section, one, now)
 
     def _look_at_hold(self, section: SectionRecord, one: Participant, now: float) -> None:
         since = one.hold_since or now

@@ -42,16 +42,24 @@ class Presence:
     def announce(self, *, now: float) -> None:
         """Tell the lab that its gatherer is here, and say again what may have been lost."""
         self._linked = True
-        self.lab.roster.excuse(now=now)
+        self._excuse(now)
         self.lab.out.publish(GATHERER_STARTED, m.GathererStarted(gatherer=self.lab.facts.clock))
         for section in self.lab.sections.values():
             if section.state is SectionState.COMMITTED and now < section.t0:
                 self.commit.say_go(section)
             elif section.state is SectionState.COLLECTING:
                 self.ending.say_stopped(section)
+            elif section.state is SectionState.CHECKING:
+                self.commit.check_again(section, now=now)
+        self.gathering.ask_again(now=now)
         if not self.lab.remembers and not self.lab.opens_at:
             self.lab.opens_at = now + GREETING
             self.lab.at(self.lab.opens_at)
+
+    def _excuse(self, now: float) -> None:
+        """Take nobody for silent who could not be heard."""
+        self.lab.roster.excuse(now=now)
+        self.gathering.excuse(now=now)
 
     def join(self, message: m.JoinLab, _: Received, now: float) -> None:
         """Take a newcomer or a keepalive, and set right what the agent may have missed."""
@@ -180,7 +188,7 @@ class Presence:
             self.lab.touched.update(self.lab.benches)
         away, self._looked = now - self._looked > AWAY, now
         if away or not self._linked:
-            self.lab.roster.excuse(now=now)
+            self._excuse(now)
         for agent in self.lab.roster.silent(now=now):
             self.lab.roster.leave(agent.name)
             self._gone(agent.name, "silent: no keepalive", now)

@@ -60,6 +60,52 @@ def test_silence_is_not_the_agents_while_the_gatherer_is_cut_off() -> None:
     assert play.state() is S.CLOSED
 
 
+def test_nobody_is_passed_over_while_the_gatherer_is_cut_off() -> None:
+    """An optional monitor that was asked, and could not be heard, still takes part."""
+    play = Play()
+    play.join("scope")
+    section = play.enter()
+    play.feed(LinkDown("the broker is gone"))
+    play.wait(10)
+    assert section.pending() == ("scope",)
+    play.said(m.PrepareSection)
+    play.feed(LinkUp())
+    assert len(play.said(m.PrepareSection)) == 1
+    play.wait(1.9)
+    play.ready("scope")
+    assert section.ready() == ("scope",)
+
+
+def test_nobody_is_passed_over_at_the_last_check_while_the_gatherer_is_cut_off() -> None:
+    """Question or answer went with the connection: it is asked once more."""
+    play = Play()
+    play.join("scope", "psu")
+    section = play.enter()
+    play.ready("scope", "psu")
+    play.workload_ready()
+    play.alive("psu")
+    play.feed(LinkDown("the broker is gone"))
+    play.wait(10)
+    assert play.state() is S.CHECKING
+    play.said(m.CheckAlive)
+    play.feed(LinkUp())
+    assert len(play.said(m.CheckAlive)) == 1
+    play.alive("scope")
+    assert play.state() is S.COMMITTED
+    assert section.members == ("psu", "scope")
+
+
+def test_nobody_is_passed_over_who_answered_while_the_gatherer_was_frozen() -> None:
+    """The answer is in its queue when it looks first."""
+    play = Play()
+    play.join("scope")
+    section = play.enter()
+    play.now += 30
+    play.feed(Woken())
+    play.ready("scope")
+    assert section.ready() == ("scope",)
+
+
 def test_silence_is_not_the_agents_after_the_gatherer_was_frozen() -> None:
     """What they said meanwhile is still in its queue when it looks first."""
     play = Play("scope")
