@@ -1,10 +1,14 @@
-"""One contract for both brokers: what the product builds on is the same here and on RabbitMQ."""
+"""One contract for both brokers: what the product builds on is the same here and on RabbitMQ.
+
+Two clients that share no code ask for it, pika and py-amqp.
+"""
 
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pika
+import pyamqp
 import pytest
 from brokerprocess import PATIENCE, until
 from pika.adapters.blocking_connection import BlockingChannel
@@ -16,14 +20,23 @@ from pika.exceptions import (
 )
 
 
-class Two:
-    """Two connections to one broker, and names that no other test has."""
+def connect(url: str) -> pika.BlockingConnection:
+    """One more connection of pika's."""
+    return pika.BlockingConnection(pika.URLParameters(url))
 
-    def __init__(self, url: str, lab: str) -> None:
+
+CLIENTS: dict[str, Callable[[str], Any]] = {"pika": connect, "py-amqp": pyamqp.connect}
+
+
+class Two:
+    """Two connections of one client to one broker, and names that no other test has."""
+
+    def __init__(self, url: str, lab: str, client: str) -> None:
         self.url = url
         self.lab = lab
-        self.mine = pika.BlockingConnection(pika.URLParameters(url))
-        self.other = pika.BlockingConnection(pika.URLParameters(url))
+        self._connect = CLIENTS[client]
+        self.mine = self._connect(url)
+        self.other = self._connect(url)
         self.queues: list[str] = []
 
     def name(self, short: str) -> str:
@@ -53,17 +66,17 @@ class Two:
         if self.mine.is_open:
             self.mine.close()
         if self.other.is_closed:
-            self.other = pika.BlockingConnection(pika.URLParameters(self.url))
+            self.other = self._connect(self.url)
         for queue in self.queues:
             with self.other.channel() as channel:
                 channel.queue_delete(queue)
         self.other.close()
 
 
-@pytest.fixture
-def two(broker_url: str, lab: str) -> Iterator[Two]:
-    """Two connections to each broker in turn."""
-    made = Two(broker_url, lab)
+@pytest.fixture(params=sorted(CLIENTS))
+def two(broker_url: str, lab: str, request: pytest.FixtureRequest) -> Iterator[Two]:
+    """Two connections of each client to each broker in turn."""
+    made = Two(broker_url, lab, request.param)
     yield made
     made.close()
 
