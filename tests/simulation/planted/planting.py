@@ -43,7 +43,7 @@ PLACES: dict[str, tuple[Any, ...]] = {
     "held-while-gathered": (Gathering.holding,),
     "leave-answered-first": (Ending.leave, Ending.leave),
     "abort-unrecorded": (Ending.abort,),
-    "boot-shift": (recovery._restore,),
+    "boot-shift": (recovery._shift,),
     "capture-stalls": (MonitorMachine._link_up,),
     "bound-of-stop": (HookEnds._stopped,),
     "ticket-of-former-token": (Guide._prepare,),
