@@ -4,9 +4,10 @@ Pure data and one protocol. The production side of it is ``link.Link`` over pika
 simulation has another over the embedded broker's pure vhost. Nothing here knows messages.
 """
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, TypeAlias
+
+from msgspec import Struct
 
 NO_ROUTE = "NO_ROUTE"
 """The reason of a mandatory publish that found no queue: nobody is there."""
@@ -20,8 +21,7 @@ class Verdict(Enum):
     DEAD = "dead"
 
 
-@dataclass(frozen=True, slots=True)
-class Properties:
+class Properties(Struct, frozen=True):
     """The AMQP properties that the product uses; ``None`` means absent.
 
     ``ttl`` is the message's time to live in seconds (AMQP's ``expiration`` in milliseconds).
@@ -34,19 +34,17 @@ class Properties:
     reply_to: str | None = None
     user_id: str | None = None
     ttl: float | None = None
-    headers: dict[str, str | int] = field(default_factory=dict)
+    headers: dict[str, str | int] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(Struct, frozen=True):
     """Which delivery of which channel generation: a tag of a lost channel settles nothing."""
 
     generation: int
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Struct, frozen=True):
     """One message from a queue that this port consumes."""
 
     tag: Tag
@@ -58,15 +56,13 @@ class Delivered:
     redelivered: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PublishConfirmed:
+class PublishConfirmed(Struct, frozen=True):
     """The broker took responsibility for a publish: queued, not handled."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class PublishReturned:
+class PublishReturned(Struct, frozen=True):
     """Comes instead of a confirm.
 
     ``reason`` is ``NO_ROUTE`` if a mandatory publish found no queue; anything else (refused,
@@ -77,22 +73,19 @@ class PublishReturned:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ConsumeCancelled:
+class ConsumeCancelled(Struct, frozen=True):
     """The broker ended a consumer, because its queue is gone."""
 
     queue: str
 
 
-@dataclass(frozen=True, slots=True)
-class PortUp:
+class PortUp(Struct, frozen=True):
     """Connected, declared and consuming again, with a new channel generation."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class PortDown:
+class PortDown(Struct, frozen=True):
     """The connection is lost: open publishes have failed, open deliveries come again."""
 
     reason: str

@@ -19,9 +19,10 @@ be encoded (too large, not text) is the failure of that one publish, never of it
 import heapq
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from pytest_gatherscatter.broker.port import (
     NO_ROUTE,
@@ -58,7 +59,6 @@ from pytest_gatherscatter.machine import (
     Woken,
 )
 from pytest_gatherscatter.wire import codec
-from pytest_gatherscatter.wire.messages import Message
 from pytest_gatherscatter.wire.names import dead, direct_exchange, event_exchange
 
 log = logging.getLogger(__name__)
@@ -75,13 +75,12 @@ class Journal(Protocol):
         """Add an event; it is durable when this returns."""
 
 
-@dataclass(slots=True)
-class _Step:
+class _Step(Struct):
     """What one input led to, until every publish of it has its outcome."""
 
     delivery: int | None
-    waiting: set[int] = field(default_factory=set)
-    unsaid: list[Failed] = field(default_factory=list)
+    waiting: int = 0
+    unsaid: list[Failed] = []
 
 
 class Pump:
@@ -113,7 +112,9 @@ class Pump:
     ) -> None:
         self.machine = machine
         self._port = port
-        self._lab = lab
+        self._direct = direct_exchange(lab)
+        self._events = event_exchange(lab)
+        self._dead = dead(lab)
         self._sender = sender
         self._journal = journal
         self._run = run
@@ -128,11 +129,11 @@ class Pump:
 
     def take(self, event: PortEvent, *, now: float) -> None:
         """Take what the port says happened."""
-        match event:
+        match event:  # the most frequent first
+            case PublishConfirmed():
+                self._outcome(event.number, now, "")
             case Delivered():
                 self._deliver(event, now)
-            case PublishConfirmed(number):
-                self._outcome(number, now, "")
             case PublishReturned(number, reason):
                 self._outcome(number, now, reason or "returned")
             case PortUp():
@@ -202,54 +203,52 @@ class Pump:
             self.feed(failed, now=now)
 
     def _perform(self, effect: Effect, step: _Step) -> None:
-        match effect:
-            case Send(id, key, message, reply_to, ttl):
-                exchange = direct_exchange(self._lab)
-                self._publish(id, step, exchange, key, message, reply_to, ttl)
-            case Publish(id, key, message):
-                self._publish(id, step, event_exchange(self._lab), key, message, None, None)
-            case Wake(_, at):
-                heapq.heappush(self._wakes, at)
+        match effect:  # the most frequent first
+            case Send():
+                self._publish(effect, step, self._direct, effect.reply_to, effect.ttl)
+            case Wake():
+                heapq.heappush(self._wakes, effect.at)
+            case Publish():
+                self._publish(effect, step, self._events, None, None)
+            case Record():
+                if self._journal is not None:
+                    self._journal.append(effect.event)
             case Run():
                 if self._run is not None:
                     self._run(effect)
-            case Settle(_, delivery, verdict, _):
-                self._settle(delivery, verdict)
-            case Record(_, event):
-                if self._journal is not None:
-                    self._journal.append(event)
+            case Settle():
+                self._settle(effect.delivery, effect.verdict)
 
-    def _publish(  # noqa: PLR0913, PLR0917 - a publish has these parts
+    def _publish(
         self,
-        effect: int,
+        effect: Send | Publish,
         step: _Step,
         exchange: str,
-        key: str,
-        message: Message,
         reply_to: str | None,
         ttl: float | None,
     ) -> None:
+        message = effect.message
         try:
             body = codec.encode(message)
         except MessageUnreadable as error:
             if self._strict:
                 raise
             # The rest of the step must be done all the same: the machine has counted on it.
-            log.error("cannot be said to %s: %s", key, error.reason)  # noqa: TRY400 - one line
-            step.unsaid.append(Failed(effect, error.reason))
+            log.error("cannot be said to %s: %s", effect.key, error.reason)  # noqa: TRY400 - one line
+            step.unsaid.append(Failed(effect.id, error.reason))
             return
         properties = Properties(
             type=codec.type_of(message),
-            message_id=f"{self._sender}-{effect}",
+            message_id=f"{self._sender}-{effect.id}",
             correlation_id=getattr(message, "section", None),
             reply_to=reply_to,
             user_id=self._user,
             ttl=ttl,
         )
-        mandatory = exchange == direct_exchange(self._lab)
-        number = self._port.publish(exchange, key, body, properties, mandatory=mandatory)
-        self._publishes[number] = (effect, step)
-        step.waiting.add(number)
+        mandatory = exchange == self._direct
+        number = self._port.publish(exchange, effect.key, body, properties, mandatory=mandatory)
+        self._publishes[number] = (effect.id, step)
+        step.waiting += 1
 
     # ── out ────────────────────────────────────────────────────────────────────────────
 
@@ -257,7 +256,7 @@ class Pump:
         effect, step = self._publishes.pop(number, (None, None))
         if step is None:
             return
-        step.waiting.discard(number)
+        step.waiting -= 1
         self._finish(step)
         if effect is None:
             return
@@ -293,7 +292,7 @@ class Pump:
         log.warning("dead letter from %s: %s", event.queue, reason)
         step = _Step(delivery)
         number = self._port.publish(
-            dead(self._lab),
+            self._dead,
             event.key,
             event.body[:DEAD_BODY],
             Properties(
@@ -305,5 +304,5 @@ class Pump:
             mandatory=False,
         )
         self._publishes[number] = (None, step)
-        step.waiting.add(number)
+        step.waiting += 1
         self.feed(Unreadable(reason), now=now)

@@ -93,6 +93,11 @@ class FanoutIndex:
         return iter(self._bag)
 
 
+MOST_KNOWN = 1024
+"""Keys whose destinations a topic exchange keeps: a lab's are few and come again and again, a
+stranger's may not."""
+
+
 @dataclass(slots=True)
 class _Node:
     """One word of the patterns that share the words before it."""
@@ -111,9 +116,11 @@ class TopicIndex:
 
     def __init__(self) -> None:
         self._root = _Node()
+        self._known: dict[str, tuple[Destination, ...]] = {}
 
     def add(self, key: str, destination: Destination) -> None:
         """Take a binding, see :class:`Index`."""
+        self._known.clear()
         node = self._root
         for word in key.split("."):
             node = node.children.setdefault(word, _Node())
@@ -121,6 +128,7 @@ class TopicIndex:
 
     def discard(self, key: str, destination: Destination) -> None:
         """Forget a binding, see :class:`Index`."""
+        self._known.clear()
         path = [self._root]
         words = key.split(".")
         for word in words:
@@ -135,6 +143,14 @@ class TopicIndex:
 
     def match(self, key: str) -> Iterator[Destination]:
         """Who gets it, see :class:`Index`."""
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            known = self._known[key] = tuple(self._walk(key))
+        return iter(known)
+
+    def _walk(self, key: str) -> Iterator[Destination]:
         nodes = _closed([(self._root, False)])
         for word in key.split("."):
             after: list[tuple[_Node, bool]] = []

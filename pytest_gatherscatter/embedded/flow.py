@@ -7,9 +7,10 @@ follows from it. Nothing here recurses: a dead letter that kills another one tak
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import count
+
+from msgspec.structs import replace
 
 from pytest_gatherscatter.embedded.directory import Directory
 from pytest_gatherscatter.embedded.queue import (
@@ -70,6 +71,14 @@ class Flow:
         if queue.idle:
             queue.idle = False
             queue.used_at = now
+        if queue.ready:
+            self._serve_ready(queue, now)
+        deadline = queue.deadline
+        if deadline is not None and (queue.scheduled is None or deadline < queue.scheduled):
+            queue.scheduled = deadline
+            heappush(self._timers, (deadline, next(self._order), queue))
+
+    def _serve_ready(self, queue: Queue, now: float) -> None:
         while queue.ready:
             expires_at = queue.ready[0].expires_at
             # Strictly earlier: a time to live of 0 means "if somebody takes it at once".
@@ -97,10 +106,6 @@ class Flow:
         self._drop_expired(queue, now)
         while queue.overflowing:
             self._dead.append((queue, queue.pop(), DeathReason.MAXLEN))
-        deadline = queue.deadline
-        if deadline is not None and (queue.scheduled is None or deadline < queue.scheduled):
-            queue.scheduled = deadline
-            heappush(self._timers, (deadline, next(self._order), queue))
 
     def _drop_expired(self, queue: Queue, now: float) -> None:
         while queue.ready:
@@ -221,7 +226,8 @@ class Flow:
             if unacked.consumer is not None:
                 unacked.consumer.unacked -= 1
                 asker.held -= 1
-                self._look_at([unacked.queue])
+                if unacked.queue.ready:  # else room for more changes nothing
+                    self._look_at([unacked.queue])
         if asker.limit:
             self._look_at(c.queue for c in asker.consumers.values())
         return taken

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from heapq import merge
 
+from msgspec import Struct
+
 from pytest_gatherscatter.embedded.record import (
     ChannelId,
     ConnectionId,
@@ -112,8 +114,7 @@ def _seconds(queue: str, raw: Mapping[str, object], name: str, *, least: int) ->
     return value / 1000
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(Struct):
     """One copy of a message in one queue; ``expires_at`` is in the vhost's time."""
 
     position: int
@@ -147,8 +148,7 @@ class Consumer:
         return not limit or self.channel.held < limit
 
 
-@dataclass(slots=True)
-class Unacked:
+class Unacked(Struct):
     """A delivery that waits for its settlement; ``consumer`` is None after a get."""
 
     entry: Entry
@@ -276,9 +276,11 @@ class Queue:
 
     def append(self, message: Message, now: float) -> None:
         """Put a new message at the end."""
-        ttls = [t for t in (message.ttl, self.arguments.message_ttl) if t is not None]
+        ttl, longest = message.ttl, self.arguments.message_ttl
+        if ttl is None or (longest is not None and longest < ttl):
+            ttl = longest
         self._positions += 1
-        self.ready.append(Entry(self._positions, message, now + min(ttls) if ttls else None))
+        self.ready.append(Entry(self._positions, message, None if ttl is None else now + ttl))
         self.ready_bytes += len(message.body)
 
     def pop(self) -> Entry:

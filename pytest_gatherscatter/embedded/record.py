@@ -1,9 +1,10 @@
 """What goes into the vhost and what comes out of it: plain records, no bytes of a protocol."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
+
+from msgspec import Struct
 
 ConnectionId: TypeAlias = Hashable
 """Whatever the caller names a connection by."""
@@ -34,8 +35,7 @@ class DeathReason(Enum):
     MAXLEN = "maxlen"
 
 
-@dataclass(frozen=True, slots=True)
-class Death:
+class Death(Struct, frozen=True):
     """One entry of x-death: how often a message died in ``queue`` for ``reason``.
 
     ``at`` is the vhost's ``now`` of the first such death. ``ttl`` is the message's own time
@@ -51,8 +51,7 @@ class Death:
     ttl: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """One published message.
 
     ``properties`` is carried untouched: raw content-header bytes for a session, any object for
@@ -87,8 +86,7 @@ class Outcome(Enum):
     """A full queue with x-overflow=reject-publish took no more."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueueState:
+class QueueState(Struct, frozen=True):
     """What a declaration answers: ready messages and consumers."""
 
     name: str
@@ -96,8 +94,7 @@ class QueueState:
     consumers: int
 
 
-@dataclass(frozen=True, slots=True)
-class Got:
+class Got(Struct, frozen=True):
     """What a get answers; ``remaining`` is the number of ready messages left."""
 
     delivery_tag: int
@@ -106,8 +103,7 @@ class Got:
     remaining: int
 
 
-@dataclass(frozen=True, slots=True)
-class Deliver:
+class Deliver(Struct, frozen=True):
     """A message for a consumer."""
 
     channel: ChannelId
@@ -118,8 +114,7 @@ class Deliver:
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Return:
+class Return(Struct, frozen=True):
     """A mandatory message that no queue wanted, back to its publisher."""
 
     channel: ChannelId
@@ -128,8 +123,7 @@ class Return:
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class CancelNotify:
+class CancelNotify(Struct, frozen=True):
     """A consumer has ended because its queue is gone."""
 
     channel: ChannelId

@@ -86,23 +86,23 @@ class Network:
             return
         packets: dict[Connection, list[PortEvent]] = {}
         for output in outputs:
-            match output:
-                case Deliver(channel, _, number, redelivered, queue, message):
-                    properties = message.properties
-                    event: PortEvent = Delivered(
-                        Tag(channel, number),  # type: ignore[arg-type] # channels are numbers here
-                        queue,
-                        message.exchange,
-                        message.key,
-                        properties if isinstance(properties, Properties) else Properties(),
-                        message.body,
-                        redelivered,
-                    )
-                case CancelNotify(channel, tag):
-                    event = ConsumeCancelled(tag)
-                case _:
-                    continue  # a return is the outcome of the publish that is under way
-            connection = self.connections.get(channel)  # type: ignore[call-overload]
+            if isinstance(output, Deliver):
+                message = output.message
+                properties = message.properties
+                event: PortEvent = Delivered(
+                    Tag(output.channel, output.delivery_tag),  # type: ignore[arg-type] # numbers here
+                    output.queue,
+                    message.exchange,
+                    message.key,
+                    properties if isinstance(properties, Properties) else Properties(),
+                    message.body,
+                    output.redelivered,
+                )
+            elif isinstance(output, CancelNotify):
+                event = ConsumeCancelled(output.consumer_tag)
+            else:
+                continue  # a return is the outcome of the publish that is under way
+            connection = self.connections.get(output.channel)  # type: ignore[call-overload]
             if connection is not None:
                 packets.setdefault(connection, []).append(event)
         for connection, events in packets.items():

@@ -19,13 +19,15 @@ MAX_BODY = 1024 * 1024
 """Bytes in a body: far below RabbitMQ 4's 16 MiB, and a chunk of an artifact fits (256 KiB)."""
 
 _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(AnyMessage)}
+_TYPES = {kind: f"{name}/{VERSION}" for name, kind in _KINDS.items()}
+_KNOWN = {text: kind for kind, text in _TYPES.items()}
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(AnyMessage)
 
 
 def type_of(message: Message) -> str:
     """Return the AMQP ``type`` property of ``message``, e.g. ``"SectionGo/1"``."""
-    return f"{type(message).__name__}/{VERSION}"
+    return _TYPES[type(message)]
 
 
 def encode(message: Message) -> bytes:
@@ -60,19 +62,26 @@ def decode(body: bytes, type_property: str | None = None) -> Message:
     """
     if len(body) > MAX_BODY:
         raise MessageUnreadable(f"body of {len(body)} bytes, {MAX_BODY} allowed")
-    if type_property is not None:
-        kind, _, version = type_property.partition("/")
-        if kind not in _KINDS:
-            raise MessageUnreadable(f"unknown kind {kind[:64]!r}")
-        if version != str(VERSION):
-            raise MessageUnreadable(f"{kind} of version {version[:16]!r}, known is {VERSION}")
+    kind = None if type_property is None else _kind(type_property)
     try:
         message = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MessageUnreadable(str(error)[:500]) from None
-    if type_property is not None and type(message).__name__ != kind:
-        raise MessageUnreadable(f"type says {kind}, body says {type(message).__name__}")
+    if kind is not None and type(message) is not kind:
+        said = kind.__name__
+        raise MessageUnreadable(f"type says {said}, body says {type(message).__name__}")
     return message
+
+
+def _kind(type_property: str) -> type[Message]:
+    """Return the kind that AMQP's ``type`` names."""
+    known = _KNOWN.get(type_property)
+    if known is not None:
+        return known
+    kind, _, version = type_property.partition("/")
+    if kind not in _KINDS:
+        raise MessageUnreadable(f"unknown kind {kind[:64]!r}")
+    raise MessageUnreadable(f"{kind} of version {version[:16]!r}, known is {VERSION}")
 
 
 def schema() -> dict[str, Any]:
