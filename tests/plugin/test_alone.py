@@ -69,9 +69,9 @@ def test_factory_skip(critical_section):
     result.stdout.fnmatch_lines(
         [
             "*ERROR at setup of test_error*",
-            f"{line}: nobody could measure it",
+            f"{line}: nobody could measure it; see gatherscatter doctor",
             "0 coordinated, 1 alone, 6 LAB, 0 DUT, 0 overdue*",
-            f"SKIPPED * test_it.py:*: {line}: nobody could measure it",
+            f"SKIPPED * test_it.py:*: {line}: nobody could measure it; see gatherscatter doctor",
             "FAILED test_it.py::test_factory - LAB: *",
             "ERROR test_it.py::test_error - LAB: *",
         ]

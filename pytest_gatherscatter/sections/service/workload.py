@@ -27,6 +27,7 @@ from pytest_gatherscatter.broker.url import parse
 from pytest_gatherscatter.errors import (
     BrokerError,
     BrokerUnreachable,
+    NoGatherer,
     NotGathered,
 )
 from pytest_gatherscatter.host.process import clock_id
@@ -326,6 +327,8 @@ class Workloads:
                     self._fetch(visit)
                 case LetGo(owed, outcome):
                     self._let_go(visit, outcome, owed=owed)
+                case Fail(NoGatherer() as error):
+                    raise NoGatherer(f"{error.text}; {self._advice}")
                 case Fail(error):
                     raise error
 
@@ -414,6 +417,12 @@ class Workloads:
         if self._line is None:
             raise RuntimeError("there is no broker")
         return self._line
+
+    @property
+    def _advice(self) -> str:
+        """Where a gatherer was looked for, and who knows more."""
+        where = "" if self._line is None else f"lab {self.settings.lab} on {self.found.safe}, "
+        return f"{where}see gatherscatter doctor"
 
     def _census(self) -> Census:
         line = self._line
