@@ -118,6 +118,8 @@ class FileJournal:
         self._descriptor: int | None = None
         self._events: list[bytes] = []
         self._size = 0
+        if path.parent.exists() and not path.parent.is_dir():
+            raise JournalUnwritable(str(path), f"{path.parent} is no directory")
         try:
             if not path.parent.is_dir():
                 path.parent.mkdir(mode=0o700, parents=True)
