@@ -4,12 +4,14 @@ Whoever reads a method's handler sees which call of the vhost it becomes. Refusa
 the session turns a soft one into Channel.Close and a hard one into Connection.Close.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from pamqp import base, commands
 
+from pytest_gatherscatter.embedded.argument import time_problem
 from pytest_gatherscatter.embedded.frames import (
     BODY,
     HEADER,
@@ -32,10 +34,10 @@ from pytest_gatherscatter.embedded.record import (
     Outcome,
     Output,
 )
-from pytest_gatherscatter.embedded.refusal import AmqpError, Code, unsupported
+from pytest_gatherscatter.embedded.refusal import AmqpError, Code, not_implemented, unsupported
 
-# RabbitMQ refuses larger times: 2**32 - 1 milliseconds, some 49 days.
-_MAX_MILLISECONDS = 2**32 - 1
+# As Erlang reads a number: what follows it is told.
+_INTEGER = re.compile(r"([+-]?[0-9]+)(.*)", re.DOTALL)
 
 
 class Wire(Protocol):
@@ -92,7 +94,7 @@ class ChannelSession:
         if handler is None:
             if frame.name.startswith("Tx."):
                 raise unsupported("tx")
-            raise AmqpError(Code.COMMAND_INVALID, f"{frame.name} is not for a broker's channel")
+            raise AmqpError(Code.COMMAND_INVALID, "unimplemented method")
         handler(self, frame, now)
 
     def drop(self) -> None:
@@ -188,7 +190,7 @@ class ChannelSession:
 
     def _on_flow(self, frame: commands.Channel.Flow, _: float) -> None:
         if not frame.active:
-            raise unsupported("flow")
+            raise not_implemented("active=false")
         self._reply(commands.Channel.FlowOk(active=True))
 
     def _on_confirm_select(self, frame: commands.Confirm.Select, _: float) -> None:
@@ -276,7 +278,7 @@ class ChannelSession:
 
     def _on_qos(self, frame: commands.Basic.Qos, _: float) -> None:
         if frame.prefetch_size:
-            raise unsupported("prefetch size")
+            raise not_implemented(f"prefetch_size!=0 ({frame.prefetch_size})")
         self._hub.vhost.qos(self.id, frame.prefetch_count, together=bool(frame.global_))
         self._reply(commands.Basic.QosOk())
 
@@ -311,7 +313,7 @@ class ChannelSession:
 
     def _on_publish(self, frame: commands.Basic.Publish, _: float) -> None:
         if frame.immediate:
-            raise unsupported("immediate")
+            raise not_implemented("immediate=true")
         self._content = _Content(frame)
 
     def _on_ack(self, frame: commands.Basic.Ack, now: float) -> None:
@@ -365,12 +367,14 @@ def _table(arguments: Mapping[str, object] | None) -> Mapping[str, object]:
 def _seconds(expiration: str | None) -> float | None:
     if expiration is None:
         return None
-    # isdecimal() also takes other scripts' digits, which RabbitMQ does not.
-    if not (expiration.isascii() and expiration.isdecimal()):
-        raise _invalid_expiration(expiration, "not a number of milliseconds")
-    milliseconds = int(expiration)
-    if milliseconds > _MAX_MILLISECONDS:
-        raise _invalid_expiration(expiration, "too large")
+    found = _INTEGER.fullmatch(expiration)
+    if found is None:
+        raise _invalid_expiration(expiration, "no_integer")
+    if found[2]:
+        raise _invalid_expiration(expiration, f'{{leftover_string,"{found[2]}"}}')
+    milliseconds = int(found[1])
+    if problem := time_problem(milliseconds):
+        raise _invalid_expiration(expiration, problem)
     return milliseconds / 1000
 
 

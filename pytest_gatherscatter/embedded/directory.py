@@ -12,6 +12,7 @@ from pytest_gatherscatter.embedded.record import Profile
 from pytest_gatherscatter.embedded.refusal import (
     AmqpError,
     Code,
+    flag,
     locked,
     not_found,
     unequal,
@@ -63,11 +64,11 @@ class Directory:
         Raises:
             AmqpError: 403, 404 (passive), 406, 503 (3.10: no such type), 540.
         """
+        if not name:
+            raise _default_exchange()
         if passive:
             self.exchange(name)
             return
-        if not name:
-            raise _default_exchange()
         if kind == "headers":
             raise unsupported("headers")
         if kind.startswith("x-"):
@@ -81,7 +82,7 @@ class Directory:
             raise unsupported("alternate-exchange")
         there = self.exchanges.get(name)
         if there is None:
-            _refuse_reserved("exchange", name)
+            refuse_reserved("exchange", name)
             self.exchanges[name] = Exchange(
                 name, kind, durable=durable, auto_delete=auto_delete, internal=internal
             )
@@ -93,7 +94,7 @@ class Directory:
             ("internal", internal, there.internal),
         ):
             if received != current:
-                raise unequal("exchange", name, argument, received, current)
+                raise unequal("exchange", name, argument, flag(received), flag(current))
 
     def delete_exchange(self, name: str, *, if_unused: bool) -> None:
         """Delete an exchange if it is there; AmqpError 403, 406."""
@@ -101,7 +102,8 @@ class Directory:
             raise _default_exchange()
         if name.startswith(_RESERVED):
             raise AmqpError(
-                Code.ACCESS_REFUSED, f"exchange '{name}' in vhost '/' is one of the broker's own"
+                Code.ACCESS_REFUSED,
+                f"deletion of system exchange '{name}' in vhost '/' not allowed",
             )
         exchange = self.exchanges.get(name)
         if exchange is None:
@@ -128,10 +130,8 @@ class Directory:
             raise locked(name)
         return queue
 
-    def add_queue(self, queue: Queue, *, named_by_server: bool) -> None:
-        """Take a new queue; AmqpError 403 for a reserved name that a client has chosen."""
-        if not named_by_server:
-            _refuse_reserved("queue", queue.name)
+    def add_queue(self, queue: Queue) -> None:
+        """Take a new queue."""
         self.queues[queue.name] = queue
 
     def remove_queue(self, queue: Queue) -> None:
@@ -143,19 +143,25 @@ class Directory:
 
     def bind(self, binding: Binding) -> None:
         """Bind; a queue is there and may be touched. AmqpError 403, 404."""
-        _refuse_default(binding)
+        refuse_default(binding)
+        source = self.exchange(binding.source)
         if binding.destination.kind == "exchange":
             self.exchange(binding.destination.name)
-        self.exchange(binding.source).add(binding)
+        source.add(binding)
         self._leading.setdefault(binding.destination, {})[binding] = None
 
     def unbind(self, binding: Binding) -> None:
         """Unbind; what is not bound, or not there at all, is no error, as on RabbitMQ. 403."""
-        _refuse_default(binding)
+        refuse_default(binding)
         exchange = self.exchanges.get(binding.source)
         if exchange is not None and exchange.discard(binding):
             self._forget(binding)
             self._delete_if_unused(exchange)
+
+    def bound(self, binding: Binding) -> bool:
+        """Whether this binding is there."""
+        exchange = self.exchanges.get(binding.source)
+        return exchange is not None and binding in exchange.bindings
 
     def forget_destination(self, destination: Destination) -> None:
         """Drop every binding that leads to something that is gone."""
@@ -228,12 +234,14 @@ def _default_exchange() -> AmqpError:
     return AmqpError(Code.ACCESS_REFUSED, "operation not permitted on the default exchange")
 
 
-def _refuse_default(binding: Binding) -> None:
+def refuse_default(binding: Binding) -> None:
+    """AmqpError 403 for a binding of the default exchange."""
     if not binding.source or binding.destination == ("exchange", ""):
         raise _default_exchange()
 
 
-def _refuse_reserved(kind: str, name: str) -> None:
+def refuse_reserved(kind: str, name: str) -> None:
+    """AmqpError 403 for a name of the broker's own, chosen by a client."""
     if name.startswith(_RESERVED):
         raise AmqpError(
             Code.ACCESS_REFUSED, f"{kind} name '{name}' contains reserved prefix '{_RESERVED}*'"

@@ -11,107 +11,14 @@ from heapq import merge
 
 from msgspec import Struct
 
+from pytest_gatherscatter.embedded.argument import QueueArguments
 from pytest_gatherscatter.embedded.record import (
     ChannelId,
     ConnectionId,
     Message,
-    Profile,
     QueueState,
 )
-from pytest_gatherscatter.embedded.refusal import (
-    AmqpError,
-    Code,
-    invalid_argument,
-    unequal,
-    unsupported,
-)
-
-_OVERFLOWS = ("drop-head", "reject-publish", "reject-publish-dlx")
-# Known and not supported: ignoring them in silence would promise something to the client.
-_UNSUPPORTED = ("x-max-priority", "x-delivery-limit", "x-dead-letter-strategy")
-# RabbitMQ refuses larger times: 2**32 - 1 milliseconds, some 49 days.
-_MAX_MILLISECONDS = 2**32 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class QueueArguments:
-    """What the ``x-`` arguments of a declaration mean; times in seconds, sizes in bytes."""
-
-    message_ttl: float | None = None
-    expires: float | None = None
-    max_length: int | None = None
-    max_length_bytes: int | None = None
-    overflow: str = "drop-head"
-    dead_letter_exchange: str | None = None
-    dead_letter_key: str | None = None
-    single_active_consumer: bool = False
-
-    @classmethod
-    def parse(cls, queue: str, raw: Mapping[str, object], profile: Profile) -> "QueueArguments":
-        """Read a declaration's arguments; AmqpError 406 for a wrong one, 540 for the listed ones.
-
-        Unknown arguments mean nothing and do no harm, as on RabbitMQ.
-        """
-        for name in _UNSUPPORTED:
-            if name in raw:
-                raise unsupported(name)
-        if raw.get("x-queue-type", "classic") != "classic":
-            raise unsupported("x-queue-type")
-        if profile is Profile.RABBITMQ_4_3 and (
-            "x-queue-mode" in raw or raw.get("x-queue-version", 2) != 2  # noqa: PLR2004 - the version
-        ):
-            raise invalid_argument(
-                queue, "x-queue-mode or x-queue-version", "RabbitMQ 4.3 has taken it away"
-            )
-        single = raw.get("x-single-active-consumer", False)
-        if not isinstance(single, bool):
-            raise invalid_argument(queue, "x-single-active-consumer", "not a boolean")
-        overflow = _text(queue, raw, "x-overflow") or "drop-head"
-        if overflow not in _OVERFLOWS:
-            raise invalid_argument(queue, "x-overflow", f"not one of {', '.join(_OVERFLOWS)}")
-        exchange = _text(queue, raw, "x-dead-letter-exchange")
-        key = _text(queue, raw, "x-dead-letter-routing-key")
-        if key is not None and exchange is None:
-            raise invalid_argument(
-                queue, "x-dead-letter-routing-key", "needs an x-dead-letter-exchange"
-            )
-        return cls(
-            message_ttl=_seconds(queue, raw, "x-message-ttl", least=0),
-            expires=_seconds(queue, raw, "x-expires", least=1),
-            max_length=_count(queue, raw, "x-max-length"),
-            max_length_bytes=_count(queue, raw, "x-max-length-bytes"),
-            overflow=overflow,
-            dead_letter_exchange=exchange,
-            dead_letter_key=key,
-            single_active_consumer=single,
-        )
-
-
-def _text(queue: str, raw: Mapping[str, object], name: str) -> str | None:
-    value = raw.get(name)
-    if value is None or isinstance(value, str):
-        return value
-    raise invalid_argument(queue, name, "not a string")
-
-
-def _count(queue: str, raw: Mapping[str, object], name: str) -> int | None:
-    value = raw.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise invalid_argument(queue, name, "not an integer")
-    if value < 0:
-        raise invalid_argument(queue, name, f"{value} is negative")
-    return value
-
-
-def _seconds(queue: str, raw: Mapping[str, object], name: str, *, least: int) -> float | None:
-    value = _count(queue, raw, name)
-    if value is None:
-        return None
-    if not least <= value <= _MAX_MILLISECONDS:
-        raise invalid_argument(queue, name, f"{value} ms is out of range")
-    return value / 1000
+from pytest_gatherscatter.embedded.refusal import AmqpError, Code, flag, unequal
 
 
 class Entry(Struct):
@@ -243,18 +150,17 @@ class Queue:
         unused = self.used_at + expires
         return unused if head is None else min(head, unused)
 
-    def assert_equal(self, *, durable: bool, auto_delete: bool, arguments: QueueArguments) -> None:
+    def assert_equal(
+        self, *, durable: bool, auto_delete: bool, arguments: Mapping[str, object]
+    ) -> None:
         """AmqpError 406 when a declaration differs from this queue."""
         for name, received, current in (
             ("durable", durable, self.durable),
             ("auto_delete", auto_delete, self.auto_delete),
         ):
             if received != current:
-                raise unequal("queue", self.name, name, received, current)
-        for name in QueueArguments.__slots__:
-            received, current = getattr(arguments, name), getattr(self.arguments, name)
-            if received != current:
-                raise unequal("queue", self.name, _ARGUMENT[name], received, current)
+                raise unequal("queue", self.name, name, flag(received), flag(current))
+        self.arguments.assert_equal(self.name, arguments)
 
     def full_for(self, message: Message) -> bool:
         """Whether x-overflow=reject-publish refuses this message."""
@@ -320,18 +226,6 @@ class Queue:
             raise AmqpError(
                 Code.ACCESS_REFUSED, f"queue '{self.name}' in vhost '/' in exclusive use"
             )
-
-
-_ARGUMENT = {
-    "message_ttl": "x-message-ttl",
-    "expires": "x-expires",
-    "max_length": "x-max-length",
-    "max_length_bytes": "x-max-length-bytes",
-    "overflow": "x-overflow",
-    "dead_letter_exchange": "x-dead-letter-exchange",
-    "dead_letter_key": "x-dead-letter-routing-key",
-    "single_active_consumer": "x-single-active-consumer",
-}
 
 
 def _position(entry: Entry) -> int:

@@ -37,21 +37,17 @@ UNSUPPORTED: dict[str, str] = {
     "tx": "transactions; publisher confirms tell what arrived",
     "headers": "headers exchanges; bind by routing key",
     "exchange type plugin": "exchange types beyond direct, fanout and topic",
-    "immediate": "basic.publish with immediate=true, as RabbitMQ",
-    "flow": "channel.flow with active=false, as RabbitMQ",
-    "recover without requeue": "basic.recover with requeue=false, as RabbitMQ",
     "direct reply-to": "amq.rabbitmq.reply-to; declare an exclusive queue",
     "alternate-exchange": "alternate exchanges; publish with mandatory",
     "x-priority": "consumer priorities",
     "x-max-priority": "priority queues",
     "x-queue-type": "queue types beyond classic: nothing is replicated on one machine",
-    "x-delivery-limit": "delivery limits, which only quorum queues have",
-    "x-dead-letter-strategy": "dead-letter strategies, which only quorum queues have",
-    "x-stream-offset": "streams",
-    "prefetch size": "basic.qos with a prefetch_size, as RabbitMQ",
     "CC": "sender-selected distribution (CC and BCC headers); bind what shall receive",
 }
-"""Everything that is answered with 540: the name by which code asks, and what it means."""
+"""All that RabbitMQ has and this broker answers with 540: the name that code asks by, and why.
+
+What RabbitMQ itself answers with 540, it says in RabbitMQ's words: :func:`not_implemented`.
+"""
 
 
 class AmqpError(Exception):
@@ -72,6 +68,20 @@ def unsupported(feature: str) -> AmqpError:
     return AmqpError(Code.NOT_IMPLEMENTED, f"{feature}: {UNSUPPORTED[feature]}")
 
 
+def not_implemented(what: str) -> AmqpError:
+    """The 540 for something that RabbitMQ does not do either, in its words."""
+    return AmqpError(Code.NOT_IMPLEMENTED, what)
+
+
+def deprecated(feature: str, cure: str) -> AmqpError:
+    """The 541 for what RabbitMQ 4.3 has and does not permit by default."""
+    return AmqpError(
+        Code.INTERNAL_ERROR,
+        f"Feature `{feature}` is deprecated. By default, this feature is not permitted anymore: "
+        f"{cure}.",
+    )
+
+
 def not_found(kind: str, name: str) -> AmqpError:
     """The 404 for a queue or exchange (``kind``) that is not there."""
     return AmqpError(Code.NOT_FOUND, f"no {kind} '{name}' in vhost '/'")
@@ -87,12 +97,12 @@ def locked(name: str) -> AmqpError:
     )
 
 
-def unequal(kind: str, name: str, argument: str, received: object, current: object) -> AmqpError:
-    """The 406 for a declaration that differs from what is there."""
+def unequal(kind: str, name: str, argument: str, received: str, current: str) -> AmqpError:
+    """The 406 for a declaration that differs from what is there; both as they shall be told."""
     return AmqpError(
         Code.PRECONDITION_FAILED,
         f"inequivalent arg '{argument}' for {kind} '{name}' in vhost '/': "
-        f"received {_told(received)} but current is {_told(current)}",
+        f"received {received} but current is {current}",
     )
 
 
@@ -104,9 +114,6 @@ def invalid_argument(queue: str, argument: str, problem: str) -> AmqpError:
     )
 
 
-def _told(value: object) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return f"'{str(value).lower()}'"
-    return f"'{value}'"
+def flag(value: object) -> str:
+    """A field of a declaration, as :func:`unequal` tells it."""
+    return f"'{str(value).lower()}'" if isinstance(value, bool) else f"'{value}'"

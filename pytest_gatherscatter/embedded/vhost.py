@@ -12,16 +12,13 @@ changed nothing. Whether a refusal ends the channel or the connection is the cal
 from collections.abc import Callable, Mapping
 from itertools import count
 
-from pytest_gatherscatter.embedded.directory import freeze
-from pytest_gatherscatter.embedded.exchange import Binding, Destination
-from pytest_gatherscatter.embedded.flow import Flow
+from pytest_gatherscatter.embedded.argument import check_consumer
+from pytest_gatherscatter.embedded.declaration import NOTHING, Declaration
 from pytest_gatherscatter.embedded.invariant import problems
 from pytest_gatherscatter.embedded.queue import (
     Channel,
     Connection,
     Consumer,
-    Queue,
-    QueueArguments,
 )
 from pytest_gatherscatter.embedded.record import (
     ChannelId,
@@ -38,15 +35,13 @@ from pytest_gatherscatter.embedded.record import (
 from pytest_gatherscatter.embedded.refusal import (
     AmqpError,
     Code,
-    locked,
     not_found,
+    not_implemented,
     unsupported,
 )
 
-_NOTHING: Mapping[str, object] = {}
 
-
-class VHost(Flow):
+class VHost(Declaration):
     """Exchanges, queues, consumers and deliveries of one broker.
 
     Args:
@@ -59,8 +54,7 @@ class VHost(Flow):
         self, *, profile: Profile = Profile.RABBITMQ_4_3, name: Callable[[], str] | None = None
     ) -> None:
         numbers = count(1)
-        self._name = name or (lambda: str(next(numbers)))
-        super().__init__(profile)
+        super().__init__(profile, name or (lambda: str(next(numbers))))
 
     def drain(self) -> list[Output]:
         """All that was to be said since the last call, in order."""
@@ -115,204 +109,6 @@ class VHost(Flow):
         self._end_channels([self._channels[channel]])
         self._work(now)
 
-    # Exchanges and bindings
-
-    def declare_exchange(  # noqa: PLR0913 - the protocol's own arguments
-        self,
-        name: str,
-        kind: str = "direct",
-        *,
-        passive: bool = False,
-        durable: bool = False,
-        auto_delete: bool = False,
-        internal: bool = False,
-        arguments: Mapping[str, object] = _NOTHING,
-    ) -> None:
-        """Make an exchange, or see that it is there and equal.
-
-        Raises:
-            AmqpError: 403, 404 (passive), 406, 503 (3.10: no such type), 540.
-        """
-        self._directory.declare_exchange(
-            name,
-            kind,
-            passive=passive,
-            durable=durable,
-            auto_delete=auto_delete,
-            internal=internal,
-            arguments=arguments,
-        )
-
-    def delete_exchange(self, name: str, *, if_unused: bool = False) -> None:
-        """Delete an exchange and its bindings, if it is there; AmqpError 403, 406."""
-        self._directory.delete_exchange(name, if_unused=if_unused)
-
-    def bind_exchange(
-        self, destination: str, source: str, key: str, arguments: Mapping[str, object] = _NOTHING
-    ) -> None:
-        """Lead messages from one exchange to another; AmqpError 403, 404."""
-        self._directory.bind(
-            Binding(source, Destination("exchange", destination), key, freeze(arguments))
-        )
-
-    def unbind_exchange(
-        self, destination: str, source: str, key: str, arguments: Mapping[str, object] = _NOTHING
-    ) -> None:
-        """Undo :meth:`bind_exchange`; what is not bound or not there is no error. AmqpError 403."""
-        self._directory.unbind(
-            Binding(source, Destination("exchange", destination), key, freeze(arguments))
-        )
-
-    def bind_queue(
-        self,
-        channel: ChannelId,
-        queue: str,
-        exchange: str,
-        key: str,
-        arguments: Mapping[str, object] = _NOTHING,
-    ) -> None:
-        """Lead messages from an exchange to a queue; AmqpError 403, 404, 405."""
-        name = self._queue(channel, queue).name
-        self._directory.bind(Binding(exchange, Destination("queue", name), key, freeze(arguments)))
-
-    def unbind_queue(
-        self,
-        channel: ChannelId,
-        queue: str,
-        exchange: str,
-        key: str,
-        arguments: Mapping[str, object] = _NOTHING,
-    ) -> None:
-        """Undo :meth:`bind_queue`; what is not bound or not there is no error.
-
-        Raises:
-            AmqpError: 403, 404 (no name, and no queue declared before), 405.
-        """
-        name = queue or self._queue(channel, queue).name
-        if name in self._directory.queues:
-            self._queue(channel, name)
-        self._directory.unbind(
-            Binding(exchange, Destination("queue", name), key, freeze(arguments))
-        )
-
-    # Queues
-
-    def declare_queue(  # noqa: PLR0913 - the protocol's own arguments
-        self,
-        channel: ChannelId,
-        name: str,
-        *,
-        passive: bool = False,
-        durable: bool = False,
-        exclusive: bool = False,
-        auto_delete: bool = False,
-        arguments: Mapping[str, object] = _NOTHING,
-        now: float,
-    ) -> QueueState:
-        """Make a queue, or see that it is there and equal; an empty name has one made.
-
-        Raises:
-            AmqpError: 403 (reserved name), 404 (passive), 405, 406, 540, 541 (what RabbitMQ
-                4.3 does not permit any more).
-        """
-        asker = self._channels[channel]
-        if passive:
-            queue = self._queue(channel, name)
-        else:
-            meant = QueueArguments.parse(name, arguments, self._directory.profile)
-            there = self._directory.queues.get(name)
-            # RabbitMQ too takes an exclusive queue for a transient one, whatever is said.
-            durable = durable and not exclusive
-            owner = asker.connection.id if exclusive else None
-            if there is None:
-                queue = self._make(
-                    asker,
-                    name,
-                    meant,
-                    durable=durable,
-                    auto_delete=auto_delete,
-                    owner=owner,
-                    now=now,
-                )
-            elif there.owner != owner:
-                raise locked(name)
-            else:
-                there.assert_equal(durable=durable, auto_delete=auto_delete, arguments=meant)
-                queue = there
-        queue.used_at = now
-        asker.last_queue = queue.name
-        self._look_at([queue])
-        self._work(now)
-        return queue.state
-
-    def _make(  # noqa: PLR0913 - the protocol's own arguments
-        self,
-        channel: Channel,
-        name: str,
-        arguments: QueueArguments,
-        *,
-        durable: bool,
-        auto_delete: bool,
-        owner: ConnectionId | None,
-        now: float,
-    ) -> Queue:
-        if self._directory.profile is Profile.RABBITMQ_4_3 and not durable and owner is None:
-            raise AmqpError(
-                Code.INTERNAL_ERROR,
-                "Feature `transient_nonexcl_queues` is deprecated. By default, this feature is "
-                "not permitted anymore: declare the queue durable or exclusive.",
-            )
-        queue = Queue(
-            name or f"amq.gen-{self._name()}",
-            arguments,
-            durable=durable,
-            auto_delete=auto_delete,
-            owner=owner,
-            now=now,
-        )
-        self._directory.add_queue(queue, named_by_server=not name)
-        if owner is not None:
-            channel.connection.exclusive[queue.name] = None
-        return queue
-
-    def _queue(self, channel: ChannelId, name: str) -> Queue:
-        asker = self._channels[channel]
-        name = name or asker.last_queue
-        if not name:
-            raise AmqpError(Code.NOT_FOUND, "no previously declared queue")
-        return self._directory.queue(name, asker.connection)
-
-    def purge_queue(self, channel: ChannelId, name: str) -> int:
-        """Drop what is ready (not what is unsettled) and count it; AmqpError 404, 405."""
-        queue = self._queue(channel, name)
-        return self._empty(queue)
-
-    def delete_queue(
-        self,
-        channel: ChannelId,
-        name: str,
-        *,
-        if_unused: bool = False,
-        if_empty: bool = False,
-        now: float,
-    ) -> int:
-        """Delete a queue and count what was ready; a missing one counts 0. AmqpError 405, 406."""
-        try:
-            queue = self._queue(channel, name)
-        except AmqpError as error:
-            if error.code is Code.NOT_FOUND and name:
-                return 0
-            raise
-        if if_unused and queue.consumers:
-            raise AmqpError(Code.PRECONDITION_FAILED, f"queue '{queue.name}' in vhost '/' in use")
-        if if_empty and queue.ready:
-            raise AmqpError(
-                Code.PRECONDITION_FAILED, f"queue '{queue.name}' in vhost '/' is not empty"
-            )
-        dropped = self._delete(queue)
-        self._work(now)
-        return dropped
-
     # Consumers
 
     def qos(self, channel: ChannelId, prefetch: int, *, together: bool = False) -> None:
@@ -335,7 +131,7 @@ class VHost(Flow):
         *,
         no_ack: bool = False,
         exclusive: bool = False,
-        arguments: Mapping[str, object] = _NOTHING,
+        arguments: Mapping[str, object] = NOTHING,
         now: float,
     ) -> str:
         """Start a consumer and answer its tag; an empty tag has one made.
@@ -344,15 +140,14 @@ class VHost(Flow):
             AmqpError: 403 (exclusive use), 404, 405, 530 (the tag is in use), 540.
         """
         asker = self._channels[channel]
-        for name in ("x-priority", "x-stream-offset"):
-            if name in arguments:
-                raise unsupported(name)
         if queue == "amq.rabbitmq.reply-to":
             raise unsupported("direct reply-to")
-        source = self._queue(channel, queue)
-        tag = tag or f"amq.ctag-{self._name()}"
+        name = self._meant(channel, queue)
         if tag in asker.consumers:
             raise AmqpError(Code.NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'")
+        source = self._queue(channel, name)
+        check_consumer(name, arguments)
+        tag = tag or f"amq.ctag-{self._name()}"
         source.assert_consumable(exclusive=exclusive)
         consumer = Consumer(tag, asker, source, no_ack, exclusive, asker.prefetch)
         asker.consumers[tag] = consumer
@@ -447,7 +242,7 @@ class VHost(Flow):
     def recover(self, channel: ChannelId, *, requeue: bool = True, now: float) -> None:
         """Give every unsettled delivery of the channel back to its place; AmqpError 540."""
         if not requeue:
-            raise unsupported("recover without requeue")
+            raise not_implemented("requeue=false")
         self._requeue(self._take(channel, 0, multiple=True))
         self._work(now)
 

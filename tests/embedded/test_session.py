@@ -355,7 +355,7 @@ def test_hard_errors_have_rabbitmqs_codes(frames: list[Any], code: int) -> None:
 
 @pytest.mark.parametrize(
     ("expiration", "told"),
-    [("soon", "not a number"), ("-1", "not a number"), ("9" * 12, "too large")],
+    [("soon", "no_integer"), ("-1", "value_negative"), ("9" * 12, "value_too_large")],
 )
 def test_an_invalid_expiration_is_406(expiration: str, told: str) -> None:
     """On its channel, asynchronously, as RabbitMQ's."""
