@@ -242,7 +242,17 @@ class Effects:
         return step
 
 
-StateT = TypeVar("StateT", bound=Enum)
+class State(Enum):
+    """The base of states: each is one object, and is hashed as one.
+
+    ``Enum`` hashes its members by name, in Python; tables and sets of states are looked into at
+    every input.
+    """
+
+    __hash__ = object.__hash__
+
+
+StateT = TypeVar("StateT", bound=State)
 
 
 class Lifecycle(Generic[StateT]):
@@ -261,12 +271,15 @@ class Lifecycle(Generic[StateT]):
         self.state = start
         self.since = now
         self._table = table
-        self._story: list[str] = [f"{now:.3f} {start.value}"]
+        self._story: list[tuple[float, StateT, str]] = [(now, start, "")]
 
     @property
     def story(self) -> tuple[str, ...]:
         """The recent transitions, oldest first, each with its time."""
-        return tuple(self._story[-self.STORY :])
+        return tuple(
+            f"{at:.3f} {state.value}" + (f" ({why})" if why else "")
+            for at, state, why in self._story[-self.STORY :]
+        )
 
     def to(self, finish: StateT, *, now: float, why: str = "") -> None:
         """Go to ``finish``.
@@ -278,5 +291,5 @@ class Lifecycle(Generic[StateT]):
             raise IllegalTransition(self.what, self.state.value, finish.value, self.story)
         self.state = finish
         self.since = now
-        self._story.append(f"{now:.3f} {finish.value}" + (f" ({why})" if why else ""))
+        self._story.append((now, finish, why))
         del self._story[: -self.STORY]

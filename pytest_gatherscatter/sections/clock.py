@@ -16,7 +16,8 @@ Pure: the caller brings the times. Not thread-safe: its machine's thread owns it
 
 import math
 from collections import deque
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 DRIFT = 100e-6
 """How far two monotonic clocks may part, seconds a second: NTP slews by at most 500 ppm while
@@ -139,8 +140,7 @@ class GathererClock:
         return self._least.least(now), self._most.most(now)
 
 
-@dataclass(frozen=True, slots=True)
-class _Limit:
+class _Limit(Struct, frozen=True):
     """What one round trip says of the offset on one side, at some moment of that trip."""
 
     offset: float
@@ -157,4 +157,6 @@ class _Limit:
 
     def _drift(self, now: float) -> float:
         """How far the clocks may have parted, counted from the end that is farther away."""
-        return DRIFT * max(abs(now - self.sent), abs(now - self.received))
+        if now >= self.received:  # as nearly always
+            return DRIFT * (now - self.sent)
+        return DRIFT * max(abs(now - self.sent), self.received - now)

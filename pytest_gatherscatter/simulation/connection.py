@@ -65,9 +65,9 @@ class Connection:
 
     def send(self, *actions: Callable[[], None]) -> None:
         """Do ``actions`` at the broker, after all that was sent before: one packet."""
-        arrives = self._world.now + self._network.delay()
-        self._there = max(self._there, arrives)
-        self._world.at(self._there, partial(self._arrive, actions))
+        world = self._world
+        self._there = max(self._there, world.now + self._network.delay())
+        world.at(self._there, partial(self._arrive, actions))
 
     def _arrive(self, actions: tuple[Callable[[], None], ...]) -> None:
         if self._cut:
@@ -170,9 +170,9 @@ class Connection:
                 self._world.at(self._back + late, partial(self._come, again))
 
     def _at_client(self, action: Callable[[], None]) -> None:
-        arrives = self._world.now + self._network.delay()
-        self._back = max(self._back, arrives)
-        self._world.at(self._back, action)
+        world = self._world
+        self._back = max(self._back, world.now + self._network.delay())
+        world.at(self._back, action)
 
     def _come(self, events: list[PortEvent]) -> None:
         if self._deaf or self._cut:
@@ -234,7 +234,8 @@ class SimulatedLink:
         self._effect = effect
         self._said = said
         self._numbers = 0
-        self._outbox: list[Callable[[], None]] = []
+        self.outbox: list[Callable[[], None]] = []
+        """What has not left yet of the step that is under way."""
         self._unsaid: list[tuple[int, str, bytes, Properties]] = []
         self.connection: Connection | None = None
         self.failed: list[PublishReturned] = []
@@ -246,7 +247,7 @@ class SimulatedLink:
 
     def connect(self, topology: Topology) -> None:
         """Begin to connect; ``PortUp`` or a refusal follows."""
-        self._outbox.clear()
+        self.outbox.clear()
         self._unsaid.clear()
         self.connection = Connection(self._network, topology, self._hear, self._refused)
 
@@ -261,8 +262,8 @@ class SimulatedLink:
             self.failed.append(PublishReturned(number, "not connected"))
             return number
 
-        self._unsaid.append((len(self._outbox), key, body, properties))
-        self._outbox.append(
+        self._unsaid.append((len(self.outbox), key, body, properties))
+        self.outbox.append(
             partial(connection.publish, number, exchange, key, body, properties, mandatory)
         )
         return number
@@ -272,14 +273,17 @@ class SimulatedLink:
         connection = self.connection
         if connection is None or tag.generation != connection.id or tag.number < 0:
             return
-        self._outbox.append(partial(connection.settle, tag, verdict))
+        self.outbox.append(partial(connection.settle, tag, verdict))
 
     def flush(self, most: int | None = None) -> None:
         """Hand what was published and settled to the kernel, at most ``most`` of it."""
-        if not self._outbox:
+        outbox = self.outbox
+        if not outbox:
             return
-        outbox, self._outbox = self._outbox[:most], []
+        self.outbox = []
         unsaid, self._unsaid = self._unsaid, []
+        if most is not None:
+            outbox = outbox[:most]
         if self.connection is not None and outbox:
             for place, key, body, properties in unsaid:
                 if place < len(outbox):
@@ -289,7 +293,7 @@ class SimulatedLink:
     @property
     def waiting(self) -> int:
         """How much of the step has not left yet."""
-        return len(self._outbox)
+        return len(self.outbox)
 
     def close(self) -> None:
         """Close in good order: what was published leaves first."""

@@ -176,7 +176,8 @@ class Party:
     @property
     def now(self) -> float:
         """Its own clock's time."""
-        return self.clock.read()
+        clock = self.clock
+        return clock.offset + clock.rate * self.world.now  # as ``read``, at each step
 
     def step(self, action: Callable[[], None]) -> None:
         """Do something in this process, and see it through."""
@@ -190,7 +191,8 @@ class Party:
             if self.link.failed:
                 self._settle()
             self.look()
-            if self.link.waiting or self.link.failed:
+            link = self.link
+            if link.outbox or link.failed:
                 self._settle()
         except Crash:
             self.die(f"dies before its effect {self.effects}", at_once=self.power_cut)
@@ -230,9 +232,9 @@ class Party:
             self.link.flush()
 
     def _set_alarm(self) -> None:
-        pump = self.pump
+        pump, alarm = self.pump, self._alarm
         at = None if pump is None else pump.next_wake
-        if at is None or (self._alarm is not None and self._alarm <= at):
+        if at is None or (alarm is not None and alarm <= at):
             return
         self._alarm = at
         self.at_local(at, partial(self._ring, at))
@@ -274,11 +276,12 @@ class Party:
 
     def heard(self, link: SimulatedLink, events: list[PortEvent]) -> None:
         """Take what came in one packet."""
+        world = self.world
         for event in events:
             if isinstance(event, PortDelivered):
-                message = self.world.message(event.body, event.properties.type)
+                message = world.message(event.body, event.properties.type)
                 if message is not None:
-                    self.world.see(Heard(self.world.now, self.name, message))
+                    world.see(Heard(world.now, self.name, message))
             if self.pump is not None and self.link is link:
                 self.pump.take(event, now=self.now)
                 if isinstance(event, PortDown):

@@ -165,6 +165,9 @@ class Visitor(Party):
 
     def _follow(self, guide: Guide, step: Step) -> None:  # noqa: C901, PLR0912 - each kind of step
         """Take a step: at once, so that it goes on, or until something calls it done."""
+        if isinstance(step, Serve):  # as nearly always
+            self._serve(step.seconds)
+            return
         chance = self.world.random
         self._ready = True
         match step:
@@ -185,8 +188,6 @@ class Visitor(Party):
             case _:
                 self._ready = False
         match step:
-            case Serve(seconds):
-                self._serve(seconds)
             case Connect():
                 self._contact(guide, step)
             case TakeLock(seconds):

@@ -8,7 +8,9 @@ import heapq
 from collections.abc import Callable
 from itertools import count
 from random import Random
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
+
+from msgspec import Struct
 
 from pytest_gatherscatter.sections.monitor.hookcall import Hook
 from pytest_gatherscatter.sections.section import Demand
@@ -40,7 +42,7 @@ class Violated(Exception):
 # ── what the onlooker sees ─────────────────────────────────────────────────────────────
 
 
-class Said(NamedTuple):
+class Said(Struct, frozen=True):
     """A message left a process; ``clock`` names the clock that its times are meant on."""
 
     at: float
@@ -50,7 +52,7 @@ class Said(NamedTuple):
     clock: str | None
 
 
-class Heard(NamedTuple):
+class Heard(Struct, frozen=True):
     """A message came in."""
 
     at: float
@@ -58,7 +60,7 @@ class Heard(NamedTuple):
     message: Message
 
 
-class Recorded(NamedTuple):
+class Recorded(Struct, frozen=True):
     """An event became durable."""
 
     at: float
@@ -66,7 +68,7 @@ class Recorded(NamedTuple):
     event: dict[str, Any]
 
 
-class HookCalled(NamedTuple):
+class HookCalled(Struct, frozen=True):
     """A monitor's hook began; ``bound`` is how well it says to know the gatherer's clock."""
 
     at: float
@@ -77,7 +79,7 @@ class HookCalled(NamedTuple):
     bound: float | None
 
 
-class HookAnswered(NamedTuple):
+class HookAnswered(Struct, frozen=True):
     """A monitor's hook ended; ``answer`` in a word: ``ready``, ``hold``, ``veto``, ``broken``."""
 
     at: float
@@ -88,7 +90,7 @@ class HookAnswered(NamedTuple):
     answer: str
 
 
-class VisitBegan(NamedTuple):
+class VisitBegan(Struct, frozen=True):
     """A workload wants to enter a section."""
 
     at: float
@@ -97,7 +99,7 @@ class VisitBegan(NamedTuple):
     demand: Demand
 
 
-class WentAlone(NamedTuple):
+class WentAlone(Struct, frozen=True):
     """A workload decided that there is no gatherer."""
 
     at: float
@@ -105,7 +107,7 @@ class WentAlone(NamedTuple):
     section: str
 
 
-class BodyBegan(NamedTuple):
+class BodyBegan(Struct, frozen=True):
     """A workload is inside. ``bound`` is how well it knows the gatherer's clock."""
 
     at: float
@@ -117,7 +119,7 @@ class BodyBegan(NamedTuple):
     bound: float | None
 
 
-class BodyLeft(NamedTuple):
+class BodyLeft(Struct, frozen=True):
     """A workload is outside again, or dead."""
 
     at: float
@@ -125,7 +127,7 @@ class BodyLeft(NamedTuple):
     section: str
 
 
-class VisitEnded(NamedTuple):
+class VisitEnded(Struct, frozen=True):
     """A workload's test went on (or its process died); ``excused`` seconds do not count."""
 
     at: float
@@ -135,7 +137,7 @@ class VisitEnded(NamedTuple):
     excused: float
 
 
-class TicketGone(NamedTuple):
+class TicketGone(Struct, frozen=True):
     """A section's ticket was taken off its host's disk, by its owner or whoever settled it."""
 
     at: float
@@ -143,7 +145,7 @@ class TicketGone(NamedTuple):
     section: str
 
 
-class Happened(NamedTuple):
+class Happened(Struct, frozen=True):
     """Anything else that a reader of the story wants to know: faults, most of all."""
 
     at: float
@@ -151,14 +153,14 @@ class Happened(NamedTuple):
     what: str
 
 
-class Died(NamedTuple):
+class Died(Struct, frozen=True):
     """A process is gone, with what it had in memory."""
 
     at: float
     party: str
 
 
-class Froze(NamedTuple):
+class Froze(Struct, frozen=True):
     """A process stands still for ``seconds``."""
 
     at: float
@@ -182,6 +184,9 @@ Sight: TypeAlias = (
     | Died
     | Froze
 )
+
+
+_SPOKEN = (Said, Heard)
 
 
 class Onlooker(Protocol):
@@ -275,7 +280,7 @@ class World:
         """Note something, and show it to whoever looks for such things."""
         if self._story:
             self.history.append(sight)
-        kind = type(sight.message) if isinstance(sight, Said | Heard) else type(sight)
+        kind = type(sight.message) if isinstance(sight, _SPOKEN) else type(sight)
         for onlooker in self._onlookers.get(kind, ()):
             onlooker.see(sight)
 

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from itertools import islice
 
+from msgspec import Struct
+
 from pytest_gatherscatter.machine import Effects
 from pytest_gatherscatter.sections.gatherer.bench import Bench
 from pytest_gatherscatter.sections.gatherer.lead import Lead
@@ -73,8 +75,7 @@ class GathererFacts:
     stale_after: float = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Purpose:
+class Purpose(Struct, frozen=True):
     """What a publish was for, so that its outcome can be understood."""
 
     what: str
@@ -190,6 +191,8 @@ class Lab:
         It comes last, since others wait for what the step does; of several moves in one step
         the last is told.
         """
+        if not self._news:
+            return
         for changed in self._news.values():
             self.out.publish(section_event("changed", changed.bench), changed)
         self._news.clear()

@@ -65,15 +65,15 @@ class Gatherer:
         self.lab.now = now
         if not self._begun:
             self._begun, self.lab.started = True, now
-        match message:
-            case Received(body):
-                take = self._take.get(type(body))
-                if take is not None:  # anything else asks nothing of a gatherer
-                    take(body, message, now)
-            case Woken():
-                self._look(now)
+        match message:  # the most frequent first
             case Confirmed() | Returned() | Failed():
                 self._outcome(message, now)
+            case Received():
+                take = self._take.get(type(message.message))
+                if take is not None:  # anything else asks nothing of a gatherer
+                    take(message.message, message, now)
+            case Woken():
+                self._look(now)
             case Unreadable():
                 self.lab.unreadable += 1
             case LinkUp():

@@ -1,7 +1,8 @@
 """Who is in the lab, as the gatherer knows it: pure data and its rules."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pytest_gatherscatter.wire.messages import AgentStatus, JoinLab, OpenSection
 
@@ -17,8 +18,7 @@ two hundred agents the pause grows with their number; a Prepare asks whoever is 
 MISSES = 3
 
 
-@dataclass(slots=True)
-class Agent:
+class Agent(Struct):
     """An agent that joined; ``heard`` is when it last said anything."""
 
     name: str

@@ -1,9 +1,9 @@
 """The life of a section at the gatherer, as a table; the documentation draws it from here."""
 
-from enum import Enum
+from pytest_gatherscatter.machine import State
 
 
-class SectionState(Enum):
+class SectionState(State):
     """Where a section stands.
 
     The commit point is the step to ``COMMITTED``: a failure before it is "not gathered",

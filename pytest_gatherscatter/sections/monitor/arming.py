@@ -5,15 +5,14 @@ The diagram in the documentation is drawn from :data:`ARMING_TABLE`.
 
 from collections import deque
 from dataclasses import dataclass, field
-from enum import Enum
 
-from pytest_gatherscatter.machine import Lifecycle
+from pytest_gatherscatter.machine import Lifecycle, State
 from pytest_gatherscatter.sections.hook import SectionInfo
 from pytest_gatherscatter.sections.monitor.hookcall import Capture
 from pytest_gatherscatter.wire.messages import AgentReport, Finding, Message, SectionGo
 
 
-class ArmingState(Enum):
+class ArmingState(State):
     """Where a section stands at this monitor."""
 
     WAITING = "waiting"

@@ -6,9 +6,9 @@ monotonic clock.
 """
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TypeAlias
 
+from pytest_gatherscatter.machine import State
 from pytest_gatherscatter.sections.hook import Hold, SectionInfo, Veto
 from pytest_gatherscatter.wire.messages import Artifact, Finding
 
@@ -17,7 +17,7 @@ CHUNK = 256 * 1024
 and a heartbeat behind a few of them is not late on a slow network."""
 
 
-class Hook(Enum):
+class Hook(State):
     """Which hook."""
 
     PREPARE = "prepare"

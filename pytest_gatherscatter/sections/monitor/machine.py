@@ -100,15 +100,17 @@ class MonitorMachine:
 
     def handle(self, message: Input, *, now: float) -> list[Effect]:
         """Take one input at local monotonic time ``now`` and say what is to be done."""
-        match message:
-            case Received(message=body):
-                self._receive(body, now)
+        match message:  # the most frequent first
+            case Confirmed() | Returned() | Failed():
+                self._outcome(message, now)
+            case Received():
+                self._receive(message.message, now)
+            case Woken() | Recovered():
+                self._wake_at = None
             case Exited(effect, QueueDeclared() as result):
                 self._ending.declared(effect, result, now)
             case Exited(effect, HookEnded() as result):
                 self._ends.ended(effect, result, now)
-            case Confirmed() | Returned() | Failed():
-                self._outcome(message, now)
             case LinkUp():
                 self._link_up(now)
             case LinkDown(reason):
@@ -116,8 +118,6 @@ class MonitorMachine:
                 self.station.out.record("cut-off", reason=reason)
             case Told(request):
                 self._told(request, now)
-            case Woken() | Recovered():
-                self._wake_at = None
             case _:
                 pass
         self._advance(now)
@@ -171,19 +171,25 @@ class MonitorMachine:
 
     def _advance(self, now: float) -> None:
         """Do all that is due now, and ask to be woken for what is due next."""
-        self.presence.tick(now=now)
+        station, presence = self.station, self.station.presence
+        presence.tick(now=now)
         self._draining.advance(now)
-        for arming in self.station.open():
-            self._turns.look(arming, now)
-            self._ending.look(arming, now)
-        self._turns.take_next(now)
-        self.station.hooks.advance()
-        due = [self.presence.due(), self._draining.due()]
-        due += [_due(arming) for arming in self.station.open()]
-        at = min((time for time in due if time is not None and time > now), default=None)
-        if at is not None and (self._wake_at is None or at < self._wake_at):
+        if opened := station.open():
+            for arming in opened:
+                self._turns.look(arming, now)
+                self._ending.look(arming, now)
+            self._turns.take_next(now)
+        station.hooks.advance()
+        due = [presence.due(), self._draining.due()]
+        if opened:
+            due += [_due(arming) for arming in station.open()]
+        at = self._wake_at
+        for time in due:
+            if time is not None and time > now and (at is None or time < at):
+                at = time
+        if at is not None and at != self._wake_at:
             self._wake_at = at
-            self.station.out.wake(at)
+            station.out.wake(at)
 
 
 def _due(arming: Arming) -> float | None:

@@ -146,8 +146,10 @@ class Presence:
 
     def due(self) -> float | None:
         """When something is due next."""
-        times = [self._join_at, None if self._probed_at is None else self._probed_at + AGAIN]
-        return min((time for time in times if time is not None), default=None)
+        join_at, probed_at = self._join_at, self._probed_at
+        if probed_at is None or (join_at is not None and join_at < probed_at + AGAIN):
+            return join_at
+        return probed_at + AGAIN
 
     def _next_probe(self, now: float) -> None:
         self._probed_at = None

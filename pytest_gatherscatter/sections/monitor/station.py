@@ -45,7 +45,7 @@ class Station:
 
     def open(self) -> list[Arming]:
         """Return the sections that have not come to their end here."""
-        return [arming for arming in self.armings.values() if arming.state not in ENDED]
+        return [arming for arming in self.armings.values() if arming.life.state not in ENDED]
 
     def find(self, section: str, token: int) -> Arming | None:
         """Return the section of this very token: the latest of its id, or a former one."""

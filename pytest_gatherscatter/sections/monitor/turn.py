@@ -41,7 +41,7 @@ class Turns:
 
     def take_next(self, now: float) -> None:
         """Prepare the oldest section that waits, if nothing else is on; tell the rest why not."""
-        waiting = [one for one in self.station.open() if one.state is ArmingState.WAITING]
+        waiting = [one for one in self.station.open() if one.life.state is ArmingState.WAITING]
         for arming in sorted(waiting, key=lambda one: one.info.token):
             other = next((other for other in self.station.open() if other.busy), None)
             if other is None:

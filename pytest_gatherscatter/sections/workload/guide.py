@@ -15,10 +15,9 @@ is what runs::
 """
 
 from collections.abc import Callable
-from enum import Enum
 
 from pytest_gatherscatter.errors import BrokerError, NoGatherer, NotGathered, SectionFailed
-from pytest_gatherscatter.machine import Woken
+from pytest_gatherscatter.machine import State, Woken
 from pytest_gatherscatter.sections.demand import Demand
 from pytest_gatherscatter.sections.section import error_of
 from pytest_gatherscatter.sections.workload.machine import Workload
@@ -71,7 +70,7 @@ LOOK_AGAIN = 5.0
 meanwhile, and reading a directory costs a fraction of a millisecond."""
 
 
-class Phase(Enum):
+class Phase(State):
     """What a visit is about. In the phases marked as rest its caller has to say what follows."""
 
     SEEK = "seek"

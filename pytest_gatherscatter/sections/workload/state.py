@@ -4,12 +4,12 @@ The documentation draws its diagram from the table. Pure values; the machine is 
 """
 
 from dataclasses import dataclass
-from enum import Enum
 
+from pytest_gatherscatter.machine import State
 from pytest_gatherscatter.wire.messages import ArtifactChunk
 
 
-class WorkloadState(Enum):
+class WorkloadState(State):
     """Where a section stands, at the workload's side."""
 
     ENTERING = "entering"

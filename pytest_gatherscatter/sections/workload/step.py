@@ -1,13 +1,13 @@
 """What a guide tells the shell of a workload to do next: each a value, none of them does it."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from pytest_gatherscatter.errors import GatherScatterError
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(Struct, frozen=True):
     """Make an attempt to connect, for at most ``seconds``; what was open before is closed first.
 
     With ``retry`` it is tried again within them. ``hears_go`` says whether the bench's Go is to
@@ -20,8 +20,7 @@ class Connect:
     left: float
 
 
-@dataclass(frozen=True, slots=True)
-class Serve:
+class Serve(Struct, frozen=True):
     """Let things happen on the connection for at most ``seconds``, less as soon as one does.
 
     ``left`` is the guide's own limit in seconds, for people.
@@ -31,27 +30,23 @@ class Serve:
     left: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(Struct, frozen=True):
     """Tell the machine ``request``, connected or not."""
 
     request: object
 
 
-@dataclass(frozen=True, slots=True)
-class LookForDebts:
+class LookForDebts(Struct, frozen=True):
     """Tell the gatherer of each section of this host that nobody else will tell it about."""
 
 
-@dataclass(frozen=True, slots=True)
-class SettleDebt:
+class SettleDebt(Struct, frozen=True):
     """The gatherer has heard of ``section``, another one of this host: its ticket may go."""
 
     section: str
 
 
-@dataclass(frozen=True, slots=True)
-class TakeLock:
+class TakeLock(Struct, frozen=True):
     """Take the bench on this host, within ``seconds``; ``waited`` and ``left`` are for people.
 
     What came of it is told by ``locked`` or ``busy``.
@@ -62,32 +57,27 @@ class TakeLock:
     left: float
 
 
-@dataclass(frozen=True, slots=True)
-class SyncTicket:
+class SyncTicket(Struct, frozen=True):
     """Write the ticket with ``token`` and sync it; one with an older token is replaced."""
 
     token: int
 
 
-@dataclass(frozen=True, slots=True)
-class FallQuiet:
+class FallQuiet(Struct, frozen=True):
     """Close the connection and count what is open: all of it within the lead."""
 
 
-@dataclass(frozen=True, slots=True)
-class SleepUntil:
+class SleepUntil(Struct, frozen=True):
     """Return at ``t0`` on the local clock or right after it, never before."""
 
     t0: float
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
+class Fetch(Struct, frozen=True):
     """Take the captures of a closed section."""
 
 
-@dataclass(frozen=True, slots=True)
-class LetGo:
+class LetGo(Struct, frozen=True):
     """Close the connection, open the lock, settle the ticket.
 
     The ticket goes if the lab knows that the section is over; if it is ``owed``, it stays for
@@ -98,15 +88,13 @@ class LetGo:
     outcome: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fail:
+class Fail(Struct, frozen=True):
     """It will not be, for this reason; everything is open still, so go on with ``abandon``."""
 
     error: GatherScatterError
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
+class Rest(Struct, frozen=True):
     """It is the caller's turn: gathered, inside, or over, as the guide's phase says."""
 
 
