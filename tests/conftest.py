@@ -1,8 +1,8 @@
 """The brokers that tests run on: real ones, started once a run when first needed.
 
-RabbitMQ comes from ``GS_TEST_AMQP_URL``; else, with ``GS_TEST_DOCKER=1``, from a container;
-else from a private node. With none of them the tests that need it are skipped, with one
-reason for all, or fail if ``GS_REQUIRE_RABBITMQ=1`` says that there must be one.
+RabbitMQ comes from ``GS_TEST_AMQP_URL``; else, with ``GS_TEST_DOCKER=1``, from a container of the
+image ``GS_TEST_IMAGE``; else from a private node. With none of them the tests that need it are
+skipped, with one reason for all, or fail if ``GS_REQUIRE_RABBITMQ=1`` says that there must be one.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ import pytest
 import rabbitmq
 from hypothesis import HealthCheck, settings
 
-from pytest_gatherscatter.broker import provider
+from pytest_gatherscatter.broker import container, provider
 
 # How long an example takes says nothing on a machine that does other things besides.
 settings.register_profile("lab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -68,7 +68,7 @@ def rabbitmq_url(request: pytest.FixtureRequest) -> Iterator[str]:
     if url := os.environ.get("GS_TEST_AMQP_URL"):
         yield url
     elif os.environ.get("GS_TEST_DOCKER") == "1":
-        with provider.start_docker() as broker:
+        with container.start_docker(os.environ.get("GS_TEST_IMAGE")) as broker:
             yield broker.url
     else:
         yield request.getfixturevalue("rabbitmq_node").url

@@ -6,13 +6,11 @@ runs on this machine for this user, ``docker`` a RabbitMQ in a container, ``none
 :attr:`Found.why` says which and why, because "which broker did it take?" is the first
 question when a lab does not gather.
 
-Nothing here imports pika, and testcontainers only when a container is asked for.
+Nothing here imports pika or testcontainers; ``container.py`` starts what ``docker`` means.
 """
 
 import contextlib
 import os
-import secrets
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pytest_gatherscatter.broker.url import ALLOWED, parse, safe_url
@@ -31,16 +29,6 @@ from pytest_gatherscatter.errors import BrokerUnreachable, SettingsInvalid
 BROKER_VARIABLE: Final = "GATHERSCATTER_BROKER"
 PASSWORD_VARIABLE: Final = "GATHERSCATTER_PASSWORD"  # noqa: S105 - a variable's name
 PASSWORD_FILE_VARIABLE: Final = "GATHERSCATTER_PASSWORD_FILE"  # noqa: S105 - as above
-IMAGE_VARIABLE: Final = "GATHERSCATTER_RABBITMQ_IMAGE"
-
-IMAGE: Final = "rabbitmq:4-management"
-"""The image for ``docker``: the newest RabbitMQ of the major version that is supported."""
-
-AMQP_PORT: Final = 5672
-CONTAINER_USER: Final = "gatherscatter"
-
-CONTAINER_SECONDS: Final = 120.0
-"""How long RabbitMQ may take to boot in a container that runs: 10 s on an idle machine."""
 
 START_SECONDS: Final = 10.0
 """How long the embedded broker may take to start: it takes 0.1 s, so this is a machine
@@ -57,7 +45,7 @@ class Found:
     """What was found; ``url`` holds the password, so it is kept out of ``repr``.
 
     ``url`` is ``None`` where there is no broker now: for ``none``, for ``local`` without a
-    live one, and for ``docker``, whose container :func:`start_docker` starts.
+    live one, and for ``docker``, whose container ``container.start_docker`` starts.
     """
 
     url: str | None = field(repr=False)
@@ -217,59 +205,6 @@ def start_local(
                 raise BrokerUnreachable("local", f"it did not accept within {timeout:g} s")
             time.sleep(0.005)
         return StartedBroker(found.url, child.pid, stack.pop_all().close)
-
-
-def start_docker(image: str | None = None) -> StartedBroker:
-    """Start RabbitMQ in a container (a minute or more where the image must be pulled).
-
-    Args:
-        image: ``None`` takes ``GATHERSCATTER_RABBITMQ_IMAGE``, else ``rabbitmq:4-management``.
-
-    Raises:
-        SettingsInvalid: the extra ``docker`` is not installed.
-        BrokerUnreachable: no engine, no image, or the container does not come up.
-    """
-    try:
-        from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise SettingsInvalid(
-            "broker", "docker needs the extra: python -m pip install 'pytest-gatherscatter[docker]'"
-        ) from None
-    image = image or os.environ.get(IMAGE_VARIABLE) or IMAGE
-    password = secrets.token_urlsafe(24)
-    with contextlib.ExitStack() as stack:
-        # The engine's client raises whatever its transport raises: all of it means the same.
-        try:
-            container: Any = DockerContainer(image).with_exposed_ports(AMQP_PORT)
-            container.with_env("RABBITMQ_DEFAULT_USER", CONTAINER_USER)
-            container.with_env("RABBITMQ_DEFAULT_PASS", password)
-            stack.callback(container.stop)
-            container.start()
-            host = container.get_container_host_ip()
-            port = int(container.get_exposed_port(AMQP_PORT))
-        except Exception as error:
-            said = str(error).partition("\n")[0][:200]
-            raise BrokerUnreachable(
-                f"docker:{image}", f"the container does not start: {said}"
-            ) from error
-        deadline = time.monotonic() + CONTAINER_SECONDS
-        while not _speaks_amqp(host, port):
-            if time.monotonic() >= deadline:
-                raise BrokerUnreachable(
-                    f"docker:{image}", f"it did not accept within {CONTAINER_SECONDS:g} s"
-                )
-            time.sleep(0.1)
-        url = f"amqp://{CONTAINER_USER}:{password}@{host}:{port}"
-        return StartedBroker(url, None, stack.pop_all().close)
-
-
-def _speaks_amqp(host: str, port: int) -> bool:
-    """Whether a broker answers there: an engine accepts for a container that still boots."""
-    with contextlib.suppress(OSError), socket.create_connection((host, port), 1) as probe:
-        probe.settimeout(2)
-        probe.sendall(b"AMQP\x00\x00\x09\x01")
-        return probe.recv(1) != b""
-    return False
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import click
 
-from pytest_gatherscatter.broker import provider
+from pytest_gatherscatter.broker import container, provider
 from pytest_gatherscatter.cli.option import Asked, examples, find, lab_options, names, need_url
 from pytest_gatherscatter.cli.stop import Stop
 from pytest_gatherscatter.embedded.address import default_address_path
@@ -66,9 +66,9 @@ def broker_of(settings: Settings) -> Iterator[str]:
     """
     found = find(settings)
     if found.kind == "docker":
-        with provider.start_docker() as container:
+        with container.start_docker() as started:
             log.info("broker: a container, until this ends")
-            yield container.url
+            yield started.url
         return
     if found.url is not None or settings.broker == "none":
         yield need_url(settings)

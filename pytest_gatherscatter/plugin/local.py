@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import pytest
 
-from pytest_gatherscatter.broker import provider
+from pytest_gatherscatter.broker import container, provider
 from pytest_gatherscatter.errors import BrokerError, GatherScatterError, NoGatherer
 from pytest_gatherscatter.plugin import options
 from pytest_gatherscatter.sections.service.asker import Asker
@@ -84,7 +84,7 @@ def start(config: pytest.Config) -> None:
     if private and config.getoption("gs_broker") is not None:
         raise pytest.UsageError("--gs-local starts a broker of its own: leave --gs-broker out")
     try:
-        broker = provider.start_local() if private else provider.start_docker()
+        broker = provider.start_local() if private else container.start_docker()
     except GatherScatterError as error:
         raise pytest.UsageError(str(error)) from None
     lab = Lab(broker)

@@ -1,7 +1,5 @@
 """Where a broker is found: the order, the reasons, and passwords from elsewhere."""
 
-import importlib.util
-import os
 import subprocess
 import sys
 import time
@@ -167,37 +165,3 @@ def test_a_local_broker_that_cannot_start_says_why(tmp_path: Path) -> None:
         pytest.raises(BrokerUnreachable, match="local"),
     ):
         provider.start_local(address=tmp_path / "address", port=parse(first.url).port)
-
-
-def test_docker_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without testcontainers the error says what to install."""
-    monkeypatch.setitem(sys.modules, "testcontainers.core.container", None)
-    with pytest.raises(SettingsInvalid, match=r"pytest-gatherscatter\[docker\]"):
-        provider.start_docker()
-
-
-def test_docker_without_an_engine(tmp_path: Path) -> None:
-    """Without an engine, or without its client, it is one line of ours, within seconds."""
-    code = (
-        "from pytest_gatherscatter.broker import provider;"
-        "from pytest_gatherscatter.errors import GatherScatterError\n"
-        "try: provider.start_docker()\n"
-        "except GatherScatterError as error: print(error)"
-    )
-    environ = {key: value for key, value in os.environ.items() if key != provider.IMAGE_VARIABLE}
-    # A process of its own, because the engine's client leaves a socket unclosed.
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        env=environ | {"DOCKER_HOST": f"unix://{tmp_path}/no-engine.sock"},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.stderr == ""
-    if importlib.util.find_spec("testcontainers") is None:
-        expected = "broker: docker needs the extra: "
-    else:
-        expected = f"no broker at docker:{provider.IMAGE}: the container does not start: "
-    assert done.stdout.startswith(expected)
-    assert done.stdout.count("\n") == 1
