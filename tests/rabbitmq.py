@@ -59,6 +59,13 @@ class Node:
     pid: int
     environment: dict[str, str]
 
+    @property
+    def shell(self) -> dict[str, str]:
+        """The environment of a shell in which ``$CTL`` is this node's ``rabbitmqctl``."""
+        program = server()
+        assert program is not None
+        return {**os.environ, **self.environment, "CTL": str(program.with_name("rabbitmqctl"))}
+
     def ctl(self, *arguments: str) -> str:
         """Run ``rabbitmqctl`` against this node (a second or two) and return what it says."""
         program = server()

@@ -4,7 +4,8 @@ Its owner is told once how it came out, up or failed, and once more if it is los
 connection that was retired, by its owner or by its own end, tells nothing any more.
 
 Declares and binds are sent without waiting for each answer (``nowait``); the last step of
-set-up, a consume, is waited for. An error among them closes the channel and says which.
+set-up, a consume, is waited for. An error among them closes the channel and says which. What a
+lab shares is looked for first, which needs no rights on the broker, and made where it is missing.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,15 @@ from typing import Any
 from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker
 
-from pytest_gatherscatter.broker.dial import close, dial, explain, hang_up, refusal, words
+from pytest_gatherscatter.broker.dial import (
+    ACCESS_REFUSED,
+    close,
+    dial,
+    explain,
+    hang_up,
+    refusal,
+    words,
+)
 from pytest_gatherscatter.broker.intake import Intake
 from pytest_gatherscatter.broker.loop import PIKA_BROKE, Loop
 from pytest_gatherscatter.broker.outbox import Outbox
@@ -24,8 +33,17 @@ from pytest_gatherscatter.broker.url import BrokerUrl
 from pytest_gatherscatter.errors import (
     BrokerError,
     BrokerLost,
+    BrokerRefused,
     BrokerUnreachable,
     SettingsInvalid,
+)
+
+NOT_FOUND = 404
+"""What a broker answers who looks for something that is not there."""
+
+_NOT_MADE = (
+    "the lab's exchanges are not there yet: start its gatherer first, or import what "
+    "'gatherscatter permissions --definitions' prints"
 )
 
 
@@ -68,6 +86,9 @@ class Connection:
         self._dialled: Any = None
         self._connection: Any = None
         self._early: list[PortEvent] = []
+        self._looks = topology.found() != topology
+        """Whether what is shared is only looked for: until it was not found."""
+        self._missed = False
 
     @property
     def product(self) -> str:
@@ -125,7 +146,7 @@ class Connection:
         channel.add_on_close_callback(self._on_channel_closed)
         self.outbox = Outbox(channel, self._tell)
         self.intake = Intake(channel, self.generation, self._tell)
-        declare(channel, self._topology)
+        declare(channel, self._topology, look=self._looks)
         self.intake.consume(self._topology.consumers, self._on_ready)
 
     def _on_ready(self) -> None:
@@ -204,7 +225,12 @@ class Connection:
         # A connection that is lost tells its channels first: leave that to _on_closed.
         if not isinstance(reason, ChannelClosedByBroker):
             return
-        if self.connecting:
+        if self.connecting and self._looks and reason.reply_code == NOT_FOUND:
+            self._looks, self._missed = False, True
+            self._connection.channel(on_open_callback=self._on_channel)
+        elif self.connecting and self._missed and reason.reply_code == ACCESS_REFUSED:
+            self._fail(BrokerRefused(reason.reply_code, f"{reason.reply_text}; {_NOT_MADE}"))
+        elif self.connecting:
             self._fail(refusal(reason))
         elif self.up:
             self._lose(words(reason))
@@ -218,10 +244,18 @@ class Connection:
         self._owner.on_lost(reason)
 
 
-def declare(channel: Channel, topology: Topology) -> None:
-    """Send every declare and bind, in their order, without waiting for answers."""
+def declare(channel: Channel, topology: Topology, *, look: bool = False) -> None:
+    """Send every declare and bind, in their order, without waiting for answers.
+
+    With ``look``, what is shared is only looked for: 404 if it is not there.
+    """
     for exchange in topology.exchanges:
-        channel.exchange_declare(exchange.name, exchange.kind, durable=exchange.durable)
+        channel.exchange_declare(
+            exchange.name,
+            exchange.kind,
+            durable=exchange.durable,
+            passive=look and exchange.shared,
+        )
     for queue in topology.queues:
         channel.queue_declare(
             queue.name,
@@ -229,6 +263,7 @@ def declare(channel: Channel, topology: Topology) -> None:
             exclusive=queue.exclusive,
             auto_delete=queue.auto_delete,
             arguments=dict(queue.arguments),
+            passive=look and queue.shared,
         )
-    for binding in topology.bindings:
+    for binding in (topology.found() if look else topology).bindings:
         channel.queue_bind(binding.queue, binding.exchange, binding.key)

@@ -36,16 +36,22 @@ _REFUSED_ARGUMENTS = frozenset({"x-queue-mode"})
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One exchange; ``kind`` is what the embedded broker knows too (no headers exchanges)."""
+    """One exchange; ``kind`` is what the embedded broker knows too (no headers exchanges).
+
+    ``shared``: somebody with more rights has made it, as a rule: look for it before making it.
+    """
 
     name: str
     kind: Literal["topic", "fanout", "direct"] = "topic"
     durable: bool = True
+    shared: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
     """One queue: durable, or exclusive to the connection that declares it.
+
+    ``shared`` as for an exchange; its bindings are part of what was made.
 
     Raises:
         ValueError: it would be one that RabbitMQ 4.3 refuses to declare.
@@ -56,6 +62,7 @@ class Queue:
     exclusive: bool = False
     auto_delete: bool = False
     arguments: Mapping[str, str | int] = field(default_factory=dict)
+    shared: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what RabbitMQ 4.3 refuses."""
@@ -151,6 +158,16 @@ class Topology:
             consumers=consumers,
         )
 
+    def found(self) -> "Topology":
+        """The same without what is shared: what there is to declare where that was found."""
+        there = {queue.name for queue in self.queues if queue.shared}
+        return Topology(
+            tuple(exchange for exchange in self.exchanges if not exchange.shared),
+            tuple(queue for queue in self.queues if not queue.shared),
+            tuple(binding for binding in self.bindings if binding.queue not in there),
+            self.consumers,
+        )
+
     def without_consumer(self, queue: str) -> "Topology":
         """The same, but ``queue`` is no longer consumed."""
         return Topology(
@@ -170,17 +187,18 @@ class Topology:
         )
 
 
-def lab_topology(lab: str) -> Topology:
-    """Build what every party of ``lab`` declares: its exchanges and the dead letters.
+def lab_topology(lab: str, *, shared: bool = True) -> Topology:
+    """Build what every party of ``lab`` needs: its exchanges and the dead letters.
 
-    All of it is durable and declared alike by everybody, so that nobody must come first.
+    All of it is durable and declared alike by everybody, so that nobody must come first. But
+    whoever finds it (``shared``) leaves it alone, and so needs no right to make or delete it.
     """
     dead = names.dead(lab)
     return Topology(
         exchanges=(
-            Exchange(names.event_exchange(lab)),
-            Exchange(names.direct_exchange(lab)),
-            Exchange(dead, kind="fanout"),
+            Exchange(names.event_exchange(lab), shared=shared),
+            Exchange(names.direct_exchange(lab), shared=shared),
+            Exchange(dead, kind="fanout", shared=shared),
         ),
         queues=(
             Queue(
@@ -190,6 +208,7 @@ def lab_topology(lab: str) -> Topology:
                     "x-max-length": DEAD_LETTERS,
                     "x-message-ttl": DEAD_LETTER_SECONDS * 1000,
                 },
+                shared=shared,
             ),
         ),
         bindings=(Binding(dead, dead, "#"),),
@@ -199,9 +218,10 @@ def lab_topology(lab: str) -> Topology:
 def gatherer_topology(lab: str) -> Topology:
     """Build the gatherer's: the exclusive inbox whose absence is told at once.
 
-    It hears of agents that join or leave only by requests: events are for those who watch.
+    It sees to what the lab shares each time, so that what somebody deleted comes back. It hears
+    of agents that join or leave only by requests: events are for those who watch.
     """
-    return lab_topology(lab) + _inbox(
+    return lab_topology(lab, shared=False) + _inbox(
         lab, names.gatherer_queue(lab), ((names.direct_exchange(lab), names.GATHERER_KEY),)
     )
 

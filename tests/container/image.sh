@@ -13,6 +13,7 @@ image=${2:?usage: image.sh RELEASE IMAGE}
 
 root=$(mktemp -d)
 trap 'rm -rf --one-file-system "$root"' EXIT
+chmod 755 "$root" # it becomes /, into which RabbitMQ's own user must look
 debootstrap --variant=minbase "$release" "$root" "${MIRROR:-http://deb.debian.org/debian}" >&2
 # Installed, not started: what a package's script would start outlives this script.
 printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"

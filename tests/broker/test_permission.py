@@ -1,0 +1,408 @@
+"""Least rights in force on a real RabbitMQ: all goes on, and what they forbid is refused.
+
+One login for each role, made by importing what ``gatherscatter permissions --definitions`` says.
+"""
+
+import json
+import re
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pika
+import pytest
+import rabbitmq
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ChannelClosedByBroker
+from shells import Shell
+from suite import MONITORS, SETTINGS
+
+from pytest_gatherscatter.broker import permission
+from pytest_gatherscatter.broker.link import Link
+from pytest_gatherscatter.broker.topology import agent_topology, gatherer_topology, lab_topology
+from pytest_gatherscatter.broker.url import parse
+from pytest_gatherscatter.errors import BrokerRefused
+from pytest_gatherscatter.wire import names
+
+PASSWORD = "of the lab's own"  # noqa: S105 - of a node that lives for a test
+
+USERS = {
+    "gatherer": ("gatherer", ()),
+    "scope": ("monitor", ("scope",)),
+    "anybody": ("monitor", ()),
+    "tests": ("workload", ()),
+    "watcher": ("observer", ()),
+}
+"""Logins with their role, and whose agent they are."""
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A lab whose rights are in force, another one of nobody, and a URL for each login."""
+
+    lab: str
+    other: str
+    urls: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def guarded(
+    rabbitmq_node: rabbitmq.Node, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Guarded]:
+    """The logins, with what the command line prints for them."""
+    lab = f"t{secrets.token_hex(6)}"
+    everything: dict[str, list[object]] = {"users": []}
+    at = parse(rabbitmq_node.url)
+    urls = {}
+    for short, (role, agents) in USERS.items():
+        user = f"{lab}-{short}"
+        agent = [word for name in agents for word in ("--agent", name)]
+        words = ["--role", role, *agent, "--lab", lab, "--user", user, "--definitions"]
+        everything["users"].append({"name": user, "password": PASSWORD, "tags": ""})
+        for kind, items in json.loads(printed(*words)).items():
+            kept = everything.setdefault(kind, [])
+            kept.extend(item for item in items if item not in kept)
+        urls[short] = f"amqp://{user}:{PASSWORD.replace(' ', '%20')}@{at.host}:{at.port}"
+    path = tmp_path_factory.mktemp("rights") / "definitions.json"
+    path.write_text(json.dumps(everything))
+    for place in (path, path.parent):
+        place.chmod(0o755)
+    rabbitmq_node.ctl("import_definitions", str(path))
+    other = f"t{secrets.token_hex(6)}"
+    with Link(rabbitmq_node.url, gatherer_topology(other), name="test") as link:
+        link.open(10)
+        yield Guarded(lab, other, urls)
+
+
+def printed(*words: str) -> str:
+    """What ``gatherscatter permissions`` prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest_gatherscatter", "permissions", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout
+
+
+Deed = Callable[[BlockingChannel, Guarded, str], object]
+"""Something on a channel, in a lab, with an exclusive queue of one's own."""
+
+
+def say(exchange: Callable[[Guarded], str], key: str) -> Deed:
+    """Publish, and wait for the confirm."""
+
+    def deed(channel: BlockingChannel, at: Guarded, _mine: str) -> None:
+        channel.confirm_delivery()
+        channel.basic_publish(exchange(at), key, b"{}")
+
+    return deed
+
+
+def hear(exchange: Callable[[Guarded], str], key: str) -> Deed:
+    """Bind one's own queue."""
+    return lambda channel, at, mine: channel.queue_bind(mine, exchange(at), key)
+
+
+def have(queue: Callable[[Guarded], str], *, exclusive: bool = True) -> Deed:
+    """Declare a queue."""
+    return lambda channel, at, _: channel.queue_declare(
+        queue(at), exclusive=exclusive, durable=not exclusive
+    )
+
+
+def take(queue: Callable[[Guarded], str]) -> Deed:
+    """Take a message out of a queue."""
+    return lambda channel, at, _: channel.basic_get(queue(at))
+
+
+class Place:
+    """What is spoken of: an exchange or a queue of the lab, or of the other one."""
+
+    def __init__(self, make: Callable[..., str], *more: str, other: bool = False) -> None:
+        self._make, self._more, self._other = make, more, other
+
+    def __call__(self, at: Guarded) -> str:
+        """Its name."""
+        return self._make(at.other if self._other else at.lab, *self._more)
+
+
+events = Place(names.event_exchange)
+direct = Place(names.direct_exchange)
+dead = Place(names.dead)
+inbox = Place(names.gatherer_queue)
+scopes_inbox = Place(names.agent_queue, "scope")
+others_inbox = Place(names.agent_queue, "thermal")
+captures = Place(names.section_queue, "0123456789abcdef")
+other_events = Place(names.event_exchange, other=True)
+other_direct = Place(names.direct_exchange, other=True)
+other_inbox = Place(names.gatherer_queue, other=True)
+
+
+def default(_at: Guarded) -> str:
+    """The exchange that leads to any queue by its name."""
+    return ""
+
+
+ELSEWHERE: dict[str, Deed] = {
+    "speak to another lab's gatherer": say(other_direct, "gatherer"),
+    "speak on another lab's events": say(other_events, "section.go.default"),
+    "hear another lab's events": hear(other_events, "#"),
+    "hear another lab's answers": hear(other_direct, "reply.#"),
+    "be another lab's gatherer": have(other_inbox),
+    "go past the exchanges": say(default, "any.queue"),
+    "make a queue of any name": have(lambda _: "anything"),
+    "make an exchange": lambda channel, _at, _mine: channel.exchange_declare("anything"),
+}
+"""What nobody may."""
+
+NOT_THE_GATHERERS: dict[str, Deed] = {
+    "say go": say(events, "section.go.default"),
+    "say that a section ended": say(events, "section.stopped.default"),
+    "say that the gatherer started": say(events, "gatherer.started"),
+    "speak to an agent": say(direct, "agent.thermal"),
+    "answer in the gatherer's place": say(direct, "reply.0123456789abcdef"),
+    "be the gatherer": have(inbox),
+    "hear what is for the gatherer": hear(direct, "gatherer"),
+    "hear what is for everybody": hear(direct, "#"),
+    "hear all the answers": hear(direct, "reply.*"),
+    "take out the gatherer's letters": take(inbox),
+    "take out dead letters": take(dead),
+    "delete the events": lambda channel, at, _: channel.exchange_delete(events(at)),
+    "delete the dead letters": lambda channel, at, _: channel.queue_delete(dead(at)),
+}
+"""What only the gatherer may."""
+
+FORBIDDEN: dict[str, dict[str, Deed]] = {
+    "gatherer": {
+        "have an agent's inbox": have(others_inbox),
+        "hear what is for an agent": hear(direct, "agent.thermal"),
+        "have a section's captures": have(captures, exclusive=False),
+        "send captures": say(direct, "section.0123456789abcdef"),
+    },
+    "scope": {
+        **NOT_THE_GATHERERS,
+        "have another agent's inbox": have(others_inbox),
+        "hear what is for another agent": hear(direct, "agent.thermal"),
+        "hear all that is for agents": hear(direct, "agent.*"),
+        "hear all captures": hear(direct, "section.*"),
+        "tell a test's steps": say(events, "step.finished.0123456789abcdef"),
+    },
+    "anybody": {
+        **NOT_THE_GATHERERS,
+        "hear all that is for agents": hear(direct, "agent.*"),
+    },
+    "tests": {
+        **NOT_THE_GATHERERS,
+        "have an agent's inbox": have(others_inbox),
+        "hear what is for an agent": hear(direct, "agent.thermal"),
+        "hear all captures": hear(direct, "section.*"),
+        "send captures": say(direct, "section.0123456789abcdef"),
+        "say that an agent left": say(events, "agent.left.scope"),
+    },
+    "watcher": {
+        **NOT_THE_GATHERERS,
+        "have an agent's inbox": have(others_inbox),
+        "hear what is for an agent": hear(direct, "agent.thermal"),
+        "have a section's captures": have(captures, exclusive=False),
+        "hear captures": hear(direct, "section.0123456789abcdef"),
+        "tell a test's steps": say(events, "step.finished.0123456789abcdef"),
+        "say that an agent left": say(events, "agent.left.scope"),
+    },
+}
+"""What each login may not."""
+
+
+def refusals(at: Guarded, user: str, deeds: Mapping[str, Deed]) -> dict[str, int | None]:
+    """Do them; the code with which RabbitMQ refused each, if it did."""
+    codes: dict[str, int | None] = {}
+    with pika.BlockingConnection(pika.URLParameters(at.urls[user])) as connection:
+        mine = names.reply_queue(at.lab, secrets.token_hex(8))
+        connection.channel().queue_declare(mine, exclusive=True)
+        for what, deed in deeds.items():
+            codes[what] = None
+            try:
+                deed(connection.channel(), at, mine)
+            except ChannelClosedByBroker as closed:
+                codes[what] = closed.reply_code
+    return codes
+
+
+@pytest.mark.parametrize("user", FORBIDDEN)
+def test_what_is_not_theirs_is_refused(guarded: Guarded, user: str) -> None:
+    """RabbitMQ itself says ACCESS_REFUSED, whatever our programs would do."""
+    deeds = ELSEWHERE | FORBIDDEN[user]
+    assert refusals(guarded, user, deeds) == dict.fromkeys(deeds, 403)
+
+
+def test_the_same_deeds_are_allowed_where_they_belong(guarded: Guarded) -> None:
+    """So the matrix measures rights, not mistakes of its own."""
+    allowed: list[tuple[str, Deed]] = [
+        ("gatherer", say(events, "section.go.default")),
+        ("gatherer", say(direct, "agent.thermal")),
+        ("gatherer", say(direct, "reply.0123456789abcdef")),
+        ("gatherer", have(inbox)),
+        ("scope", say(direct, "gatherer")),
+        ("scope", say(direct, "section.0123456789abcdef")),
+        ("scope", hear(direct, "agent.scope")),
+        ("scope", hear(events, "section.go.default")),
+        ("scope", have(scopes_inbox)),
+        ("anybody", have(others_inbox)),
+        ("tests", say(events, "step.finished.0123456789abcdef")),
+        ("tests", have(captures, exclusive=False)),
+        ("tests", lambda channel, at, _: channel.queue_delete(captures(at))),
+        ("watcher", hear(events, "#")),
+        ("watcher", say(direct, "gatherer")),
+    ]
+    for user, deed in allowed:
+        assert refusals(guarded, user, {user: deed}) == {user: None}
+
+
+def test_nobody_speaks_in_anothers_name(guarded: Guarded) -> None:
+    """A ``user_id`` that is not the login is refused: 406."""
+
+    def lie(channel: BlockingChannel, at: Guarded, _mine: str) -> None:
+        channel.confirm_delivery()
+        channel.basic_publish(
+            direct(at), "gatherer", b"{}", pika.BasicProperties(user_id=f"{at.lab}-gatherer")
+        )
+
+    assert refusals(guarded, "scope", {"lie": lie}) == {"lie": 406}
+
+
+def test_a_link_says_what_it_may_not(guarded: Guarded) -> None:
+    """One error with RabbitMQ's own words, not tried again; the lab that is there is found."""
+    with Link(guarded.urls["scope"], lab_topology(guarded.lab), name="test") as link:
+        link.open(10)
+    with pytest.raises(BrokerRefused, match=r"403 ACCESS_REFUSED - .*agent\.thermal"):
+        Link(
+            guarded.urls["scope"], agent_topology(guarded.lab, "thermal", ["b"]), name="test"
+        ).open(10, retry=True)
+
+
+@pytest.fixture
+def shells(guarded: Guarded, tmp_path: Path) -> Iterator[dict[str, Shell]]:
+    """A person for each login, in one folder with settings and monitors."""
+    (tmp_path / "monitors.py").write_text(MONITORS)
+    (tmp_path / "gatherscatter.toml").write_text(SETTINGS)
+    people = {
+        user: Shell(tmp_path, GATHERSCATTER_BROKER=url, GATHERSCATTER_LAB=guarded.lab)
+        for user, url in guarded.urls.items()
+    }
+    yield people
+    for person in people.values():
+        person.end()
+
+
+def test_with_them_everything_still_works(shells: dict[str, Shell]) -> None:
+    """Monitors, one before the gatherer; a section with captures; seeing, holding, the doctor."""
+    scope = shells["scope"].start("monitor", "scope")
+    scope.says("monitor scope of lab")
+    shells["gatherer"].start("gatherer").says("every section needs")
+    watching = shells["watcher"].start("watch")
+    watching.says("here: ")
+    shells["anybody"].start("monitor", "thermal")
+    watching.says("thermal joined")
+    folder = shells["tests"].folder
+    (folder / "test_it.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.critical_section(require={'scope', 'thermal'})\n"
+        "def test_it(gs_step):\n"
+        "    with gs_step('warm up'): pass\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)],
+        env=shells["tests"].environ,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 coordinated" in done.stdout
+    (trace,) = folder.glob("gs-artifacts/**/trace.csv")
+    assert trace.read_bytes() == b"1,2,3"
+    watching.says("warm up")
+    told = shells["watcher"].run("doctor")
+    assert told.returncode == 0, told.stdout
+    status = json.loads(shells["watcher"].run("status", "--json").stdout)
+    assert (status["dead_letters"], status["unreadable"]) == (0, 0)
+    ran = shells["tests"].run("workload", "--require", "scope", "--", "true")
+    assert ran.returncode == 0, ran.stderr
+    shells["anybody"].started[0].signal(15)
+    watching.says("thermal left")
+
+
+def test_commands_for_rabbitmqctl(rabbitmq_node: rabbitmq.Node, lab: str) -> None:
+    """Each line is one that it takes as it stands; before there is a gatherer, that is told."""
+    rabbitmq_node.ctl("add_user", lab, PASSWORD)
+    lines = printed("--role", "monitor", "--agent", "scope", "--user", lab, "--lab", lab)
+    for line in lines.splitlines():
+        subprocess.run(
+            ["sh", "-c", line.replace("rabbitmqctl", '"$CTL"', 1)],
+            env=rabbitmq_node.shell,
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+    (mine,) = json.loads(rabbitmq_node.ctl("list_user_permissions", lab, "--formatter", "json"))
+    wanted = permission.rights(["monitor"], [lab], ["scope"])
+    assert (mine["configure"], mine["read"]) == (
+        permission.pattern(wanted.configure),
+        permission.pattern(wanted.read),
+    )
+    keys = json.loads(rabbitmq_node.ctl("list_user_topic_permissions", lab, "--formatter", "json"))
+    assert {item["exchange"] for item in keys} == {f"gs.{lab}", f"gs.{lab}.to"}
+    at = parse(rabbitmq_node.url)
+    url = f"amqp://{lab}:{PASSWORD.replace(' ', '%20')}@{at.host}:{at.port}"
+    scope = agent_topology(lab, "scope", ["b"])
+    with pytest.raises(BrokerRefused, match="are not there yet: start its gatherer first"):
+        Link(url, scope, name="test").open(10, retry=True)
+    with Link(rabbitmq_node.url, gatherer_topology(lab), name="test") as gatherer:
+        gatherer.open(10)
+        with Link(url, scope, name="test") as link:
+            link.open(10)
+
+
+# ── as text ────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("role", permission.ROLES)
+def test_a_pattern_fits_whole_names_only(role: str) -> None:
+    """No lab whose name begins or ends as ours, or that a dot of a pattern would let in."""
+    given = permission.rights([role], ["lab"])
+    strangers = ("gs.lab2", "xgs.lab", "gsxlab", "gs.lab.to2", "gs.labxto", "gs.lab2.reply.0")
+    for some in (given.configure, given.write, given.read):
+        assert not any(re.search(permission.pattern(some), name) for name in ("", *strangers))
+
+
+def test_rights_add_up() -> None:
+    """Two roles in two labs are the rights of all four, each pattern once."""
+    both = permission.rights(["monitor", "workload"], ["a", "b"], ["scope"])
+    apart = permission.rights(["monitor"], ["a", "b"], ["scope"])
+    apart += permission.rights(["workload"], ["b", "a"])
+    for one, other in ((both.configure, apart.configure), (both.write, apart.write)):
+        assert set(one) == set(other)
+    assert set(both.exchanges) == {"gs.a", "gs.a.to", "gs.b", "gs.b.to"}
+    assert len(set(both.read)) == len(both.read)
+
+
+def test_an_agent_without_a_monitor_is_a_mistake() -> None:
+    """One line, and 2."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest_gatherscatter", "permissions"),
+            *("--role", "observer", "--agent", "scope"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--agent: goes with --role monitor" in done.stderr
