@@ -25,7 +25,8 @@ from pytest_gatherscatter.sections.gatherer import state as gathererstate
 from pytest_gatherscatter.sections.monitor import arming
 from pytest_gatherscatter.sections.workload import state as workload_state
 from pytest_gatherscatter.settingvalue import MONITOR_READERS, READERS
-from pytest_gatherscatter.wire import messages
+from pytest_gatherscatter.wire import messages, testfiles
+from pytest_gatherscatter.wire.kind import AnyMessage
 
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- drawn: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -78,8 +79,8 @@ def verdict_table() -> str:
 
 def message_tables() -> str:
     """List every message in the order of the source, under the source's own headings."""
-    source = inspect.getsource(messages)
-    known = {kind.__name__: kind for kind in get_args(messages.AnyMessage)}
+    source = inspect.getsource(messages) + inspect.getsource(testfiles)
+    known = {kind.__name__: kind for kind in get_args(AnyMessage)}
     parts: list[str] = []
     rows: list[tuple[str, ...]] = []
     head = ("message", "who → whom", "what for, and what a redelivery does", "fields")

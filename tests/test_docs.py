@@ -19,7 +19,7 @@ from pytest_gatherscatter.cli.main import gatherscatter
 from pytest_gatherscatter.plugin import options
 from pytest_gatherscatter.settings import load
 from pytest_gatherscatter.wire import names
-from pytest_gatherscatter.wire.messages import AnyMessage
+from pytest_gatherscatter.wire.kind import AnyMessage
 
 ROOT = Path(__file__).parents[1]
 PAGES = {

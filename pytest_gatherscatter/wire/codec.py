@@ -11,7 +11,8 @@ from typing import Any, get_args
 import msgspec
 
 from pytest_gatherscatter.errors import MessageUnreadable
-from pytest_gatherscatter.wire.messages import AnyMessage, Message, Part
+from pytest_gatherscatter.wire.kind import AnyMessage
+from pytest_gatherscatter.wire.messages import Message, Part
 
 VERSION = 1
 

@@ -1,4 +1,4 @@
-"""Every message, one section a room.
+"""The messages of critical sections, and what all messages are made of.
 
 Commands are imperative (``EnterSection``), events and answers past tense or a state
 (``SectionAccepted``). Each docstring says sender, receiver, and what a redelivery does.
@@ -629,7 +629,7 @@ class ResetDone(Message, frozen=True, kw_only=True):
     lines: tuple[Text, ...]
 
 
-AnyMessage: TypeAlias = (
+SectionMessage: TypeAlias = (
     JoinLab
     | JoinAccepted
     | LeaveLab
@@ -672,4 +672,4 @@ AnyMessage: TypeAlias = (
     | ResetLab
     | ResetDone
 )
-"""Everything that may stand in a body, as one tagged union."""
+"""Every message of critical sections."""

@@ -23,6 +23,7 @@ ID_PATTERN = r"^[0-9a-f]{8,32}$(?!\n)"
 
 GATHERER_KEY = "gatherer"
 GATHERER_STARTED = "gatherer.started"
+JOB_SOUGHT = "job.sought"
 
 _NAME = re.compile(NAME_PATTERN)
 
@@ -96,6 +97,31 @@ def section_event(what: str, bench: str) -> str:
 def agent_event(what: str, name: str) -> str:
     """Key of an agent's event: ``what`` is ``joined`` or ``left``."""
     return f"agent.{what}.{name}"
+
+
+def job_queue(lab: str, job: str) -> str:
+    """Name the exclusive inbox of a job's originator; workers see at once that it is gone."""
+    return f"gs.{lab}.job.{job}"
+
+
+def supervisor_queue(lab: str, supervisor: str) -> str:
+    """Name the exclusive inbox of who holds workers."""
+    return f"gs.{lab}.supervisor.{supervisor}"
+
+
+def job_key(job: str) -> str:
+    """Key of an originator's inbox on the direct exchange."""
+    return f"job.{job}"
+
+
+def supervisor_key(supervisor: str) -> str:
+    """Key of a supervisor's inbox on the direct exchange."""
+    return f"supervisor.{supervisor}"
+
+
+def job_event(what: str, job: str) -> str:
+    """Key of a job's event: ``what`` is ``offered``."""
+    return f"job.{what}.{job}"
 
 
 def step_event(run: str) -> str:

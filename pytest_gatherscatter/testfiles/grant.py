@@ -1,0 +1,102 @@
+"""Who gets what next: grants, some ahead, and a share of the tail for who has nothing."""
+
+from pytest_gatherscatter.testfiles.book import Lease
+from pytest_gatherscatter.testfiles.crew import Worker
+from pytest_gatherscatter.testfiles.schedule import tail, worth_giving
+from pytest_gatherscatter.testfiles.state import Job
+from pytest_gatherscatter.wire.testfiles import MOST_TESTS, GiveBack, RunFile
+
+AHEAD = 0.2
+"""Seconds of work that a worker has ahead: a grant takes milliseconds, and a worker that waits for
+one is idle. What lies ahead can be given back."""
+
+MOST_AHEAD = 16
+"""Files that a worker has ahead, however short they seem."""
+
+
+class Grants:
+    """Gives portions out, and asks for some back."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._given = 0
+
+    def give(self) -> None:
+        """Give each worker what it can do now, and something ahead; then share what is left."""
+        living = self.job.crew.living()
+        names = {worker.name for worker in living}
+        for worker in living:
+            while self._has_room(worker, len(living)):
+                portion = self.job.backlog.take(worker.name, names)
+                if portion is None:
+                    break
+                self._grant(worker, Lease(self._number(), portion, worker.name))
+        self._share(living)
+
+    def _number(self) -> int:
+        self._given += 1
+        return self._given
+
+    def _has_room(self, worker: Worker, living: int) -> bool:
+        """Say whether a worker may have one grant more; the last ones are for who is idle."""
+        job = self.job
+        if not worker.leases:
+            return True
+        ahead = [one for one in worker.leases if not one.begun]
+        if len(ahead) >= MOST_AHEAD or len(job.backlog) < living:
+            return False
+        return sum(job.seconds(one.portion.file, one.portion.tests) for one in ahead) < AHEAD
+
+    def _grant(self, worker: Worker, lease: Lease) -> None:
+        job, portion = self.job, lease.portion
+        job.leases[lease.number] = lease
+        worker.leases.append(lease)
+        digest = "" if portion.tests is None else job.books[portion.file].digest
+        job.say(
+            worker.supervisor,
+            RunFile(
+                job=job.facts.job,
+                worker=worker.name,
+                lease=lease.number,
+                file=portion.file,
+                tests=portion.tests,
+                digest=digest,
+            ),
+        )
+
+    def _share(self, living: list[Worker]) -> None:
+        """Ask who has the most left to give some of it to those who have nothing."""
+        job = self.job
+        idle = sum(not worker.leases for worker in living)
+        if not idle:
+            return
+        idle -= sum(lease.asked for lease in job.leases.values())
+        while idle > 0:
+            offers = [offer for lease in job.leases.values() if (offer := self._offer(lease))]
+            if not offers:
+                return
+            _, number, most = max(offers)
+            lease = job.leases[number]
+            lease.asked = True
+            ask = GiveBack(job=job.facts.job, worker=lease.worker, lease=number, most=most)
+            job.say(job.crew.workers[lease.worker].supervisor, ask)
+            idle -= 1
+
+    def _offer(self, lease: Lease) -> tuple[float, int, int] | None:
+        """Say what a lease could give back: seconds, its number, how many tests."""
+        job = self.job
+        book, worker = job.books[lease.portion.file], job.crew.workers[lease.worker]
+        if lease.asked or lease.portion.home:
+            return None
+        if not lease.begun:
+            if worker.leases[0] is lease:
+                return None  # it is about to begin
+            return job.seconds(book.file, lease.portion.tests), lease.number, MOST_TESTS
+        if book.whole or lease.left is None:
+            return None
+        untouched = lease.untouched()
+        given = untouched[len(untouched) - tail(len(untouched)) :]
+        seconds = job.seconds(book.file, given)
+        if not given or not worth_giving(seconds, book.opening):
+            return None
+        return seconds, lease.number, len(given)

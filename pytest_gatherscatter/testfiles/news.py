@@ -1,0 +1,105 @@
+"""What a ledger wants the originator to show: the commands of its ``Run`` effects, in order.
+
+The originator's pytest replays them as its own session. Reports are JSON that a worker wrote.
+"""
+
+from dataclasses import dataclass, field
+
+from msgspec import Raw
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCame:
+    """A worker was named; it is being started on ``host``."""
+
+    worker: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGone:
+    """A worker is no more. ``died`` says how, empty if it ended in good order."""
+
+    worker: str
+    died: str = ""
+    status: int = 0
+    output: Raw = field(default_factory=lambda: Raw(b"{}"))
+    reports: tuple[Raw, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FileOpened:
+    """A file's tests are known: from now on each of them has to be reported."""
+
+    file: str
+    tests: tuple[str, ...]
+    deselected: int
+    reports: tuple[Raw, ...]
+    worker: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FileLost:
+    """A file could not be collected, for ``why``: one collection error."""
+
+    file: str
+    worker: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class TestReported:
+    """A test is over, with the reports of all its phases."""
+
+    __test__ = False
+
+    file: str
+    test: str
+    worker: str
+    reports: tuple[Raw, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TestLost:
+    """A test has no reports, and never will: it failed, for ``why``."""
+
+    __test__ = False
+
+    file: str
+    test: str
+    worker: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class WarningTold:
+    """A warning that a worker's pytest recorded."""
+
+    worker: str
+    warning: Raw
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """Nothing more will come.
+
+    ``text`` says why not everything was run, empty if all was. ``unrun`` are tests that were
+    found and not run, ``unopened`` files that were not even collected.
+    """
+
+    text: str
+    unrun: tuple[str, ...] = ()
+    unopened: tuple[str, ...] = ()
+
+
+News = (
+    WorkerCame
+    | WorkerGone
+    | FileOpened
+    | FileLost
+    | TestReported
+    | TestLost
+    | WarningTold
+    | JobEnded
+)

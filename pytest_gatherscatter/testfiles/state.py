@@ -1,0 +1,107 @@
+"""The life of a job at its originator, as a table, and what all parts of the ledger share."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pytest_gatherscatter.machine import Effects, Lifecycle, State
+from pytest_gatherscatter.testfiles.book import Book, Lease
+from pytest_gatherscatter.testfiles.crew import Crew, Worker
+from pytest_gatherscatter.testfiles.schedule import Backlog, Durations, Portion
+from pytest_gatherscatter.wire.messages import Message
+from pytest_gatherscatter.wire.names import supervisor_key
+from pytest_gatherscatter.wire.testfiles import JobTerms
+
+
+class JobState(State):
+    """Where a job stands."""
+
+    OFFERED = "offered"
+    """No worker has come yet."""
+    RUNNING = "running"
+    """Workers have, or had, grants."""
+    ENDING = "ending"
+    """Nothing more is granted; workers finish their tests and tear down."""
+    OVER = "over"
+    """All that there is to say is said."""
+
+
+JOB_TABLE: dict[JobState, tuple[JobState, ...]] = {
+    JobState.OFFERED: (JobState.RUNNING, JobState.ENDING),
+    JobState.RUNNING: (JobState.ENDING,),
+    JobState.ENDING: (JobState.OVER,),
+    JobState.OVER: (),
+}
+"""Which state may follow which."""
+
+OPEN = frozenset({JobState.OFFERED, JobState.RUNNING})
+"""States in which workers may join."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """What a job is told at its making.
+
+    ``wait`` is for how many seconds it may be without any worker. ``retries`` says how often a
+    test is run again whose worker died.
+    """
+
+    job: str
+    originator: str
+    terms: JobTerms
+    wait: float = 60.0
+    retries: int = 0
+
+
+class Job:
+    """All that is true of a job: its files, its workers, its grants, and what nobody has yet."""
+
+    def __init__(
+        self, facts: JobFacts, files: Iterable[str], known: Mapping[str, Mapping[str, float]]
+    ) -> None:
+        self.facts = facts
+        self.out = Effects()
+        self.life = Lifecycle(f"job {facts.job}", JobState.OFFERED, JOB_TABLE, now=0.0)
+        self.durations = Durations(known)
+        self.books = {file: Book(file) for file in files}
+        self.crew = Crew()
+        self.leases: dict[int, Lease] = {}
+        self.backlog = Backlog()
+        self.backlog.fill(self.books, self.durations)
+        self.stopped = ""
+        """Why not everything was run; empty if all was, or may still be."""
+        self.said: dict[int, str] = {}
+        """Which supervisor a publish went to."""
+
+    @property
+    def state(self) -> JobState:
+        """Where it stands."""
+        return self.life.state
+
+    def say(self, supervisor: str, message: Message) -> None:
+        """Send to a supervisor something whose return means that it is gone."""
+        self.said[self.out.send(supervisor_key(supervisor), message)] = supervisor
+
+    def seconds(self, file: str, tests: Iterable[int] | None) -> float:
+        """Expect so many seconds of tests of a file, or of all of it."""
+        book = self.books[file]
+        if tests is None or book.tests is None:
+            return self.durations.of_file(file)
+        return sum(self.durations.of_test(file, book.name(test)) for test in tests)
+
+    def put_back(self, portion: Portion) -> None:
+        """Put a portion where others can take it."""
+        self.backlog.add(portion, self.seconds(portion.file, portion.tests))
+
+    def close(self, worker: Worker, lease: Lease) -> None:
+        """End a lease: whatever is still told under it is fenced."""
+        del self.leases[lease.number]
+        worker.leases.remove(lease)
+
+    def give_up_leases(self, worker: Worker) -> None:
+        """Put back what a worker had and has not finished."""
+        for lease in list(worker.leases):
+            self.close(worker, lease)
+            if lease.left is None:
+                self.put_back(lease.portion)
+            elif lease.left:
+                self.put_back(lease.portion.only(lease.left))

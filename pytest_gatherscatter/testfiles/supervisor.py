@@ -1,0 +1,388 @@
+"""Who holds workers for jobs: the machine that speaks for them.
+
+A supervisor takes one job at a time. It starts a child for each worker that the originator names,
+hands it one file after the other, tells what it says, in order and until it was accepted, and
+tells its death. It ends its children when the originator is gone: nobody would count what they
+do. Files that a child has not begun are given back without asking it.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_gatherscatter.machine import (
+    Confirmed,
+    Effect,
+    Effects,
+    Failed,
+    Input,
+    LinkUp,
+    Received,
+    Returned,
+    Told,
+)
+from pytest_gatherscatter.wire import testfiles as m
+from pytest_gatherscatter.wire.messages import Message
+from pytest_gatherscatter.wire.names import JOB_SOUGHT, job_key
+
+KEEPALIVE = 1.0
+"""Seconds between two words to the originator while there is nothing else to say."""
+
+SILENT = 15.0
+"""Seconds without a word of the originator after which the children are ended: longer than it
+waits itself before it gives a supervisor up."""
+
+HANDED = 2
+"""Files that a child has: the one that it works on, and the next, whose fixtures of package and
+session it keeps."""
+
+BATCH = 200
+"""Events in one message: some hundred bytes each, and far from what a body may have."""
+
+ROOM = 256 * 1024
+"""Bytes of reports in one message, of which a body may have four times as many."""
+
+WINDOW = 4
+"""Messages of a worker that may be on their way: enough to keep it busy, and a bound."""
+
+
+# ── what the shell does ────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class StartChild:
+    """Start a child for a worker (``Run``)."""
+
+    worker: str
+    terms: m.JobTerms
+
+
+@dataclass(frozen=True, slots=True)
+class TellChild:
+    """Hand a command to a child: a file, a wish to have tests back, or the end (``Run``)."""
+
+    worker: str
+    command: m.RunFile | m.GiveBack | m.JobOver
+
+
+@dataclass(frozen=True, slots=True)
+class EndChild:
+    """End a child now, whatever it does (``Run``)."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """A line for who started the supervisor (``Run``)."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing is left to do; ``text`` says why if it was cut short (``Run``)."""
+
+    text: str = ""
+
+
+# ── what the shell tells ───────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSaid:
+    """A child told an event (``Told``); ``size`` is its bytes."""
+
+    worker: str
+    event: m.AnyEvent
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChildGone:
+    """A child's process is over and all of its words were read (``Told``)."""
+
+    worker: str
+    died: m.WorkerDied
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Whoever started the supervisor wants it to end (``Told``)."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class Child:
+    """A worker's child. ``said`` are events from number ``accepted`` on; ``sent`` of them are out.
+
+    ``handed`` are the leases that it has, the one that it works on first.
+    """
+
+    worker: str
+    grants: deque[m.RunFile] = field(default_factory=deque)
+    seen: set[int] = field(default_factory=set)
+    handed: list[int] = field(default_factory=list)
+    said: deque[tuple[m.AnyEvent, int]] = field(default_factory=deque)
+    accepted: int = 0
+    sent: int = 0
+    gone: bool = False
+    last: bool = False
+    """The last event has been said."""
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorFacts:
+    """What a supervisor is told at its making: ``slots`` is how many workers it can hold."""
+
+    supervisor: str
+    slots: int
+    host: str
+    pid: int
+    version: str
+
+
+class SupervisorMachine:
+    """The machine of one supervisor.
+
+    Args:
+        facts: what it tells about itself.
+        job: the one job that it is for; without one, the first that is offered.
+    """
+
+    def __init__(self, facts: SupervisorFacts, *, job: str = "") -> None:
+        self.id = facts.supervisor
+        self.facts = facts
+        self.job = job
+        self.joined = False
+        self.over = False
+        self.children: dict[str, Child] = {}
+        self._out = Effects()
+        self._purposes: set[int] = set()
+        self._heard = 0.0
+        self._says_at = 0.0
+        self._done = False
+        self._left = ""
+        self._take: dict[type[Message], Callable[[Any, float], None]] = {
+            m.JobOffered: self._offered,
+            m.JobJoined: self._have,
+            m.JobRefused: self._refused,
+            m.RunFile: self._granted,
+            m.GiveBack: self._give_back,
+            m.ToldAccepted: self._accepted,
+            m.JobAlive: self._alive,
+            m.JobOver: self._end,
+        }
+
+    def handle(self, message: Input, *, now: float) -> list[Effect]:
+        """Take one input; see :class:`pytest_gatherscatter.machine.Machine`."""
+        match message:
+            case Received(body):
+                take = self._take.get(type(body))
+                if take is not None and self._mine(body):
+                    take(body, now)
+            case LinkUp():
+                self._link_up(now)
+            case Told(ChildSaid() as said):
+                self._said(said)
+            case Told(ChildGone() as gone):
+                self._gone(gone)
+            case Told(Leave(text)):
+                self._leave(text)
+            case Returned(effect) if effect in self._purposes:
+                self._purposes.discard(effect)
+                self._abandoned("the originator is gone", now)
+            case Confirmed(effect) | Failed(effect):
+                self._purposes.discard(effect)
+            case _:
+                pass
+        self._go_on(now)
+        return self._out.take()
+
+    def _mine(self, body: Message) -> bool:
+        if isinstance(body, m.JobOffered):
+            return not self.joined and self.job in {"", body.job}
+        return getattr(body, "job", None) == self.job
+
+    # ── the job ────────────────────────────────────────────────────────────────────────
+
+    def _link_up(self, now: float) -> None:
+        """Ask for a job, or go on with the one there is: say again what was not accepted."""
+        self._heard = now
+        if not self.joined:
+            self._out.publish(JOB_SOUGHT, m.SeekJob(supervisor=self.id))
+        for child in self.children.values():
+            child.sent = 0
+
+    def _offered(self, message: m.JobOffered, now: float) -> None:
+        self.job, self.joined, self._heard = message.job, True, now
+        self._out.run(Say(f"joins {message.originator}: {message.files} files of {message.root}"))
+        facts = self.facts
+        join = m.JoinJob(
+            job=self.job,
+            supervisor=self.id,
+            slots=facts.slots,
+            host=facts.host,
+            pid=facts.pid,
+            version=facts.version,
+        )
+        self._to_job(join)
+
+    def _to_job(self, message: Message) -> None:
+        self._purposes.add(self._out.send(job_key(self.job), message))
+
+    def _have(self, message: m.JobJoined, now: float) -> None:
+        self._heard = now
+        for worker in message.workers:
+            if worker not in self.children and not self.over:
+                self.children[worker] = Child(worker)
+                self._out.run(StartChild(worker, message.terms))
+
+    def _refused(self, message: m.JobRefused, now: float) -> None:
+        self._abandoned(message.text, now)
+
+    def _abandoned(self, why: str, _: float) -> None:
+        """End all children: nobody counts what they do any more."""
+        if not self.over or any(not child.gone for child in self.children.values()):
+            self._left = self._left or why
+        self.over = True
+        for child in self.children.values():
+            child.last = True
+            child.said.clear()
+            if not child.gone:
+                self._out.run(EndChild(child.worker))
+
+    def _leave(self, text: str) -> None:
+        """Go, and say so: the files of the children are for others."""
+        if self.joined and not self.over:
+            self._out.send(
+                job_key(self.job), m.LeaveJob(job=self.job, supervisor=self.id, text=text)
+            )
+        self._abandoned(text, 0.0)
+
+    def _alive(self, _: m.JobAlive, now: float) -> None:
+        self._heard = now
+
+    def _end(self, message: m.JobOver, now: float) -> None:
+        """Let the children finish what runs, tear down, and tell."""
+        self._heard = now
+        if self.over:
+            return
+        self.over = True
+        for child in self.children.values():
+            child.grants.clear()
+            if not child.gone:
+                self._out.run(TellChild(child.worker, message))
+
+    # ── grants ─────────────────────────────────────────────────────────────────────────
+
+    def _granted(self, message: m.RunFile, now: float) -> None:
+        self._heard = now
+        child = self.children.get(message.worker)
+        if child is None or child.gone or self.over or message.lease in child.seen:
+            return
+        child.seen.add(message.lease)
+        child.grants.append(message)
+        self._feed(child)
+
+    def _feed(self, child: Child) -> None:
+        """Hand a child its next files."""
+        while len(child.handed) < HANDED and child.grants and not child.gone:
+            run = child.grants.popleft()
+            child.handed.append(run.lease)
+            self._out.run(TellChild(child.worker, run))
+
+    def _give_back(self, message: m.GiveBack, now: float) -> None:
+        self._heard = now
+        child = self.children.get(message.worker)
+        if child is None or child.gone:
+            return
+        if message.lease in child.handed:
+            self._out.run(TellChild(child.worker, message))
+            return
+        kept = deque(run for run in child.grants if run.lease != message.lease)
+        if len(kept) < len(child.grants):
+            child.grants = kept
+            self._tell(child, m.TestsGivenBack(lease=message.lease), 64)
+
+    # ── what children say ──────────────────────────────────────────────────────────────
+
+    def _said(self, said: ChildSaid) -> None:
+        child = self.children.get(said.worker)
+        if child is None or child.last:
+            return
+        event = said.event
+        self._tell(child, event, said.size)
+        match event:
+            case m.FileFinished(lease=lease) | m.TestsGivenBack(lease=lease, tests=None):
+                child.handed = [one for one in child.handed if one != lease]
+                self._feed(child)
+            case _:
+                pass
+        child.last = isinstance(event, m.WorkerEnded)
+
+    def _gone(self, gone: ChildGone) -> None:
+        child = self.children.get(gone.worker)
+        if child is None or child.gone:
+            return
+        child.gone = True
+        child.grants.clear()
+        if not child.last:
+            child.last = True
+            self._tell(child, gone.died, 1024)
+
+    def _tell(self, child: Child, event: m.AnyEvent, size: int) -> None:
+        child.said.append((event, size))
+
+    def _accepted(self, message: m.ToldAccepted, now: float) -> None:
+        self._heard = now
+        child = self.children.get(message.worker)
+        if child is None:
+            return
+        for _ in range(min(max(0, message.number - child.accepted), len(child.said))):
+            child.said.popleft()
+            child.accepted += 1
+            child.sent = max(0, child.sent - 1)
+
+    def _speak(self, child: Child) -> None:
+        """Say what was not said, in messages of bounded size."""
+        events = list(child.said)
+        most = WINDOW * BATCH
+        while child.sent < len(events) and child.sent < most:
+            room, upto = ROOM, child.sent
+            while upto < len(events) and upto - child.sent < BATCH:
+                room -= events[upto][1]
+                if room < 0 and upto > child.sent:
+                    break
+                upto += 1
+            told = m.WorkerTold(
+                job=self.job,
+                supervisor=self.id,
+                worker=child.worker,
+                number=child.accepted + child.sent,
+                events=tuple(event for event, _ in events[child.sent : upto]),
+            )
+            self._to_job(told)
+            child.sent = upto
+
+    # ── going on ───────────────────────────────────────────────────────────────────────
+
+    def _go_on(self, now: float) -> None:
+        if self._done:
+            return
+        for child in self.children.values():
+            if child.sent < len(child.said):
+                self._speak(child)
+        if self.joined and now >= self._says_at:
+            if now - self._heard >= SILENT:
+                self._abandoned(f"nothing was heard of the originator for {SILENT:g} s", now)
+            elif not self.over or self.children:
+                self._to_job(m.SupervisorAlive(job=self.job, supervisor=self.id))
+            self._says_at = now + KEEPALIVE
+            self._out.wake(self._says_at)
+        quiet = all(child.gone and not child.said for child in self.children.values())
+        if self.over and quiet:
+            self._done = True
+            self._out.run(Done(self._left))

@@ -1,0 +1,307 @@
+"""The messages of test files: between the originator of a job and the supervisors of its workers.
+
+A *worker* is one child of pytest; its *supervisor* speaks for it. Whatever happens in a worker is
+an :class:`Event` (a part, tagged by its name); a supervisor tells events in :class:`WorkerTold`,
+numbered a worker, and says each again until the originator has accepted it. So order, gaps and
+repetitions are one matter, settled once. Reports of pytest are opaque here: JSON that a worker
+wrote and the originator replays.
+"""
+
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta, Raw
+
+from pytest_gatherscatter.wire.messages import (
+    Count,
+    Id,
+    Label,
+    Message,
+    Name,
+    Part,
+    Pid,
+    Seconds,
+    Text,
+    Token,
+)
+
+FilePath: TypeAlias = Annotated[str, Meta(max_length=4096)]
+"""A test file's path below the job's root, with ``/``: what is before ``::`` in a nodeid."""
+
+Digest: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9a-f]{16})?$(?!\n)")]
+"""Of a file's test ids, in order; empty where nobody has collected the file yet."""
+
+MOST_TESTS = 100_000
+"""Tests in a file: what :data:`Count` can say."""
+
+Tail: TypeAlias = Annotated[str, Meta(max_length=65_536)]
+"""The last of what a process wrote."""
+
+
+# ── what happens in a worker ───────────────────────────────────────────────────────────
+
+
+class Event(Part, frozen=True, kw_only=True, tag_field="what", tag=True):
+    """The base of what :class:`WorkerTold` carries. ``lease`` says in which grant it happened."""
+
+
+class FileBegun(Event, frozen=True, kw_only=True):
+    """A worker is about to import a file: from here on its death may be the file's fault."""
+
+    lease: Token
+
+
+class FileCollected(Event, frozen=True, kw_only=True):
+    """A file was imported; its first test comes after this.
+
+    ``tests`` are the ids after the file's path that are left after deselection, in order;
+    ``digest`` is theirs. ``groups`` names, test by test, who must stay together (empty: nobody).
+    ``whole`` forbids to divide the file. ``reports`` are collection reports that did not pass, or
+    were skipped. ``seconds`` is what importing and collecting took.
+    """
+
+    lease: Token
+    tests: tuple[str, ...] = ()
+    digest: Digest = ""
+    groups: tuple[str, ...] = ()
+    whole: bool = False
+    deselected: Count = 0
+    reports: tuple[Raw, ...] = ()
+    seconds: Seconds = 0.0
+
+
+class TestBegun(Event, frozen=True, kw_only=True):
+    """The test with this number in its file is about to be set up."""
+
+    __test__ = False  # pytest need not look at it
+
+    lease: Token
+    test: Count
+
+
+class TestRan(Event, frozen=True, kw_only=True):
+    """A test is torn down. ``reports`` are all of its phases, in order; ``seconds`` their sum."""
+
+    __test__ = False
+
+    lease: Token
+    test: Count
+    seconds: Seconds
+    reports: tuple[Raw, ...]
+
+
+class TestsGivenBack(Event, frozen=True, kw_only=True):
+    """These tests were not begun and will not be; ``None``: the whole file was not opened."""
+
+    __test__ = False
+
+    lease: Token
+    tests: tuple[Count, ...] | None = None
+
+
+class FileFinished(Event, frozen=True, kw_only=True):
+    """All that was granted and not given back has been told.
+
+    ``strange``: the file's ids are not those that the grant was made from, and nothing was run.
+    """
+
+    lease: Token
+    strange: bool = False
+
+
+class WarningSeen(Event, frozen=True, kw_only=True):
+    """A warning that pytest recorded, as the originator's terminal needs it."""
+
+    warning: Raw
+
+
+class WorkerDied(Event, frozen=True, kw_only=True):
+    """A worker's process ended before its time; the last event of that worker.
+
+    ``how`` is for people (``SIGSEGV``, ``exit status 7``, ``hung for 30 s``). ``hung``: it was
+    ended since its test took too long. ``stdout`` and ``stderr`` are its last output.
+    """
+
+    how: Label
+    hung: bool = False
+    stdout: Tail = ""
+    stderr: Tail = ""
+
+
+class WorkerEnded(Event, frozen=True, kw_only=True):
+    """A worker's session is finished; the last event of that worker.
+
+    ``reports`` are errors of the last teardown; ``output`` is what plugins hand in
+    (``workeroutput``). ``status`` is pytest's exit status; ``stopped`` is why it ended before it
+    was told to, if it did (``pytest.exit``).
+    """
+
+    status: Count = 0
+    stopped: Text = ""
+    reports: tuple[Raw, ...] = ()
+    output: Raw
+
+
+AnyEvent: TypeAlias = (
+    FileBegun
+    | FileCollected
+    | TestBegun
+    | TestRan
+    | TestsGivenBack
+    | FileFinished
+    | WarningSeen
+    | WorkerDied
+    | WorkerEnded
+)
+
+
+class JobTerms(Part, frozen=True, kw_only=True):
+    """What a worker has to know before it starts.
+
+    ``arguments`` are pytest's, as the originator was called, below ``root``; ``place`` is the
+    directory it was called in, below ``root`` too. ``run`` is the run's unique id.
+    """
+
+    arguments: tuple[str, ...]
+    root: Text
+    place: Text = "."
+    run: Id
+    workers: Count = 0
+    test_timeout: Seconds = 0.0
+
+
+# ── test files: a job and its workers ──────────────────────────────────────────────────
+
+
+class SeekJob(Message, frozen=True, kw_only=True):
+    """Supervisor → all originators: who has a job? Redelivered: it is offered once more."""
+
+    supervisor: Id
+
+
+class JobOffered(Message, frozen=True, kw_only=True):
+    """Originator → all supervisors, or to one that seeks a job: join, if you have a slot."""
+
+    job: Id
+    originator: Label
+    root: Text
+    files: Count
+
+
+class JoinJob(Message, frozen=True, kw_only=True):
+    """Supervisor → originator. Redelivered: answered with the same workers."""
+
+    job: Id
+    supervisor: Id
+    slots: Annotated[int, Meta(ge=1, le=1024)]
+    host: Label = ""
+    pid: Pid = 0
+    version: Label = ""
+
+
+class JobJoined(Message, frozen=True, kw_only=True):
+    """Originator → supervisor: have these workers, all that there are of you; start who is new."""
+
+    job: Id
+    workers: tuple[Name, ...]
+    terms: JobTerms
+
+
+class JobRefused(Message, frozen=True, kw_only=True):
+    """Originator → supervisor: not this one, and why."""
+
+    job: Id
+    text: Text
+
+
+class RunFile(Message, frozen=True, kw_only=True):
+    """Originator → supervisor: a worker's next file, or part of one. Redelivered: it has it.
+
+    ``tests`` are numbers into the file's ids whose ``digest`` is given; ``None`` is the whole
+    file, whatever is in it.
+    """
+
+    job: Id
+    worker: Name
+    lease: Token
+    file: FilePath
+    tests: tuple[Count, ...] | None = None
+    digest: Digest = ""
+
+
+class GiveBack(Message, frozen=True, kw_only=True):
+    """Originator → supervisor: give back up to ``most`` tests of a grant, from its end.
+
+    Only what is not begun, and not announced to the test before it.
+    """
+
+    job: Id
+    worker: Name
+    lease: Token
+    most: Count
+
+
+class WorkerTold(Message, frozen=True, kw_only=True):
+    """Supervisor → originator, again until accepted: events ``number`` and on, without a gap."""
+
+    job: Id
+    supervisor: Id
+    worker: Name
+    number: Token
+    events: tuple[AnyEvent, ...]
+
+
+class ToldAccepted(Message, frozen=True, kw_only=True):
+    """Originator → supervisor: no event of this worker below ``number`` need be said again."""
+
+    job: Id
+    worker: Name
+    number: Token
+
+
+class SupervisorAlive(Message, frozen=True, kw_only=True):
+    """Supervisor → originator, as a keepalive; unroutable: the job is over, so end the workers."""
+
+    job: Id
+    supervisor: Id
+
+
+class JobAlive(Message, frozen=True, kw_only=True):
+    """Originator → supervisor, answering its keepalive: go on."""
+
+    job: Id
+
+
+class LeaveJob(Message, frozen=True, kw_only=True):
+    """Supervisor → originator, when it ends in good order; ``text`` says why."""
+
+    job: Id
+    supervisor: Id
+    text: Text = ""
+
+
+class JobOver(Message, frozen=True, kw_only=True):
+    """Originator → supervisors: finish the tests that run, tear down, tell, and end.
+
+    ``text`` is empty where everything was run.
+    """
+
+    job: Id
+    text: Text = ""
+
+
+TestFileMessage: TypeAlias = (
+    SeekJob
+    | JobOffered
+    | JoinJob
+    | JobJoined
+    | JobRefused
+    | RunFile
+    | GiveBack
+    | WorkerTold
+    | ToldAccepted
+    | SupervisorAlive
+    | JobAlive
+    | LeaveJob
+    | JobOver
+)
+"""Every message of test files."""

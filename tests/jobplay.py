@@ -1,0 +1,350 @@
+"""Plays supervisors and workers to a ledger: no broker, no pytest, no clock.
+
+Messages between two parties keep their order, and wait until they are let through. Workers do
+what the files say: a file may have other tests each time, kill who imports it, kill who runs one
+of its tests. What is shown is collected, and :meth:`Play.check` holds it against what was found.
+"""
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+from msgspec import Raw
+
+from pytest_gatherscatter.machine import (
+    Confirmed,
+    Input,
+    LinkUp,
+    Publish,
+    Received,
+    Returned,
+    Run,
+    Send,
+    Told,
+    Woken,
+)
+from pytest_gatherscatter.testfiles import news
+from pytest_gatherscatter.testfiles.ledger import Ledger
+from pytest_gatherscatter.testfiles.state import JobFacts, JobState
+from pytest_gatherscatter.testfiles.supervisor import (
+    ChildGone,
+    ChildSaid,
+    Done,
+    EndChild,
+    StartChild,
+    SupervisorFacts,
+    SupervisorMachine,
+    TellChild,
+)
+from pytest_gatherscatter.wire import testfiles as m
+from pytest_gatherscatter.wire.messages import Message
+
+JOB = "0b" * 8
+TERMS = m.JobTerms(arguments=(), root="/suite", run="1d" * 8)
+PASSED = Raw(b'{"outcome":"passed"}')
+
+
+@dataclass
+class File:
+    """What a file is like: how many tests, which of them kill, and whether it is strange."""
+
+    tests: int
+    kills: frozenset[int] = frozenset()
+    kills_import: bool = False
+    strange: bool = False
+    whole: bool = False
+
+
+@dataclass
+class Proc:
+    """A worker's process. ``todo`` are numbers of tests of the file that it has open."""
+
+    name: str
+    commands: deque[object] = field(default_factory=deque)
+    queued: deque[m.RunFile] = field(default_factory=deque)
+    lease: m.RunFile | None = None
+    todo: deque[int] = field(default_factory=deque)
+    running: int | None = None
+    gone: bool = False
+    over: bool = False
+    opened: set[str] = field(default_factory=set)
+
+
+class Host:
+    """A supervisor's machine and the processes of its workers."""
+
+    def __init__(self, play: "Play", name: str, slots: int) -> None:
+        self.play = play
+        self.id = name
+        self.inbox: deque[Message] = deque()
+        self.outbox: deque[Message] = deque()
+        self.procs: dict[str, Proc] = {}
+        self.there = True
+        self.done: list[str] = []
+        facts = SupervisorFacts(name, slots, "h", 1, "0")
+        self.machine = SupervisorMachine(facts, job=JOB)
+        self.feed(LinkUp())
+
+    def feed(self, said: Input) -> None:
+        """Feed the machine, do what it wants, and feed what becomes of it."""
+        for effect in self.machine.handle(said, now=self.play.now):
+            match effect:
+                case Send(id, key, message):
+                    assert key == f"job.{JOB}"
+                    if self.play.over:
+                        self.feed(Returned(id))
+                    else:
+                        self.outbox.append(message)
+                        self.feed(Confirmed(id))
+                case Publish(id, _, message):
+                    self.outbox.append(message)
+                    self.feed(Confirmed(id))
+                case Run(_, StartChild(worker)):
+                    self.procs[worker] = Proc(worker)
+                case Run(_, TellChild(worker, command)):
+                    self.procs[worker].commands.append(command)
+                case Run(_, EndChild(worker)):
+                    self.kill(self.procs[worker], "SIGKILL")
+                case Run(_, Done(text)):
+                    self.done.append(text)
+                case _:
+                    pass
+
+    def hear(self) -> None:
+        """Take the originator's next message."""
+        self.feed(Received(self.inbox.popleft(), 0))
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has joined, and is not done."""
+        return self.there and self.machine.joined and not self.done
+
+    # ── what workers do ────────────────────────────────────────────────────────────────
+
+    def say(self, proc: Proc, event: m.AnyEvent) -> None:
+        """Let a process say something."""
+        self.feed(Told(ChildSaid(proc.name, event, 100)))
+
+    def step(self, proc: Proc) -> bool:
+        """Let a process do one thing, if there is one; it looks for commands between tests."""
+        if proc.gone:
+            return False
+        if proc.running is not None:
+            self.end_test(proc)
+            return True
+        while proc.commands:
+            self.command(proc, proc.commands.popleft())
+        if proc.todo and not proc.over:
+            self.begin_test(proc)
+        elif proc.lease is not None:
+            lease, proc.lease = proc.lease.lease, None
+            proc.todo.clear()
+            self.say(proc, m.FileFinished(lease=lease))
+        elif proc.queued and not proc.over:
+            self.open(proc, proc.queued.popleft())
+        elif proc.over:
+            self.say(proc, m.WorkerEnded(output=Raw(b"{}")))
+            self.kill(proc, "exit status 0")
+        else:
+            return False
+        return True
+
+    def command(self, proc: Proc, command: object) -> None:
+        """Do what the supervisor wants."""
+        match command:
+            case m.RunFile():
+                proc.queued.append(command)
+                assert len(proc.queued) <= 2
+            case m.GiveBack(lease=lease, most=most):
+                if proc.lease is None or proc.lease.lease != lease:
+                    kept = deque(run for run in proc.queued if run.lease != lease)
+                    if len(kept) < len(proc.queued):
+                        proc.queued = kept
+                        self.say(proc, m.TestsGivenBack(lease=lease))
+                    return
+                untouched = list(proc.todo)[1:]
+                given = untouched[max(0, len(untouched) - most) :]
+                for _ in given:
+                    proc.todo.pop()
+                self.say(proc, m.TestsGivenBack(lease=lease, tests=tuple(given)))
+            case m.JobOver():
+                proc.over = True
+
+    def open(self, proc: Proc, run: m.RunFile) -> None:
+        """Import a file."""
+        file = self.play.files[run.file]
+        assert proc.lease is None
+        self.say(proc, m.FileBegun(lease=run.lease))
+        if file.kills_import:
+            self.kill(proc, "SIGSEGV")
+            return
+        salt = proc.name if file.strange else ""
+        tests = tuple(f"test_{salt}{number}" for number in range(file.tests))
+        digest = f"{abs(hash(tests)) % 16**16:016x}"
+        if run.tests is not None and run.digest != digest:
+            self.say(proc, m.FileFinished(lease=run.lease, strange=True))
+            return
+        proc.opened.add(run.file)
+        proc.lease = run
+        proc.todo = deque(range(file.tests) if run.tests is None else run.tests)
+        self.say(
+            proc,
+            m.FileCollected(
+                lease=run.lease, tests=tests, digest=digest, whole=file.whole, seconds=0.001
+            ),
+        )
+
+    def begin_test(self, proc: Proc) -> None:
+        """Begin the next test; it may be the last thing that this worker does."""
+        assert proc.lease is not None
+        proc.running = proc.todo.popleft()
+        self.play.begun[proc.lease.file, proc.running] += 1
+        kills = proc.running in self.play.files[proc.lease.file].kills
+        self.say(proc, m.TestBegun(lease=proc.lease.lease, test=proc.running))
+        if kills:
+            self.kill(proc, "SIGKILL")
+
+    def end_test(self, proc: Proc) -> None:
+        """End the test that runs."""
+        assert proc.lease is not None
+        assert proc.running is not None
+        ran = m.TestRan(lease=proc.lease.lease, test=proc.running, seconds=1, reports=(PASSED,))
+        proc.running = None
+        self.say(proc, ran)
+
+    def kill(self, proc: Proc, how: str) -> None:
+        """End a process; its supervisor sees it."""
+        if not proc.gone:
+            proc.gone = True
+            self.feed(Told(ChildGone(proc.name, m.WorkerDied(how=how))))
+
+
+class Play:
+    """A ledger and everybody around it."""
+
+    def __init__(self, files: dict[str, File], *, wait: float = 60.0, retries: int = 0) -> None:
+        self.files = files
+        self.ledger = Ledger(JobFacts(JOB, "me", TERMS, wait=wait, retries=retries), files)
+        self.now = 1000.0
+        self.hosts: dict[str, Host] = {}
+        self.shown: list[news.News] = []
+        self.begun: Counter[tuple[str, int]] = Counter()
+        self.feed(LinkUp())
+
+    def host(self, slots: int = 1) -> Host:
+        """Let a supervisor come."""
+        name = f"{len(self.hosts) + 1:08x}"
+        host = self.hosts[name] = Host(self, name, slots)
+        return host
+
+    def feed(self, said: Input) -> None:
+        """Feed the ledger, and what becomes of each effect."""
+        effects = self.ledger.handle(said, now=self.now)
+        outcomes: list[Input] = []
+        for effect in effects:
+            if isinstance(effect, Run):
+                assert isinstance(effect.command, news.News)
+                self.shown.append(effect.command)
+            elif isinstance(effect, Send):
+                host = self.hosts.get(effect.key.removeprefix("supervisor."))
+                if host is not None and host.there:
+                    host.inbox.append(effect.message)
+                    outcomes.append(Confirmed(effect.id))
+                else:
+                    outcomes.append(Returned(effect.id))
+        for outcome in outcomes:
+            self.feed(outcome)
+
+    def deliver(self, host: Host) -> None:
+        """Let the originator hear a supervisor's next message."""
+        self.feed(Received(host.outbox.popleft(), 0))
+
+    def meet(self, host: Host) -> None:
+        """Let all go through between the originator and a supervisor."""
+        while host.outbox or host.inbox:
+            while host.outbox:
+                self.deliver(host)
+            while host.inbox:
+                host.hear()
+
+    def lose(self, host: Host) -> None:
+        """End a whole host at once: what it said already may still arrive."""
+        host.there = False
+        host.inbox.clear()
+        for proc in host.procs.values():
+            proc.gone = True
+
+    # ── to the end ─────────────────────────────────────────────────────────────────────
+
+    @property
+    def over(self) -> bool:
+        """Whether the job has ended."""
+        return self.ledger.job.state is JobState.OVER
+
+    def settle(self, *, most: int = 20_000) -> None:
+        """Let everything come that is to come; time passes only when nothing else happens."""
+        for _ in range(most):
+            if self.over and not any(host.waits for host in self.hosts.values()):
+                return
+            if not self._anything():
+                self.now += 1.0
+                for host in self.hosts.values():
+                    if host.there:
+                        host.feed(Woken())
+                self.feed(Woken())
+        raise AssertionError(f"it does not end: {self.ledger.job.state}")
+
+    def _anything(self) -> bool:
+        happened = False
+        for host in list(self.hosts.values()):
+            while host.outbox:
+                self.deliver(host)
+                happened = True
+            if not host.there:
+                continue
+            while host.inbox:
+                host.hear()
+                happened = True
+            for proc in list(host.procs.values()):
+                happened |= self.step(host, proc)
+        return happened
+
+    def step(self, host: Host, proc: Proc) -> bool:
+        """Let a process do one thing; it takes a while."""
+        self.now += 0.001
+        return host.step(proc)
+
+    # ── what must hold ─────────────────────────────────────────────────────────────────
+
+    def check(self) -> news.JobEnded:
+        """See that each test that was found is told exactly once; returns the last word."""
+        found: dict[str, int] = {}
+        told: Counter[tuple[str, str]] = Counter()
+        lost_files = []
+        for one in self.shown:
+            match one:
+                case news.FileOpened(file=file, tests=tests):
+                    assert file not in found
+                    found[file] = len(tests)
+                case news.FileLost(file=file):
+                    assert file not in found
+                    lost_files.append(file)
+                case news.TestReported(file=file, test=test) | news.TestLost(file=file, test=test):
+                    assert file in found
+                    told[file, test] += 1
+                case _:
+                    pass
+        assert not [test for test, times in told.items() if times > 1]
+        assert len(lost_files) == len(set(lost_files))
+        (ended,) = [one for one in self.shown if isinstance(one, news.JobEnded)]
+        assert ended is self.shown[-1]
+        assert len(told) + len(ended.unrun) == sum(found.values())
+        assert {*found, *lost_files, *ended.unopened} == set(self.files)
+        assert len(found) + len(lost_files) + len(ended.unopened) == len(self.files)
+        if not ended.text:
+            assert not ended.unrun
+            assert not ended.unopened
+        return ended
+
+    def of(self, kind: type[news.News]) -> list[news.News]:
+        """Return what was shown of a kind."""
+        return [one for one in self.shown if isinstance(one, kind)]

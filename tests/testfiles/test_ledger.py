@@ -1,0 +1,269 @@
+"""The ledger: what was found is told exactly once, whoever dies."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jobplay import JOB, File, Host, Play
+
+from pytest_gatherscatter.machine import Received, Told
+from pytest_gatherscatter.testfiles import news
+from pytest_gatherscatter.testfiles.ledger import StopJob
+from pytest_gatherscatter.wire import testfiles as m
+
+
+def play(files: dict[str, File], *slots: int, retries: int = 0) -> Play:
+    """Play a job to its end with hosts of so many slots."""
+    one = Play(files, retries=retries)
+    for each in slots:
+        one.host(each)
+    one.settle()
+    return one
+
+
+def lost(one: Play) -> list[tuple[str, str]]:
+    """Return the tests that were lost."""
+    return [(lost.file, lost.test) for lost in one.shown if isinstance(lost, news.TestLost)]
+
+
+def test_every_test_is_run_once() -> None:
+    """On any number of workers, files long and short."""
+    files = {f"test_{n}.py": File(n % 7) for n in range(50)}
+    for slots in ((1,), (4,), (2, 3, 1), (60,)):
+        one = play(files, *slots)
+        assert one.check().text == ""
+        assert set(one.begun.values()) == {1}
+        assert len(one.of(news.TestReported)) == sum(file.tests for file in files.values())
+
+
+def test_one_long_file_is_shared() -> None:
+    """The second worker has nothing, and takes half of what is left, again and again."""
+    one = play({"test_long.py": File(100)}, 4)
+    assert one.check().text == ""
+    ran = [shown.worker for shown in one.shown if isinstance(shown, news.TestReported)]
+    assert len(set(ran)) == 4
+    assert max(ran.count(worker) for worker in set(ran)) < 60
+
+
+def test_a_file_that_must_stay_whole_is_not_shared() -> None:
+    """All its tests run in one worker."""
+    one = play({"test_whole.py": File(50, whole=True)}, 4)
+    assert one.check().text == ""
+    ran = {shown.worker for shown in one.shown if isinstance(shown, news.TestReported)}
+    assert len(ran) == 1
+
+
+def test_a_file_with_other_tests_each_time_goes_home() -> None:
+    """Who was given a part of it cannot run it; who opened it can."""
+    one = play({"test_random.py": File(60, strange=True)}, 3)
+    assert one.check().text == ""
+    assert lost(one) == []
+    assert set(one.begun.values()) == {1}
+
+
+def test_a_test_that_kills_is_lost_once() -> None:
+    """The others of its file run elsewhere."""
+    files = {"test_bad.py": File(10, kills=frozenset({3})), "test_good.py": File(5)}
+    one = play(files, 2)
+    assert one.check().text == ""
+    assert lost(one) == [("test_bad.py", "test_3")]
+    assert one.begun["test_bad.py", 3] == 1
+    (told,) = [shown for shown in one.shown if isinstance(shown, news.TestLost)]
+    assert "died: SIGKILL" in told.why
+
+
+def test_a_test_that_kills_is_run_again_if_asked_for() -> None:
+    """As often as was asked for, and then it is lost."""
+    one = play({"test_bad.py": File(3, kills=frozenset({1}))}, 1, retries=1)
+    assert one.check().text == ""
+    assert one.begun["test_bad.py", 1] == 2
+    assert lost(one) == [("test_bad.py", "test_1")]
+
+
+def test_a_file_in_which_all_die_is_given_up() -> None:
+    """After three workers the rest is not tried any more."""
+    one = play({"test_bad.py": File(9, kills=frozenset(range(9)))}, 1)
+    assert one.check().text == ""
+    assert len(lost(one)) == 9
+    assert sum(one.begun.values()) == 3
+
+
+def test_a_file_that_kills_who_imports_it_is_one_error() -> None:
+    """Its tests are not known, and nobody tries again."""
+    one = play({"test_bad.py": File(9, kills_import=True), "test_good.py": File(2)}, 2)
+    assert one.check().text == ""
+    (told,) = one.of(news.FileLost)
+    assert isinstance(told, news.FileLost)
+    assert told.file == "test_bad.py"
+    assert "importing it" in told.why
+    assert len(one.of(news.TestReported)) == 2
+
+
+def test_too_many_deaths_stop_the_job() -> None:
+    """It is no test then; the rest is told as not run."""
+    files = {f"test_{n}.py": File(1, kills_import=True) for n in range(20)}
+    ended = play(files, 2).check()
+    assert ended.text == "8 workers died one after the other, the last one of SIGSEGV"
+    assert 10 <= len(ended.unopened) <= 12
+
+
+def test_without_a_worker_the_job_stops() -> None:
+    """Nothing was run, and it is said."""
+    ended = play({"test_a.py": File(1)}).check()
+    assert ended.text == "no worker came in 60 s"
+    assert ended.unopened == ("test_a.py",)
+
+
+def test_without_files_it_ends_when_a_worker_is_there() -> None:
+    """There is nothing to do."""
+    assert play({}, 1).check().text == ""
+
+
+def test_a_host_that_goes_is_nobodys_fault() -> None:
+    """What its worker was at is lost once; the rest runs elsewhere, and no attempt is counted."""
+    one = Play({"test_a.py": File(5)})
+    first = one.host()
+    one.host()
+    one.meet(first)
+    for _ in range(4):
+        first.step(first.procs["gw0"])
+        one.meet(first)
+    one.lose(first)
+    one.settle()
+    assert one.check().text == ""
+    assert lost(one) == [("test_a.py", "test_1")]
+    assert len(one.of(news.TestReported)) == 4
+
+
+def test_who_was_given_up_is_fenced() -> None:
+    """A frozen host comes back, says what it did, and nothing of it counts."""
+    one = Play({"test_a.py": File(2)})
+    frozen = one.host()
+    one.meet(frozen)
+    for _ in range(4):
+        frozen.step(frozen.procs["gw0"])
+    late = list(frozen.outbox)
+    frozen.outbox.clear()
+    frozen.there = False
+    one.now += 20
+    one.host()
+    one.settle()
+    count = len(one.shown)
+    frozen.there = True
+    for message in late:
+        one.feed(Received(message, 0))
+    assert len(one.shown) == count
+    one.settle()
+    assert "does not count on you" in frozen.done[0]
+    assert frozen.procs["gw0"].gone
+    assert one.check().text == ""
+
+
+def test_events_that_are_told_twice_count_once() -> None:
+    """A supervisor says again what was not accepted, and more."""
+    one = Play({"test_a.py": File(3)})
+    host = one.host()
+    one.meet(host)
+    for _ in range(5):
+        host.step(host.procs["gw0"])
+    told = [message for message in host.outbox if isinstance(message, m.WorkerTold)]
+    every = tuple(event for message in told for event in message.events)
+    accepted = []
+    for upto in range(1, len(every) + 1):
+        again = m.WorkerTold(
+            job=JOB, supervisor=host.id, worker="gw0", number=0, events=every[:upto]
+        )
+        one.feed(Received(again, 0))
+        accepted += [said.number for said in host.inbox if isinstance(said, m.ToldAccepted)]
+    gap = m.WorkerTold(job=JOB, supervisor=host.id, worker="gw0", number=99, events=every[-1:])
+    one.feed(Received(gap, 0))
+    assert accepted[-1] == len(every)
+    one.settle()
+    assert one.check().text == ""
+    assert set(one.begun.values()) == {1}
+
+
+def test_a_stopped_job_tells_what_it_did_not_run() -> None:
+    """The test that runs is finished; what was not begun is listed."""
+    one = Play({"test_a.py": File(5), "test_b.py": File(5)})
+    host = one.host()
+    one.meet(host)
+    for _ in range(4):
+        host.step(host.procs["gw0"])
+    one.meet(host)
+    one.feed(Told(StopJob("stopping after 1 failures")))
+    one.settle()
+    ended = one.check()
+    assert ended.text == "stopping after 1 failures"
+    assert len(one.of(news.TestReported)) == 2
+    assert len(ended.unrun) == 3
+    assert ended.unopened == ("test_b.py",)
+
+
+def test_a_late_host_is_told_that_it_is_over() -> None:
+    """It need not wait."""
+    one = play({"test_a.py": File(1)}, 1)
+    late = one.host()
+    one.feed(Received(m.JoinJob(job=JOB, supervisor=late.id, slots=1), 0))
+    late.hear()
+    assert late.done == ["the job is over"]
+
+
+files_of = st.dictionaries(
+    st.sampled_from([f"test_{name}.py" for name in "abcdefgh"]),
+    st.builds(
+        File,
+        tests=st.integers(0, 12),
+        kills=st.frozensets(st.integers(0, 11), max_size=2),
+        kills_import=st.sampled_from([False] * 9 + [True]),
+        strange=st.sampled_from([False] * 4 + [True]),
+        whole=st.booleans(),
+    ),
+    min_size=1,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(files_of, st.integers(0, 2), st.data())
+def test_whatever_happens_all_is_told_once(
+    files: dict[str, File], retries: int, data: st.DataObject
+) -> None:
+    """Hosts come, die, freeze and are cut off; workers are killed; the order is anybody's."""
+    one = Play(files, retries=retries)
+    one.host(data.draw(st.integers(1, 3)))
+    for _ in range(data.draw(st.integers(0, 60))):
+        happens(one, data)
+    if all(not host.there or host.done for host in one.hosts.values()):
+        one.host(2)
+    one.settle()
+    ended = one.check()
+    if not ended.text:
+        assert {file for file, _ in one.begun} <= set(files)
+
+
+def happens(one: Play, data: st.DataObject) -> None:
+    """Let one thing happen."""
+    what = data.draw(st.sampled_from(["deliver", "hear", "step", "step", "step", "rare"]))
+    hosts = list(one.hosts.values())
+    host: Host = data.draw(st.sampled_from(hosts))
+    if what == "deliver" and host.outbox:
+        one.deliver(host)
+    elif what == "hear" and host.inbox and host.there:
+        host.hear()
+    elif what == "step" and host.procs and host.there:
+        one.step(host, host.procs[data.draw(st.sampled_from(sorted(host.procs)))])
+    elif what == "rare":
+        strikes(one, host, data)
+
+
+def strikes(one: Play, host: Host, data: st.DataObject) -> None:
+    """Let somebody come or die."""
+    how = data.draw(st.sampled_from(["come", "kill", "lose", "late", "stop"]))
+    if how == "come" and len(one.hosts) < 4:
+        one.host(data.draw(st.integers(1, 3)))
+    elif how == "kill" and host.there and host.procs:
+        host.kill(host.procs[data.draw(st.sampled_from(sorted(host.procs)))], "SIGKILL")
+    elif how == "lose":
+        one.lose(host)
+    elif how == "late":
+        one.now += data.draw(st.sampled_from([1.0, 9.0, 11.0]))
+    elif how == "stop" and data.draw(st.booleans()):
+        one.feed(Told(StopJob("enough")))
