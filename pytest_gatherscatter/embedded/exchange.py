@@ -122,7 +122,7 @@ class TopicIndex:
         """Take a binding, see :class:`Index`."""
         self._known.clear()
         node = self._root
-        for word in key.split("."):
+        for word in _words(key):
             node = node.children.setdefault(word, _Node())
         node.bag.put(destination)
 
@@ -130,7 +130,7 @@ class TopicIndex:
         """Forget a binding, see :class:`Index`."""
         self._known.clear()
         path = [self._root]
-        words = key.split(".")
+        words = _words(key)
         for word in words:
             path.append(path[-1].children[word])
         path[-1].bag.take(destination)
@@ -152,7 +152,7 @@ class TopicIndex:
 
     def _walk(self, key: str) -> Iterator[Destination]:
         nodes = _closed([(self._root, False)])
-        for word in key.split("."):
+        for word in _words(key):
             after: list[tuple[_Node, bool]] = []
             for node, loops in nodes:
                 if loops:
@@ -165,6 +165,11 @@ class TopicIndex:
             nodes = _closed(after)
         for node, _ in nodes:
             yield from node.bag
+
+
+def _words(key: str) -> list[str]:
+    # No key has no word, though "." has two: RabbitMQ counts so, and "*" needs one.
+    return key.split(".") if key else []
 
 
 def _closed(nodes: list[tuple[_Node, bool]]) -> list[tuple[_Node, bool]]:

@@ -6,7 +6,7 @@ follows from it. Nothing here recurses: a dead letter that kills another one tak
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from itertools import count
 
@@ -59,13 +59,17 @@ class Flow:
         self.bytes_held -= entry.message.size
 
     def _work(self, now: float) -> None:
-        while self._dirty or self._dead:
-            while self._dead:
-                self._bury(*self._dead.popleft(), now)
-            dirty, self._dirty = self._dirty, {}
-            for queue in dirty:
-                if not queue.deleted:
-                    self._serve(queue, now)
+        while True:
+            while self._dirty:
+                dirty, self._dirty = self._dirty, {}
+                for queue in dirty:
+                    if not queue.deleted:
+                        self._serve(queue, now)
+            if not self._dead:
+                return
+            # One by one, and after the queues that they leave were served: a dead letter is a
+            # publish of its own to whom it reaches, be it the queue that it comes from.
+            self._bury(*self._dead.popleft(), now)
 
     def _serve(self, queue: Queue, now: float) -> None:
         if queue.idle:
@@ -104,6 +108,9 @@ class Flow:
                 )
             )
         self._drop_expired(queue, now)
+        self._drop_overflow(queue)
+
+    def _drop_overflow(self, queue: Queue) -> None:
         while queue.overflowing:
             self._dead.append((queue, queue.pop(), DeathReason.MAXLEN))
 
@@ -162,7 +169,7 @@ class Flow:
         left: dict[Queue, None] = {}
         for channel in channels:
             for consumer in channel.consumers.values():
-                consumer.queue.consumers.remove(consumer)
+                consumer.queue.remove_consumer(consumer)
                 left[consumer.queue] = None
         for channel in channels:
             self._requeue(list(channel.unacked.values()))
@@ -185,10 +192,11 @@ class Flow:
         queue.deleted = True
         if queue.owner in self._connections:
             del self._connections[queue.owner].exclusive[queue.name]
-        for consumer in queue.consumers:
+        # RabbitMQ's channels tell of their consumers in the order of the tags.
+        for consumer in sorted(queue.consumers, key=lambda c: c.tag):
+            queue.remove_consumer(consumer)
             del consumer.channel.consumers[consumer.tag]
             self._outputs.append(CancelNotify(consumer.channel.id, consumer.tag))
-        queue.consumers.clear()
         return self._empty(queue)
 
     def _empty(self, queue: Queue) -> int:
@@ -211,7 +219,20 @@ class Flow:
         self._dirty[queue] = None
         return True
 
-    def _take(self, channel: ChannelId, number: int, *, multiple: bool) -> list[Unacked]:
+    def _settle(
+        self,
+        channel: ChannelId,
+        number: int,
+        *,
+        multiple: bool,
+        now: float,
+        end: Callable[[list[Unacked]], None],
+    ) -> None:
+        """Take deliveries from a channel and give them to ``end``.
+
+        As on RabbitMQ, those of one consumer go together, and what follows from them is done
+        before the next consumer's are looked at.
+        """
         asker = self._channels[channel]
         if multiple and number == 0:
             numbers = list(asker.unacked)
@@ -221,16 +242,32 @@ class Flow:
             numbers = [n for n in asker.unacked if n <= number]
         else:
             numbers = [number]
-        taken = [asker.unacked.pop(n) for n in numbers]
-        for unacked in taken:
-            if unacked.consumer is not None:
-                unacked.consumer.unacked -= 1
-                asker.held -= 1
-                if unacked.queue.ready:  # else room for more changes nothing
-                    self._look_at([unacked.queue])
+        for taken in _by_consumer([asker.unacked.pop(n) for n in numbers]):
+            consumer, queue = taken[0].consumer, taken[0].queue
+            if consumer is not None:
+                consumer.unacked -= len(taken)
+                asker.held -= len(taken)
+                queue.unblock(asker)
+                if queue.ready:  # else room for more changes nothing
+                    self._look_at([queue])
+            end(taken)
+            self._work(now)
         if asker.limit:
-            self._look_at(c.queue for c in asker.consumers.values())
-        return taken
+            self._unblock(asker)
+            self._work(now)
+
+    def _accept(self, taken: list[Unacked]) -> None:
+        for unacked in taken:
+            self._forget(unacked.entry)
+
+    def _reject(self, taken: list[Unacked]) -> None:
+        self._dead.extend((u.queue, u.entry, DeathReason.REJECTED) for u in taken)
+
+    def _unblock(self, channel: Channel) -> None:
+        """A channel may have room again: its consumers have turns."""
+        for queue in dict.fromkeys(c.queue for c in channel.consumers.values()):
+            queue.unblock(channel)
+            self._look_at([queue])
 
     def _requeue(self, taken: list[Unacked]) -> None:
         places: dict[Queue, list[Entry]] = {}
@@ -241,6 +278,8 @@ class Flow:
                 places.setdefault(unacked.queue, []).append(unacked.entry)
         for queue, entries in places.items():
             queue.restore(entries)
+            # Before anybody is served, unlike a new message.
+            self._drop_overflow(queue)
             self._dirty[queue] = None
 
     # Time
@@ -265,6 +304,17 @@ class Flow:
             else:
                 self._dirty[queue] = None
             self._work(now)
+
+
+def _by_consumer(taken: list[Unacked]) -> list[list[Unacked]]:
+    """Deliveries in the order in which RabbitMQ settles them: by queue, then by consumer."""
+    if len(taken) == 1:
+        return [taken]
+    groups: dict[tuple[str, str], list[Unacked]] = {}
+    for unacked in taken:
+        tag = "" if unacked.consumer is None else unacked.consumer.tag
+        groups.setdefault((unacked.queue.name, tag), []).append(unacked)
+    return [groups[key] for key in sorted(groups)]
 
 
 def _one_more_death(

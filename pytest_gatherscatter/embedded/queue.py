@@ -130,7 +130,10 @@ class Queue:
         self.scheduled: float | None = None
         self.deleted = False
         self.idle = False
-        self.consumers: deque[Consumer] = deque()
+        self.consumers: dict[Consumer, None] = {}
+        # Whose turn it is next, and who had no room when it was theirs, in the order of finding.
+        self._turns: deque[Consumer] = deque()
+        self._blocked: dict[Consumer, None] = {}
         self.ready: deque[Entry] = deque()
         self.ready_bytes = 0
         self._positions = 0
@@ -171,8 +174,12 @@ class Queue:
 
     @property
     def overflowing(self) -> bool:
-        """Whether the head has to go."""
-        return bool(self.ready) and self._over(len(self.ready), self.ready_bytes)
+        """Whether the head has to go; a queue that refuses when it is full never drops."""
+        return (
+            bool(self.ready)
+            and self.arguments.overflow == "drop-head"
+            and self._over(len(self.ready), self.ready_bytes)
+        )
 
     def _over(self, count: int, size: int) -> bool:
         arguments = self.arguments
@@ -206,17 +213,43 @@ class Queue:
         else:
             self.ready = deque(merge(self.ready, entries, key=_position))
 
+    def add_consumer(self, consumer: Consumer) -> None:
+        """Take one more consumer, who is the last to have a turn."""
+        self.consumers[consumer] = None
+        self._turns.append(consumer)
+
+    def remove_consumer(self, consumer: Consumer) -> None:
+        """Forget a consumer."""
+        del self.consumers[consumer]
+        if consumer in self._blocked:
+            del self._blocked[consumer]
+        else:
+            self._turns.remove(consumer)
+
     def next_consumer(self) -> Consumer | None:
-        """Whose turn it is, or None when nobody may have more; it then goes to the back."""
+        """Whose turn it is, or None when nobody may have more; it then goes to the back.
+
+        RabbitMQ's order: who has no room at its turn loses it, and is the last in the row once
+        there is room again.
+        """
         if self.arguments.single_active_consumer:
-            # The oldest one is active; the others wait for its end, and so do not rotate.
-            return self.consumers[0] if self.consumers and self.consumers[0].open else None
-        for _ in range(len(self.consumers)):
-            consumer = self.consumers[0]
-            self.consumers.rotate(-1)
+            # The oldest one is active; the others wait for its end, and so have no turns.
+            active = next(iter(self.consumers), None)
+            return active if active is not None and active.open else None
+        while self._turns:
+            consumer = self._turns.popleft()
             if consumer.open:
+                self._turns.append(consumer)
                 return consumer
+            self._blocked[consumer] = None
         return None
+
+    def unblock(self, channel: Channel) -> None:
+        """Let those of a channel's consumers have turns again who have room by now."""
+        if self._blocked:
+            for consumer in [c for c in self._blocked if c.channel is channel and c.open]:
+                del self._blocked[consumer]
+                self._turns.append(consumer)
 
     def assert_consumable(self, *, exclusive: bool) -> None:
         """AmqpError 403 when exclusive consumption stands in the way."""

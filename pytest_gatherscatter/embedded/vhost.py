@@ -23,7 +23,6 @@ from pytest_gatherscatter.embedded.queue import (
 from pytest_gatherscatter.embedded.record import (
     ChannelId,
     ConnectionId,
-    DeathReason,
     Got,
     Message,
     Outcome,
@@ -94,7 +93,7 @@ class VHost(Declaration):
         self._connections[connection].paused = False
         self._connections[connection].room = room
         for channel in self._connections[connection].channels.values():
-            self._look_at(c.queue for c in channel.consumers.values())
+            self._unblock(channel)
         self._work(now)
 
     def open_channel(self, connection: ConnectionId, channel: ChannelId) -> None:
@@ -151,7 +150,7 @@ class VHost(Declaration):
         source.assert_consumable(exclusive=exclusive)
         consumer = Consumer(tag, asker, source, no_ack, exclusive, asker.prefetch)
         asker.consumers[tag] = consumer
-        source.consumers.append(consumer)
+        source.add_consumer(consumer)
         self._look_at([source])
         self._work(now)
         return tag
@@ -160,7 +159,7 @@ class VHost(Declaration):
         """End a consumer; what it holds stays to be settled. An unknown tag is no error."""
         consumer = self._channels[channel].consumers.pop(tag, None)
         if consumer is not None:
-            consumer.queue.consumers.remove(consumer)
+            consumer.queue.remove_consumer(consumer)
             self._released([consumer.queue])
             self._work(now)
 
@@ -175,6 +174,8 @@ class VHost(Declaration):
         if source.ready:
             entry = source.pop()
             number = self._hand_out(self._channels[channel], source, entry, None, no_ack=no_ack)
+            # What was behind it may be too old, and does not count any more.
+            self._drop_expired(source, now)
             got = Got(number, entry.redelivered, entry.message, len(source.ready))
         self._look_at([source])
         self._work(now)
@@ -218,9 +219,7 @@ class VHost(Declaration):
         self, channel: ChannelId, delivery_tag: int, *, multiple: bool = False, now: float
     ) -> None:
         """Settle a delivery for good, or all up to it (0: all); AmqpError 406."""
-        for unacked in self._take(channel, delivery_tag, multiple=multiple):
-            self._forget(unacked.entry)
-        self._work(now)
+        self._settle(channel, delivery_tag, multiple=multiple, now=now, end=self._accept)
 
     def nack(
         self,
@@ -232,19 +231,14 @@ class VHost(Declaration):
         now: float,
     ) -> None:
         """Give a delivery back to its place, or to the dead letters; AmqpError 406."""
-        taken = self._take(channel, delivery_tag, multiple=multiple)
-        if requeue:
-            self._requeue(taken)
-        else:
-            self._dead.extend((u.queue, u.entry, DeathReason.REJECTED) for u in taken)
-        self._work(now)
+        end = self._requeue if requeue else self._reject
+        self._settle(channel, delivery_tag, multiple=multiple, now=now, end=end)
 
     def recover(self, channel: ChannelId, *, requeue: bool = True, now: float) -> None:
         """Give every unsettled delivery of the channel back to its place; AmqpError 540."""
         if not requeue:
             raise not_implemented("requeue=false")
-        self._requeue(self._take(channel, 0, multiple=True))
-        self._work(now)
+        self._settle(channel, 0, multiple=True, now=now, end=self._requeue)
 
     # Looking in
 

@@ -1,258 +1,223 @@
-"""The same random commands on the embedded broker and on RabbitMQ: every answer is compared."""
+"""The same random commands on the embedded broker and on RabbitMQ: all that is heard is compared.
 
+Replies with every number in them, refusals word for word, confirms, returns, deliveries with
+their tags, marks and stories, cancellations, and after each step what waits in every queue.
+"""
+
+import itertools
 import logging
-from typing import Any
+import os
+import secrets
+import time
+from typing import Any, ClassVar
 
-import pika
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from brokerplay import EXCHANGES, SEATS, TTL, Lab
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import ChannelClosedByBroker, NackError, UnroutableError
-
-QUEUES: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "short": {
-        "x-max-length": 2,
-        "x-dead-letter-exchange": "",
-        "x-dead-letter-routing-key": "grave",
-    },
-    "strict": {"x-max-length": 2, "x-overflow": "reject-publish"},
-    "grave": {},
-}
-ACTORS = (0, 1)
-actors = st.sampled_from(ACTORS)
-queues = st.sampled_from(sorted(QUEUES))
-keys = st.sampled_from(["a", "a.b", "a.b.c", "b"])
-patterns = st.sampled_from(["#", "*", "a.*", "a.#", "*.b", "#.c"])
-
-commands = st.one_of(
-    st.tuples(st.just("publish"), actors, queues),
-    st.tuples(st.just("route"), actors, keys),
-    st.tuples(st.just("bind"), actors, queues, patterns),
-    st.tuples(st.just("unbind"), actors, queues, patterns),
-    st.tuples(st.just("get"), actors, queues),
-    st.tuples(st.just("settle"), actors, st.integers(0, 3), st.sampled_from(["ack", "re", "dead"])),
-    st.tuples(st.just("settle all"), actors, st.sampled_from(["ack", "re", "dead"])),
-    st.tuples(st.just("recover"), actors),
-    st.tuples(st.just("purge"), actors, queues),
-    st.tuples(st.just("delete"), actors, queues, st.booleans()),
-    st.tuples(st.just("declare"), actors, queues, st.booleans()),
-    st.tuples(st.just("take exclusively"), actors),
-    st.tuples(st.just("die"), actors),
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
 )
 
+PATIENCE = 3.0
+"""How long a broker may take to say what the other has said already."""
 
-class Lab:
-    """Two actors on one broker, each with a connection, a channel and unsettled deliveries."""
+NOT_MANDATORY = False
+REQUEUE = True
 
-    def __init__(self, url: str, name: str) -> None:
-        self.url = url
-        self.name = name
-        self.connections = [self.connect() for _ in ACTORS]
-        self.channels = [self.open(connection) for connection in self.connections]
-        self.held: list[list[int]] = [[] for _ in ACTORS]
-        self.numbers = 0
-        self.there: set[str] = set()
-        self.channels[0].exchange_declare(self.full("topic"), "topic", durable=True)
-        for queue in QUEUES:
-            self.declare(0, queue)
+seats = st.integers(0, SEATS - 1)
+exchanges = st.sampled_from(sorted(EXCHANGES))
+keys = st.sampled_from(["a", "a.b", "a.b.c", "b", ""])
+patterns = st.sampled_from(["#", "*", "a.*", "a.#", "*.b", "#.c", "a", "a.b"])
+ways = st.sampled_from(["ack", "requeue", "reject"])
+places = st.integers(0, 5)
+# A story is about a few queues, else too little happens in each.
+KIN = [
+    ("plain",),
+    ("short", "short.dead"),
+    ("strict",),
+    ("stricter",),
+    ("heavy",),
+    ("timed", "timed.dead"),
+    ("single",),
+    ("passing",),
+]
+queues = st.integers(0, 11)
+rarely = st.integers(0, 4).map(lambda number: number == 0)
 
-    def full(self, name: str) -> str:
-        """A name that no other lab has."""
-        return f"{self.name}.{name}"
 
-    def connect(self) -> pika.BlockingConnection:
-        """One more connection."""
-        return pika.BlockingConnection(pika.URLParameters(self.url))
+def same(command: object, embedded: object, rabbitmq: object) -> None:
+    """Fail with both answers when they differ."""
+    assert embedded == rabbitmq, f"{command}\n  embedded: {embedded}\n  rabbitmq: {rabbitmq}"
 
-    def open(self, connection: pika.BlockingConnection) -> BlockingChannel:
-        """A channel with confirms."""
-        channel = connection.channel()
-        channel.confirm_delivery()
-        return channel
 
-    def declare(self, actor: int, queue: str) -> int:
-        """Declare a queue as it is meant; its number of ready messages."""
-        arguments = dict(QUEUES[queue])
-        if "x-dead-letter-routing-key" in arguments:
-            arguments["x-dead-letter-routing-key"] = self.full("grave")
-        state = self.channels[actor].queue_declare(
-            self.full(queue), durable=True, arguments=arguments
-        )
-        self.there.add(queue)
-        return int(state.method.message_count)
+class Twins(RuleBasedStateMachine):
+    """One laboratory on each broker."""
 
-    def play(self, command: tuple[Any, ...]) -> object:
-        """One command and what came of it; a refusal is its code."""
-        kind, actor, *rest = command
+    urls: ClassVar[tuple[str, str]]
+    numbers = itertools.count()
+
+    def __init__(self) -> None:
+        super().__init__()
+        name = f"d{secrets.token_hex(3)}.{next(self.numbers)}"
+        self.labs = [Lab(url, name) for url in self.urls]
+        self.queues: list[str] = []
+
+    @initialize(kin=st.lists(st.sampled_from(KIN), min_size=1, max_size=3, unique=True))
+    def choose(self, kin: list[tuple[str, ...]]) -> None:
+        """Say what the story is about."""
+        self.queues = [queue for names in kin for queue in names]
+
+    def named(self, queue: int) -> str:
+        """One of the queues that the story is about."""
+        return self.queues[queue % len(self.queues)]
+
+    def teardown(self) -> None:
+        """Hear the last of it, and leave nothing behind."""
         try:
-            return getattr(self, "do_" + kind.replace(" ", "_"))(actor, *rest)
-        except ChannelClosedByBroker as refused:
-            self.held[actor].clear()
-            self.channels[actor] = self.open(self.connections[actor])
-            return refused.reply_code
+            self.compare("the end", 0)
+        finally:
+            for lab in self.labs:
+                lab.end()
 
-    def counts(self) -> dict[str, int]:
-        """What is ready in each queue, after everything that was said before on each channel.
+    def play(self, what: str, number: int, *arguments: Any) -> None:  # noqa: ANN401
+        """Play a command on both, and compare the answers and what came of it."""
+        command = (what, number, *arguments)
+        embedded, rabbitmq = (lab.play(*command) for lab in self.labs)
+        same(command, embedded, rabbitmq)
+        self.compare(command, number)
 
-        Both actors ask: an ack has no answer, but is handled before a later question.
-        """
-        found = {}
-        for queue in sorted(self.there):
-            for channel in self.channels:
-                state = channel.queue_declare(self.full(queue), passive=True)
-                found[queue] = int(state.method.message_count)
-        return found
+    def compare(self, command: object, number: int) -> None:
+        """Compare what everybody has heard; the one who is behind may have a moment more."""
+        embedded, rabbitmq = (lab.settle(number) for lab in self.labs)
+        end = time.monotonic() + PATIENCE
+        while embedded[1:] != rabbitmq[1:] and time.monotonic() < end:
+            time.sleep(0.01)
+            embedded, rabbitmq = (lab.settle(number) for lab in self.labs)
+        same(command, embedded[1], rabbitmq[1])
+        for one, other in zip(embedded[2], rabbitmq[2], strict=True):
+            same(command, one, other)
 
-    def send(self, actor: int, exchange: str, key: str) -> str:
-        """Publish a numbered body."""
-        self.numbers += 1
-        try:
-            self.channels[actor].basic_publish(exchange, key, b"%d" % self.numbers, mandatory=True)
-        except UnroutableError:
-            return "returned"
-        except NackError:
-            return "refused"
-        return "confirmed"
+    @property
+    def lab(self) -> Lab:
+        """Either of them: they have heard the same."""
+        return self.labs[0]
 
-    def do_publish(self, actor: int, queue: str) -> object:
+    @rule(number=seats, queue=queues, mandatory=st.booleans(), expires=rarely)
+    def publish(self, number: int, queue: int, *, mandatory: bool, expires: bool) -> None:
         """To a queue by its name."""
-        return self.send(actor, "", self.full(queue))
+        self.play("publish", number, self.named(queue), mandatory, TTL if expires else None)
 
-    def do_route(self, actor: int, key: str) -> object:
-        """Through the topic exchange."""
-        return self.send(actor, self.full("topic"), key)
+    @rule(number=seats, queue=queues, count=st.integers(2, 4))
+    def publish_some(self, number: int, queue: int, count: int) -> None:
+        """Several to one queue."""
+        for _ in range(count):
+            self.play("publish", number, self.named(queue), NOT_MANDATORY, None)
 
-    def do_bind(self, actor: int, queue: str, pattern: str) -> object:
-        """Bind a queue."""
-        self.channels[actor].queue_bind(self.full(queue), self.full("topic"), pattern)
-        return "bound"
+    @precondition(lambda self: any(seat.consumers for seat in self.lab.seats))
+    @rule(data=st.data(), number=seats, count=st.integers(1, 4))
+    def feed(self, data: Any, number: int, count: int) -> None:  # noqa: ANN401
+        """Publish to somebody who consumes."""
+        names = sorted({seat.queue for seat in self.lab.seats if seat.queue is not None})
+        name = data.draw(st.sampled_from(names))
+        for _ in range(count):
+            self.play("publish", number, name, NOT_MANDATORY, None)
 
-    def do_unbind(self, actor: int, queue: str, pattern: str) -> object:
-        """Unbind a queue, bound or not."""
-        self.channels[actor].queue_unbind(self.full(queue), self.full("topic"), pattern)
-        return "unbound"
+    @rule(number=seats, exchange=exchanges, key=keys, mandatory=st.booleans())
+    def route(self, number: int, exchange: str, key: str, *, mandatory: bool) -> None:
+        """Through an exchange."""
+        self.play("route", number, exchange, key, mandatory)
 
-    def do_get(self, actor: int, queue: str) -> object:
-        """Take one message and keep it."""
-        method, properties, body = self.channels[actor].basic_get(self.full(queue))
-        if method is None or properties is None:
-            return None
-        self.held[actor].append(method.delivery_tag or 0)
-        headers: Any = properties.headers or {}
-        deaths = [(d["reason"], d["count"]) for d in headers.get("x-death", [])]
-        return (
-            method.delivery_tag,
-            method.redelivered,
-            method.message_count,
-            body,
-            (method.exchange or "").removeprefix(self.name),
-            (method.routing_key or "").removeprefix(self.name),
-            deaths,
-        )
+    @rule(number=seats, queue=queues, exchange=exchanges, key=patterns, undo=rarely)
+    def bind(self, number: int, queue: int, exchange: str, key: str, *, undo: bool) -> None:
+        """Bind a queue, or undo it."""
+        self.play("unbind" if undo else "bind", number, self.named(queue), exchange, key)
 
-    def settle(self, actor: int, tag: int, how: str, *, multiple: bool) -> None:
-        """Ack, requeue or dead-letter."""
-        if how == "ack":
-            self.channels[actor].basic_ack(tag, multiple=multiple)
+    @rule(number=seats, ends=st.tuples(exchanges, exchanges), key=patterns, undo=rarely)
+    def chain(self, number: int, ends: tuple[str, str], key: str, *, undo: bool) -> None:
+        """Bind an exchange to an exchange, or undo it."""
+        self.play("unchain" if undo else "chain", number, *ends, key)
+
+    @rule(number=seats, queue=queues, no_ack=rarely)
+    def get(self, number: int, queue: int, *, no_ack: bool) -> None:
+        """Take one message."""
+        self.play("get", number, self.named(queue), no_ack)
+
+    @rule(number=seats, queue=queues, prefetch=st.integers(0, 3), flags=st.tuples(rarely, rarely))
+    def consume(self, number: int, queue: int, prefetch: int, flags: tuple[bool, bool]) -> None:
+        """Start a consumer, of the queue that the channel consumes already if it does."""
+        name = self.lab.seats[number].queue or self.named(queue)
+        self.play("consume", number, name, *flags, prefetch)
+
+    @precondition(lambda self: any(seat.consumers for seat in self.lab.seats))
+    @rule(data=st.data(), place=places)
+    def cancel(self, data: Any, place: int) -> None:  # noqa: ANN401
+        """End a consumer."""
+        numbers = [i for i, seat in enumerate(self.lab.seats) if seat.consumers]
+        self.play("cancel", data.draw(st.sampled_from(numbers)), place)
+
+    @precondition(lambda self: any(seat.held for seat in self.lab.seats))
+    @rule(data=st.data(), place=places, how=ways, multiple=st.booleans())
+    def settle(self, data: Any, place: int, how: str, *, multiple: bool) -> None:  # noqa: ANN401
+        """Settle a delivery, or all up to it."""
+        numbers = [i for i, seat in enumerate(self.lab.seats) if seat.held]
+        self.play("settle", data.draw(st.sampled_from(numbers)), place, how, multiple)
+
+    @precondition(lambda self: any(seat.held for seat in self.lab.seats))
+    @rule(data=st.data(), how=st.sampled_from(["ack", "requeue", "reject", "recover"]))
+    def settle_all(self, data: Any, how: str) -> None:  # noqa: ANN401
+        """Settle all that a channel holds."""
+        numbers = [i for i, seat in enumerate(self.lab.seats) if seat.held]
+        number = data.draw(st.sampled_from(numbers))
+        if how == "recover":
+            self.play("recover", number, REQUEUE)
         else:
-            self.channels[actor].basic_nack(tag, multiple=multiple, requeue=how == "re")
+            self.play("settle_all", number, how)
 
-    def do_settle(self, actor: int, place: int, how: str) -> object:
-        """One of the deliveries that an actor holds."""
-        if place >= len(self.held[actor]):
-            return None
-        self.settle(actor, self.held[actor].pop(place), how, multiple=False)
-        return how
+    @rule(
+        number=seats,
+        queue=queues,
+        what=st.sampled_from(["declare", "purge", "declare_otherwise", "own", "delete"]),
+        flags=st.sampled_from([(False, True), (True, False), (True, True), (False, False)]),
+    )
+    def ask(self, number: int, queue: int, what: str, flags: tuple[bool, bool]) -> None:
+        """Ask for what may be refused; what was deleted is declared again."""
+        if what == "delete":
+            self.play(what, number, self.named(queue), *flags)
+            self.play("declare", number, self.named(queue))
+        else:
+            self.play(what, number, *([] if what == "own" else [self.named(queue)]))
 
-    def do_settle_all(self, actor: int, how: str) -> object:
-        """All of them."""
-        self.settle(actor, 0, how, multiple=True)
-        self.held[actor].clear()
-        return how
+    @rule(number=seats, how=st.sampled_from(["leave", "die", "recover", "settle_unknown"]))
+    def end(self, number: int, how: str) -> None:
+        """Close a channel or a connection, or ask for what ends it."""
+        more: dict[str, list[Any]] = {"recover": [not REQUEUE], "settle_unknown": ["ack"]}
+        if how in {"leave", "settle_unknown"} or self.certain(number):
+            self.play(how, number, *more.get(how, []))
 
-    def do_recover(self, actor: int) -> object:
-        """Give all of them back."""
-        self.channels[actor].basic_recover(requeue=True)
-        self.held[actor].clear()
-        return "recovered"
-
-    def do_purge(self, actor: int, queue: str) -> object:
-        """Empty a queue."""
-        return self.channels[actor].queue_purge(self.full(queue)).method.message_count
-
-    def do_delete(self, actor: int, queue: str, if_empty: bool) -> object:  # noqa: FBT001
-        """Delete a queue, perhaps only if it is empty."""
-        deleted = self.channels[actor].queue_delete(self.full(queue), if_empty=if_empty)
-        self.there.discard(queue)
-        return deleted.method.message_count
-
-    def do_declare(self, actor: int, queue: str, unequal: bool) -> object:  # noqa: FBT001
-        """Declare a queue again, perhaps otherwise."""
-        if unequal:
-            # Refused in either case: 406 when it is there, 404 when not.
-            self.channels[actor].queue_declare(
-                self.full(queue),
-                durable=True,
-                passive=queue not in self.there,
-                arguments={"x-message-ttl": 60000},
-            )
-        return self.declare(actor, queue)
-
-    def do_take_exclusively(self, actor: int) -> object:
-        """Declare an exclusive queue of one name, as gatherers do."""
-        self.channels[actor].queue_declare(self.full("mine"), exclusive=True)
-        return "mine"
-
-    def do_die(self, actor: int) -> object:
-        """Lose a connection and come again."""
-        self.connections[actor].close()
-        self.connections[actor] = self.connect()
-        self.channels[actor] = self.open(self.connections[actor])
-        self.held[actor].clear()
-        return "again"
-
-    def end(self) -> None:
-        """Leave nothing behind."""
-        for queue in QUEUES:
-            self.channels[0].queue_delete(self.full(queue))
-        self.channels[0].exchange_delete(self.full("topic"))
-        for connection in self.connections:
-            connection.close()
+    def certain(self, number: int) -> bool:
+        """Whether it is certain what the end of a seat's connection leads to."""
+        return self.lab.certain_death(self.lab.seats[number].connection)
 
 
-@pytest.fixture(autouse=True)
-def _quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """Keep pika's lines about each refusal out of a failure's story."""
-    caplog.set_level(logging.ERROR, "pika")
-
-
-@pytest.fixture
-def urls(embedded_url: str, rabbitmq_url: str) -> tuple[str, str]:
-    """Both brokers."""
-    return (embedded_url, rabbitmq_url)
-
-
-@settings(
-    max_examples=25,
-    deadline=None,
-    # Shrinking plays hundreds of laboratories on a real broker; a failure is short enough.
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(story=st.lists(commands, min_size=5, max_size=30), number=st.uuids())
 def test_both_brokers_give_the_same_answers(
-    urls: tuple[str, str], story: list[tuple[Any, ...]], number: object
+    twin_urls: tuple[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Any story of two actors: the same replies, returns, confirms, deliveries and counts."""
-    labs = [Lab(url, f"d{number}") for url in urls]
-    try:
-        for command in story:
-            embedded, rabbitmq = (lab.play(command) for lab in labs)
-            assert (command, embedded) == (command, rabbitmq)
-            embedded_counts, rabbitmq_counts = (lab.counts() for lab in labs)
-            assert (command, embedded_counts) == (command, rabbitmq_counts)
-    finally:
-        for lab in labs:
-            lab.end()
+    """Any story of three connections with two channels each."""
+    caplog.set_level(logging.CRITICAL, "pika")
+    Twins.urls = twin_urls
+    run_state_machine_as_test(
+        Twins,
+        settings=settings(
+            max_examples=int(os.environ.get("GS_DIFFERENTIAL_EXAMPLES", "8")),
+            stateful_step_count=30,
+            deadline=None,
+            # Shrinking plays hundreds of laboratories on a real broker.
+            phases=[Phase.explicit, Phase.reuse, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

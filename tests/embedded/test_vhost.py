@@ -73,7 +73,7 @@ def refusal(call: Callable[..., object], *args: Any, **kwargs: Any) -> AmqpError
         ("a.*", "a.b", True),
         ("a.*", "a", False),
         ("a.*", "a.b.c", False),
-        ("*", "", True),
+        ("*", "", False),
         ("#", "", True),
         ("#", "a.b.c", True),
         ("a.#", "a", True),
