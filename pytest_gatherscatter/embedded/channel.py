@@ -18,6 +18,7 @@ from pytest_gatherscatter.embedded.frames import (
     METHOD,
     GetOk,
     QueueDeclareOk,
+    RecoverAsync,
     Return,
     decode_method,
     encode_content,
@@ -33,6 +34,7 @@ from pytest_gatherscatter.embedded.record import (
     Message,
     Outcome,
     Output,
+    Profile,
 )
 from pytest_gatherscatter.embedded.refusal import AmqpError, Code, not_implemented, unsupported
 
@@ -180,7 +182,10 @@ class ChannelSession:
     def _send_content(self, message: Message) -> None:
         header = message.properties
         assert isinstance(header, Header)  # noqa: S101 - what _publish has put there
-        raw = with_deaths(header, message, self._hub.wall) if message.deaths else header.raw
+        raw = header.raw
+        if message.deaths:
+            newer = self._hub.profile is not Profile.RABBITMQ_3_10
+            raw = with_deaths(header, message, self._hub.wall, tell_last=newer)
         self._wire.send(encode_content(self.number, raw, message.body, self._wire.frame_max))
 
     def _reply(self, frame: base.Frame) -> None:
@@ -335,6 +340,9 @@ class ChannelSession:
         self._hub.vhost.recover(self.id, requeue=frame.requeue, now=now)
         self._reply(commands.Basic.RecoverOk())
 
+    def _on_recover_async(self, frame: RecoverAsync, now: float) -> None:
+        self._hub.vhost.recover(self.id, requeue=frame.requeue, now=now)
+
     # Each handler takes its own kind of frame, which is the key that leads to it.
     _HANDLERS: ClassVar[dict[type[base.Frame], Callable[..., None]]] = {
         commands.Channel.Flow: _on_flow,
@@ -357,6 +365,7 @@ class ChannelSession:
         commands.Basic.Nack: _on_nack,
         commands.Basic.Reject: _on_reject,
         commands.Basic.Recover: _on_recover,
+        RecoverAsync: _on_recover_async,
     }
 
 

@@ -148,14 +148,16 @@ class Flow:
         message = entry.message
         key = queue.arguments.dead_letter_key
         key = message.key if key is None else key
-        deaths = _one_more_death(message, queue.name, reason, now)
+        death = Death(queue.name, reason, message.exchange, message.key, now, 1, message.ttl)
+        deaths = _one_more_death(message.deaths, death)
         dead = replace(
             message,
             exchange=exchange,
             key=key,
             ttl=None,
             deaths=deaths,
-            first_death=message.first_death or deaths[0],
+            first_death=message.first_death or death,
+            last_death=death,
         )
         for target in self._directory.route(exchange, key):
             if reason is DeathReason.REJECTED or not _in_circle(target.name, deaths):
@@ -317,16 +319,13 @@ def _by_consumer(taken: list[Unacked]) -> list[list[Unacked]]:
     return [groups[key] for key in sorted(groups)]
 
 
-def _one_more_death(
-    message: Message, queue: str, reason: DeathReason, now: float
-) -> tuple[Death, ...]:
+def _one_more_death(deaths: tuple[Death, ...], new: Death) -> tuple[Death, ...]:
     """The deaths with this one first; the same queue and reason count up."""
-    for death in message.deaths:
-        if (death.queue, death.reason) == (queue, reason):
-            rest = tuple(d for d in message.deaths if d is not death)
+    for death in deaths:
+        if (death.queue, death.reason) == (new.queue, new.reason):
+            rest = tuple(d for d in deaths if d is not death)
             return (replace(death, count=death.count + 1), *rest)
-    new = Death(queue, reason, message.exchange, message.key, now, 1, message.ttl)
-    return (new, *message.deaths)
+    return (new, *deaths)
 
 
 def _in_circle(queue: str, deaths: tuple[Death, ...]) -> bool:

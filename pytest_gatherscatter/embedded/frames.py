@@ -118,7 +118,7 @@ def decode_method(payload: bytes) -> base.Frame:
     ids = method_id(payload)
     if ids == _RECOVER_ASYNC:
         # pamqp warns when it makes one, and a warning may be an error here.
-        return commands.Basic.Recover(requeue=payload[_METHOD.size :] != b"\x00")
+        return RecoverAsync(requeue=payload[_METHOD.size :] != b"\x00")
     kind: type[base.Frame] | None = commands.INDEX_MAPPING.get(ids[0] << 16 | ids[1])
     if kind is None:
         raise AmqpError(Code.COMMAND_INVALID, f"unknown method {ids[0]}.{ids[1]}")
@@ -205,6 +205,12 @@ def encode_deliver(  # noqa: PLR0913 - the protocol's own arguments
 def _text(value: str) -> bytes:
     data = value.encode()
     return bytes([len(data)]) + data
+
+
+class RecoverAsync(commands.Basic.Recover):
+    """Basic.RecoverAsync: Recover without an answer."""
+
+    __slots__: ClassVar[list[str]] = []
 
 
 class _AnyName:

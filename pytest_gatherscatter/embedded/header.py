@@ -192,31 +192,30 @@ def _entries(raw: bytes, start: int, end: int) -> list[tuple[str, int, int]]:
     return found
 
 
-_DEATH_KEYS = ("x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason")
+_FIRST = ("x-first-death-exchange", "x-first-death-queue", "x-first-death-reason")
+_LAST = ("x-last-death-exchange", "x-last-death-queue", "x-last-death-reason")
 
 
-def with_deaths(header: Header, message: Message, wall: float) -> bytes:
+def with_deaths(header: Header, message: Message, wall: float, *, tell_last: bool) -> bytes:
     """The raw header of a dead letter: RabbitMQ's headers put in, the expiration taken out.
 
-    ``wall`` is what must be added to the vhost's time to have seconds since 1970.
+    ``wall`` is what must be added to the vhost's time to have seconds since 1970. To
+    ``tell_last`` is what RabbitMQ does since 4.0.
     """
     raw = header.raw
+    told: FieldTable = {
+        "x-death": list[FieldValue](_told(death, wall) for death in message.deaths),
+        **_in_short(_FIRST, message.first_death or message.deaths[-1]),
+        **(_in_short(_LAST, message.last_death or message.deaths[0]) if tell_last else {}),
+    }
     kept = b""
     if "headers" in header.spans:
         kept = b"".join(
             raw[start:end]
             for key, start, end in _entries(raw, *header.spans["headers"])
-            if key not in _DEATH_KEYS
+            if key not in told
         )
-    first = message.first_death or message.deaths[-1]
-    added = encode.field_table(
-        {
-            "x-death": list[FieldValue](_told(death, wall) for death in message.deaths),
-            "x-first-death-exchange": first.exchange,
-            "x-first-death-queue": first.queue,
-            "x-first-death-reason": first.reason.value,
-        }
-    )[_LONG.size :]
+    added = encode.field_table(told)[_LONG.size :]
     table = _LONG.pack(len(kept) + len(added)) + kept + added
     flags = 0
     parts = []
@@ -230,6 +229,10 @@ def with_deaths(header: Header, message: Message, wall: float) -> bytes:
             continue
         flags |= _FLAGS[name]
     return raw[: _FIXED.size] + _SHORT.pack(flags) + b"".join(parts)
+
+
+def _in_short(names: tuple[str, str, str], death: Death) -> FieldTable:
+    return dict(zip(names, (death.exchange, death.queue, death.reason.value), strict=True))
 
 
 def _told(death: Death, wall: float) -> FieldTable:

@@ -69,6 +69,7 @@ class Hub:
         self.login = login
         self.limits = limits or Limits()
         self.wall = wall
+        self.profile = profile
         self.vhost = VHost(profile=profile, name=name)
         self.partial = 0
         self.sessions: dict[ConnectionId, Receiver] = {}

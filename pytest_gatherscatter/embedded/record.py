@@ -58,7 +58,8 @@ class Message(Struct, frozen=True):
     the simulation; ``properties_size`` is what it counts for in memory. The rest is what the
     vhost must know of it: ``ttl`` in seconds, and ``user_id`` which must equal the login.
     ``deaths`` is the latest first and never empty once the message was dead-lettered; the
-    first death of all, which RabbitMQ tells apart, is ``first_death``.
+    first and the last death of all, which RabbitMQ tells apart, are ``first_death`` and
+    ``last_death``: a death that counts up an earlier one is told there as it was this time.
     """
 
     exchange: str
@@ -70,6 +71,7 @@ class Message(Struct, frozen=True):
     user_id: str | None = None
     deaths: tuple[Death, ...] = ()
     first_death: Death | None = None
+    last_death: Death | None = None
 
     @property
     def size(self) -> int:

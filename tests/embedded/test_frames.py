@@ -19,6 +19,7 @@ from pytest_gatherscatter.embedded.frames import (
     FrameReader,
     GetOk,
     QueueDeclareOk,
+    RecoverAsync,
     Return,
     decode_method,
     encode_content,
@@ -131,7 +132,7 @@ def test_recover_async_is_recover() -> None:
     """The deprecated method is understood, and does not warn."""
     for bit, requeue in ((b"\x01", True), (b"\x00", False)):
         frame = decode_method(b"\x00\x3c\x00\x64" + bit)
-        assert isinstance(frame, commands.Basic.Recover)
+        assert isinstance(frame, RecoverAsync)
         assert frame.requeue is requeue
 
 

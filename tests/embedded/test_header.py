@@ -142,15 +142,17 @@ def test_sender_selected_distribution_is_on_the_list(key: str) -> None:
     assert caught.value.code == 540
 
 
-def test_dead_letters_carry_rabbitmqs_headers() -> None:
-    """x-death replaces an older one, the expiration goes, all else stays."""
+@pytest.mark.parametrize("newer", [False, True])
+def test_dead_letters_carry_rabbitmqs_headers(newer: bool) -> None:  # noqa: FBT001
+    """x-death replaces an older one, the expiration goes, all else stays; 4.0 tells the last."""
     raw = made(
         headers={"mine": 5, "x-death": "old", "also": "mine"}, expiration="700", message_id="m"
     )
     first = Death("q", DeathReason.EXPIRED, "", "q", 5.0, ttl=0.7)
     second = Death("r", DeathReason.REJECTED, "e", "k", 9.0, count=2)
-    message = Message("e", "k", b"", deaths=(second, first), first_death=first)
-    told = with_deaths(read_header(raw), message, SECOND.timestamp())
+    last = Death("r", DeathReason.REJECTED, "f", "k", 9.0)
+    message = Message("e", "k", b"", deaths=(second, first), first_death=first, last_death=last)
+    told = with_deaths(read_header(raw), message, SECOND.timestamp(), tell_last=newer)
     read = read_header(told)
     assert read.text("expiration") is None
     assert read.text("message_id") == "m"
@@ -158,6 +160,8 @@ def test_dead_letters_carry_rabbitmqs_headers() -> None:
     assert (headers["mine"], headers["also"]) == (5, "mine")
     assert headers["x-first-death-queue"] == "q"
     assert headers["x-first-death-reason"] == "expired"
+    assert headers.get("x-last-death-queue") == ("r" if newer else None)
+    assert headers.get("x-last-death-exchange") == ("f" if newer else None)
     latest, oldest = headers["x-death"]
     assert (latest["queue"], latest["reason"], latest["count"]) == ("r", "rejected", 2)
     assert latest["routing-keys"] == ["k"]
@@ -169,6 +173,6 @@ def test_dead_letters_without_headers_get_some() -> None:
     """A message that had no properties at all has x-death afterwards."""
     death = Death("q", DeathReason.MAXLEN, "e", "k", 0.0)
     message = Message("e", "k", b"", deaths=(death,), first_death=death)
-    told = with_deaths(read_header(made()), message, 0.0)
+    told = with_deaths(read_header(made()), message, 0.0, tell_last=True)
     headers: Any = read_by_pamqp(told).headers
     assert headers["x-death"][0]["reason"] == "maxlen"

@@ -537,3 +537,14 @@ def test_any_method_with_any_arguments_is_survived(index: int, number: int, data
     made.session.receive(encode_frame(1, number, index.to_bytes(4) + data), 0.0)
     made.session.take()
     assert made.hub.vhost.problems(0.0) == []
+
+
+def test_recovering_in_silence_has_no_answer() -> None:
+    """The deprecated Basic.RecoverAsync gives back what is held, and says nothing."""
+    made = client()
+    made.publish()
+    made.say(commands.Basic.Get(queue="q"))
+    assert made.raw(encode_frame(1, 1, b"\x00\x3c\x00\x64\x01")) == []
+    got = made.say(commands.Basic.Get(queue="q"))[0]
+    assert isinstance(got, commands.Basic.GetOk)
+    assert got.redelivered
