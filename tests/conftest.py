@@ -8,9 +8,10 @@ skipped, with one reason for all, or fail if ``GS_REQUIRE_RABBITMQ=1`` says that
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import certificate
 import pytest
 import rabbitmq
 from hypothesis import HealthCheck, settings
@@ -43,21 +44,37 @@ def lab() -> str:
 @pytest.fixture(scope="session")
 def rabbitmq_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rabbitmq.Node]:
     """A private RabbitMQ node, one for all workers of the run."""
+    yield from _node(tmp_path_factory, "rabbitmq", lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def tls_node(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[rabbitmq.Node, Path]]:
+    """Another one that speaks TLS, and where its certificates and those of its clients are."""
+    for node in _node(tmp_path_factory, "rabbitmq-tls", certificate.issue):
+        yield node, Path(node.environment["RABBITMQ_CONFIG_FILE"]).parent
+
+
+def _node(
+    tmp_path_factory: pytest.TempPathFactory, name: str, prepare: Callable[[Path], object]
+) -> Iterator[rabbitmq.Node]:
+    """Start a node, or find the one that another worker started; ``prepare`` fills its folder."""
     if rabbitmq.server() is None:
         _missing("no RabbitMQ: set GS_TEST_AMQP_URL, or install rabbitmq-server")
     base = tmp_path_factory.getbasetemp()
     shared = "PYTEST_XDIST_WORKER" in os.environ
     # A worker's parent is the controller, whose end ends the node that all workers share.
     owner, base = (os.getppid(), base.parent) if shared else (os.getpid(), base)
-    directory = base / "rabbitmq"
+    directory = base / name
     directory.mkdir(exist_ok=True)
     with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (directory / "started").exists():
+            prepare(directory)
             rabbitmq.start(directory, owner)
             (directory / "started").touch()
-    node = rabbitmq.wait(directory)
-    yield node
+    yield rabbitmq.wait(directory)
     if not shared:
         rabbitmq.stop()
 

@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 BOOT_SECONDS = 60.0
@@ -48,6 +48,20 @@ def server() -> Path | None:
     return None
 
 
+TLS = """\
+listeners.ssl.local = 127.0.0.1:{port}
+ssl_options.cacertfile = {directory}/ca.pem
+ssl_options.certfile = {directory}/server.pem
+ssl_options.keyfile = {directory}/server.key
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = true
+ssl_cert_login_from = common_name
+auth_mechanisms.1 = EXTERNAL
+auth_mechanisms.2 = PLAIN
+heartbeat = 0
+"""
+"""More of it for a node with certificates, which suggests to do without heartbeats."""
+
 _supervisors: list[subprocess.Popen[bytes]] = []
 
 
@@ -58,6 +72,7 @@ class Node:
     url: str
     pid: int
     environment: dict[str, str]
+    tls_port: int
 
     @property
     def shell(self) -> dict[str, str]:
@@ -82,7 +97,11 @@ class Node:
 
 
 def start(directory: Path, owner: int) -> None:
-    """Start a supervisor for a node under ``directory`` that ends with process ``owner``."""
+    """Start a supervisor for a node under ``directory`` that ends with process ``owner``.
+
+    Where there are ``ca.pem``, ``server.pem`` and ``server.key``, it speaks TLS too, and takes
+    the name in a client's certificate for its login.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "supervisor.log").open("wb") as log:
         _supervisors.append(
@@ -146,9 +165,13 @@ def _answers(port: int) -> bool:
     return False
 
 
-def _environment(directory: Path, amqp: int, dist: int, epmd: int) -> dict[str, str]:
-    (directory / "rabbitmq.conf").write_text(CONFIGURATION.format(port=amqp))
-    (directory / "plugins").write_text("[].\n")
+def _environment(directory: Path, amqp: int, dist: int, epmd: int, tls: int) -> dict[str, str]:
+    configuration, plugins = CONFIGURATION.format(port=amqp), ""
+    if (directory / "ca.pem").exists():
+        configuration += TLS.format(port=tls, directory=directory)
+        plugins = "rabbitmq_auth_mechanism_ssl"
+    (directory / "rabbitmq.conf").write_text(configuration)
+    (directory / "plugins").write_text(f"[{plugins}].\n")
     return {
         "HOME": str(directory),
         "RABBITMQ_NODENAME": f"gs{amqp}@localhost",
@@ -173,8 +196,8 @@ def supervise(directory: Path, owner: int) -> None:
     assert program is not None, "rabbitmq-server is not installed"
     told = []
     signal.signal(signal.SIGTERM, lambda *_: told.append(True))
-    amqp, dist, epmd = _ports(3)
-    environment = _environment(directory, amqp, dist, epmd)
+    amqp, dist, epmd, tls = _ports(4)
+    environment = _environment(directory, amqp, dist, epmd, tls)
     children: list[subprocess.Popen[bytes]] = []
     watch = os.pidfd_open(owner)
     try:
@@ -197,17 +220,10 @@ def supervise(directory: Path, owner: int) -> None:
         while not told and node.poll() is None:
             if not booted and _answers(amqp):
                 booted = True
-                address = Node(f"amqp://guest:guest@127.0.0.1:{amqp}", os.getpid(), environment)
+                url = f"amqp://guest:guest@127.0.0.1:{amqp}"
+                address = Node(url, os.getpid(), environment, tls)
                 draft = directory / "node.json.new"
-                draft.write_text(
-                    json.dumps(
-                        {
-                            "url": address.url,
-                            "pid": address.pid,
-                            "environment": address.environment,
-                        }
-                    )
-                )
+                draft.write_text(json.dumps(asdict(address)))
                 draft.rename(directory / "node.json")
             if not booted and time.monotonic() > end:
                 break

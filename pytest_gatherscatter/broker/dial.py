@@ -168,14 +168,8 @@ def explain(url: BrokerUrl, error: BaseException) -> BrokerError:  # noqa: PLR09
         error = error.exceptions[-1]
     if isinstance(error, workflow.AMQPConnectorPhaseErrorBase):
         error = error.exception
-    if isinstance(error, ssl.SSLCertVerificationError):
-        why = f"its certificate is not trusted: {error.verify_message}"
-        return LoginRefused(
-            url.safe, f"{why}; ?cacertfile=… names the authority that signed it", "was not used"
-        )
-    if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
-        cure = f"use amqp://, or the port for TLS ({PORTS['amqps']})"
-        return LoginRefused(url.safe, cure, "speaks no TLS at this port")
+    if (trouble := _tls_trouble(url, error)) is not None:
+        return trouble
     if isinstance(error, ProbableAuthenticationError | ProbableAccessDeniedError):
         # pika guesses from the phase; only what the broker said is a refusal.
         said = _SAID.search(str(error))
@@ -183,7 +177,8 @@ def explain(url: BrokerUrl, error: BaseException) -> BrokerError:  # noqa: PLR09
             return _refused(url, int(said[1]), said[3])
         return BrokerUnreachable(url.safe, "the connection broke at login")
     if isinstance(error, AuthenticationError):
-        return LoginRefused(url.safe, "it does not offer our way to log in")
+        cure = "; RabbitMQ's plugin rabbitmq_auth_mechanism_ssl does" if url.external else ""
+        return LoginRefused(url.safe, f"it does not offer our way to log in{cure}")
     if isinstance(error, ConnectionClosedByBroker):
         return _refused(url, error.reply_code, error.reply_text)
     if isinstance(error, IncompatibleProtocolError):
@@ -197,6 +192,47 @@ _SAID = re.compile(r"ConnectionClosedByBroker: \((\d+)\) (['\"])(.*?)\2(?=[\"',)
 
 _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"})
 """How OpenSSL, by its version, says that the other side speaks something else."""
+
+
+_ALERTS = {
+    "CERTIFICATE_REQUIRED": "it asks for a certificate: ?certfile=… (and keyfile) names ours",
+    "HANDSHAKE_FAILURE": "it may ask for a certificate: ?certfile=… (and keyfile) names ours",
+    "CERTIFICATE_EXPIRED": "the one in certfile has expired",
+    "UNKNOWN_CA": "it does not know who signed the one in certfile",
+    "BAD_CERTIFICATE": "it finds the one in certfile bad",
+    "CERTIFICATE_REVOKED": "the one in certfile was revoked",
+    "CERTIFICATE_UNKNOWN": "it does not accept the one in certfile",
+}
+"""What a broker that speaks TLS may say of our certificate, by words of OpenSSL's reasons."""
+
+
+def _tls_trouble(url: BrokerUrl, error: BaseException) -> BrokerError | None:
+    """Say what TLS does not like: their certificate, ours, or that they speak none."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return LoginRefused(url.safe, _distrust(error), "was not used")
+    if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+        cure = f"use amqp://, or the port for TLS ({PORTS['amqps']})"
+        return LoginRefused(url.safe, cure, "speaks no TLS at this port")
+    if isinstance(error, ssl.SSLError | IncompatibleProtocolError):
+        # TLS 1.3: what the broker thinks of our certificate comes after the handshake, as text.
+        for alert, cure in _ALERTS.items():
+            if alert in str(error):
+                return LoginRefused(url.safe, cure, "refuses our certificate")
+    return None
+
+
+_EXPIRED, _OTHER_HOST, _OTHER_ADDRESS = 10, 62, 64
+"""OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED, _HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH."""
+
+
+def _distrust(error: ssl.SSLCertVerificationError) -> str:
+    """Say why the broker's certificate is not good enough, and what to do."""
+    if error.verify_code == _EXPIRED:
+        return "its certificate has expired: it needs a new one"
+    why = f"its certificate is not trusted: {error.verify_message.rstrip('.')}"
+    if error.verify_code in {_OTHER_HOST, _OTHER_ADDRESS}:
+        return f"{why}; ?server_name_indication=… says which name it has"
+    return f"{why}; ?cacertfile=… names the authority that signed it"
 
 
 def _refused(url: BrokerUrl, code: int, text: str) -> BrokerError:
@@ -268,12 +304,23 @@ def _ssl_options(url: BrokerUrl) -> pika.SSLOptions | None:
     try:
         context = ssl.create_default_context(cafile=files.ca)
         if files.certificate is not None:
-            context.load_cert_chain(files.certificate, files.key)
+            key = files.key or files.certificate
+            context.load_cert_chain(files.certificate, files.key, lambda: _locked(key))
     except (ssl.SSLError, OSError) as error:
         raise SettingsInvalid(
             "cacertfile, certfile, keyfile", f"not PEM files that belong together: {error}"
         ) from None
     return pika.SSLOptions(context, server_hostname=files.server_name or url.host)
+
+
+def _locked(key: str) -> str:
+    """Stand where OpenSSL would ask for a passphrase, and wait for it for ever.
+
+    Raises:
+        SettingsInvalid: always.
+    """
+    cure = f"'openssl pkey -in {key} -out …' writes it as it is needed"
+    raise SettingsInvalid("keyfile", f"{key} is encrypted, and nobody is there to be asked; {cure}")
 
 
 def words(error: BaseException) -> str:
