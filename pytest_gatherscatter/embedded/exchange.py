@@ -120,7 +120,7 @@ class TopicIndex:
 
     def add(self, key: str, destination: Destination) -> None:
         """Take a binding, see :class:`Index`."""
-        self._known.clear()
+        self._changed(key)
         node = self._root
         for word in _words(key):
             node = node.children.setdefault(word, _Node())
@@ -128,7 +128,7 @@ class TopicIndex:
 
     def discard(self, key: str, destination: Destination) -> None:
         """Forget a binding, see :class:`Index`."""
-        self._known.clear()
+        self._changed(key)
         path = [self._root]
         words = _words(key)
         for word in words:
@@ -149,6 +149,13 @@ class TopicIndex:
                 self._known.clear()
             known = self._known[key] = tuple(self._walk(key))
         return iter(known)
+
+    def _changed(self, pattern: str) -> None:
+        """Forget what is not known any more: a pattern without wildcards is one key."""
+        if "*" in pattern or "#" in pattern:
+            self._known.clear()
+        else:
+            self._known.pop(pattern, None)
 
     def _walk(self, key: str) -> Iterator[Destination]:
         nodes = _closed([(self._root, False)])

@@ -96,10 +96,12 @@ class Flow:
             number = self._hand_out(
                 consumer.channel, queue, entry, consumer, no_ack=consumer.no_ack
             )
-            consumer.channel.connection.sent(entry.message.size)
+            channel = consumer.channel
+            if channel.connection.room is not None:
+                channel.connection.sent(entry.message.size)
             self._outputs.append(
                 Deliver(
-                    consumer.channel.id,
+                    channel.id,
                     consumer.tag,
                     number,
                     entry.redelivered,
@@ -107,8 +109,9 @@ class Flow:
                     entry.message,
                 )
             )
-        self._drop_expired(queue, now)
-        self._drop_overflow(queue)
+        if queue.ready:
+            self._drop_expired(queue, now)
+            self._drop_overflow(queue)
 
     def _drop_overflow(self, queue: Queue) -> None:
         while queue.overflowing:
@@ -237,22 +240,24 @@ class Flow:
         """
         asker = self._channels[channel]
         if multiple and number == 0:
-            numbers = list(asker.unacked)
+            taken = list(asker.unacked.values())
+            asker.unacked.clear()
         elif number not in asker.unacked:
             raise AmqpError(Code.PRECONDITION_FAILED, f"unknown delivery tag {number}")
         elif multiple:
             numbers = [n for n in asker.unacked if n <= number]
+            taken = [asker.unacked.pop(n) for n in numbers]
         else:
-            numbers = [number]
-        for taken in _by_consumer([asker.unacked.pop(n) for n in numbers]):
-            consumer, queue = taken[0].consumer, taken[0].queue
+            taken = [asker.unacked.pop(number)]
+        for group in _by_consumer(taken):
+            consumer, queue = group[0].consumer, group[0].queue
             if consumer is not None:
-                consumer.unacked -= len(taken)
-                asker.held -= len(taken)
+                consumer.unacked -= len(group)
+                asker.held -= len(group)
                 queue.unblock(asker)
                 if queue.ready:  # else room for more changes nothing
                     self._look_at([queue])
-            end(taken)
+            end(group)
             self._work(now)
         if asker.limit:
             self._unblock(asker)

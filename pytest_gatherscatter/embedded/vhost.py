@@ -209,9 +209,11 @@ class VHost(Declaration):
             if mandatory:
                 self._outputs.append(Return(channel, Code.NO_ROUTE, "NO_ROUTE", message))
             return Outcome.UNROUTABLE
-        taken = [self._enqueue(queue, message, now) for queue in queues]
+        refused = False
+        for queue in queues:
+            refused = not self._enqueue(queue, message, now) or refused
         self._work(now)
-        return Outcome.QUEUED if all(taken) else Outcome.REFUSED
+        return Outcome.REFUSED if refused else Outcome.QUEUED
 
     # Settling
 

@@ -96,7 +96,7 @@ class Trouble:
     def _doom(self, victim: Authority, effects: int) -> None:
         """Let a gatherer die before one of its next effects, its journal folded just before."""
         if not self.calm:
-            self.world.after(0.0, partial(victim.step, victim.fold))
+            self.world.after(0.0, victim.step, victim.fold)
             victim.crash_at = victim.effects + effects
 
     def _power_cut(self) -> str:

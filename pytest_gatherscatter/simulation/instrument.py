@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from pytest_gatherscatter.broker.port import PortEvent
 from pytest_gatherscatter.broker.pump import Pump
@@ -133,10 +132,10 @@ class Instrument(Party):
                 begin = ready if call.at is None else max(ready, call.at)
                 late = self.world.random.random() * 0.0005
                 self._asleep[effect.id] = ready
-                self.at_local(begin + late, partial(self._call, effect.id, call, ready))
+                self.at_local(begin + late, self._call, effect.id, call, ready)
             case CancelHook(other) if other in self._asleep:
                 ready = self._asleep.pop(other)
-                self.later(0.0001, partial(self._exit, other, HookEnded(ready=ready)))
+                self.later(0.0001, self._exit, other, HookEnded(ready=ready))
             case DeclareQueue(section):
                 self._declare(effect.id, section)
             case _:
@@ -153,12 +152,12 @@ class Instrument(Party):
         seconds, answer = self._answer(call)
         ended = HookEnded(answer, ready=ready, began=self.now)
         if seconds <= call.limit:
-            self.later(seconds, partial(self._answered, effect, call, ended))
+            self.later(seconds, self._answered, effect, call, ended)
             return
         broken = Broken(f"{call.hook.value} still running after {call.limit:g} s")
         late = HookEnded(broken, ready=ready, began=self.now, stuck=True)
-        self.later(call.limit, partial(self._answered, effect, call, late))
-        self.later(seconds, partial(self._told, HookReturned()))
+        self.later(call.limit, self._answered, effect, call, late)
+        self.later(seconds, self._told, HookReturned())
 
     def _answered(self, effect: int, call: CallHook, ended: HookEnded) -> None:
         word = {Hold: "hold", Veto: "veto", Broken: "broken"}.get(type(ended.answer), "")
@@ -210,8 +209,8 @@ class Instrument(Party):
         """Declare the section's queue on the link there is."""
         connection = self.link.connection
         if connection is None or not connection.up:
-            self.later(0.001, partial(self._exit, effect, QueueDeclared(lost=True)))
+            self.later(0.001, self._exit, effect, QueueDeclared(lost=True))
             return
         topology = section_topology(LAB, section)
-        connection.send(partial(connection.declare, topology))
-        self.later(0.01, partial(self._exit, effect, QueueDeclared()))
+        connection.send([(connection.declare, (topology,))])
+        self.later(0.01, self._exit, effect, QueueDeclared())

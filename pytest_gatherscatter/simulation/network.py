@@ -9,7 +9,7 @@ from pytest_gatherscatter.broker.port import (
     Properties,
     Tag,
 )
-from pytest_gatherscatter.embedded.record import CancelNotify, Deliver
+from pytest_gatherscatter.embedded.record import CancelNotify, Deliver, Output
 from pytest_gatherscatter.embedded.vhost import VHost
 from pytest_gatherscatter.simulation.world import World
 
@@ -38,7 +38,8 @@ class Network:
         self.down_until = 0.0
         self.slow_until = 0.0
         self.twice = twice
-        self._mean = mean
+        self._random = world.random.random
+        self._spread = 3.0 * mean
         self._spikes = spikes
         self._ids = 0
 
@@ -59,12 +60,16 @@ class Network:
 
     def delay(self) -> float:
         """Draw how long one way takes."""
-        random = self.world.random.random
-        draw = random()
-        seconds = SHORTEST + 3.0 * self._mean * draw * draw
-        if self.world.now < self.slow_until or (self._spikes and random() < self._spikes):
-            seconds += random() * self.SPIKE
+        draw = self._random()
+        seconds = SHORTEST + self._spread * draw * draw
+        if self._spikes or self.slow_until:
+            seconds += self._spike()
         return seconds
+
+    def _spike(self) -> float:
+        if self.world.now < self.slow_until or (self._spikes and self._random() < self._spikes):
+            return self._random() * self.SPIKE
+        return 0.0
 
     def restart(self, away: float) -> None:
         """Kill the broker: it comes back in ``away`` seconds and remembers nothing."""
@@ -86,24 +91,30 @@ class Network:
             return
         packets: dict[Connection, list[PortEvent]] = {}
         for output in outputs:
-            if isinstance(output, Deliver):
-                message = output.message
-                properties = message.properties
-                event: PortEvent = Delivered(
-                    Tag(output.channel, output.delivery_tag),  # type: ignore[arg-type] # numbers here
-                    output.queue,
-                    message.exchange,
-                    message.key,
-                    properties if isinstance(properties, Properties) else Properties(),
-                    message.body,
-                    output.redelivered,
-                )
-            elif isinstance(output, CancelNotify):
-                event = ConsumeCancelled(output.consumer_tag)
-            else:
-                continue  # a return is the outcome of the publish that is under way
+            event = _event(output)
             connection = self.connections.get(output.channel)  # type: ignore[call-overload]
-            if connection is not None:
-                packets.setdefault(connection, []).append(event)
+            if event is None or connection is None:
+                continue
+            if len(outputs) == 1:
+                connection.tell([event])
+                return
+            packets.setdefault(connection, []).append(event)
         for connection, events in packets.items():
             connection.tell(events)
+
+
+def _event(output: Output) -> PortEvent | None:
+    """Say what a client hears; a return is the outcome of the publish that is under way."""
+    if isinstance(output, Deliver):
+        message = output.message
+        properties = message.properties
+        return Delivered(
+            Tag(output.channel, output.delivery_tag),  # type: ignore[arg-type] # numbers here
+            output.queue,
+            message.exchange,
+            message.key,
+            properties if isinstance(properties, Properties) else Properties(),
+            message.body,
+            output.redelivered,
+        )
+    return ConsumeCancelled(output.consumer_tag) if isinstance(output, CancelNotify) else None

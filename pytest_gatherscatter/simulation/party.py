@@ -73,6 +73,8 @@ class Party:
         self.network = network
         self.name = name
         self.clock = clock
+        self.now = 0.0
+        """Its own clock's time in the step that is under way."""
         self.alive = False
         self.life = 0
         """Which process of this name it is, from 1 on."""
@@ -173,48 +175,46 @@ class Party:
 
     # ── its steps ──────────────────────────────────────────────────────────────────────
 
-    @property
-    def now(self) -> float:
-        """Its own clock's time."""
-        clock = self.clock
-        return clock.offset + clock.rate * self.world.now  # as ``read``, at each step
-
-    def step(self, action: Callable[[], None]) -> None:
+    def step(self, action: Callable[..., None], *args: object) -> None:
         """Do something in this process, and see it through."""
         if not self.alive:
             return
         if self.world.now < self._thaws_at:
-            self._backlog.append(self._same_life(action))
+            self._backlog.append(partial(self._act, self.life, action, args))
             return
+        self.now = self.clock.read()
         try:
-            action()
+            action(*args)
             if self.link.failed:
                 self._settle()
             self.look()
             link = self.link
-            if link.outbox or link.failed:
+            if link.outbox:
+                link.flush()
+            if link.failed:
                 self._settle()
         except Crash:
             self.die(f"dies before its effect {self.effects}", at_once=self.power_cut)
             return
-        self._set_alarm()
+        pump, alarm = self.pump, self._alarm
+        if pump is not None and pump.next_wake is not None:
+            at = pump.next_wake
+            if alarm is None or at < alarm:
+                self._alarm = at
+                self.at_local(at, self._ring, at)
 
-    def later(self, delay: float, action: Callable[[], None]) -> None:
+    def later(self, delay: float, action: Callable[..., None], *args: object) -> None:
         """Do something in this process in ``delay`` true seconds, if it lives then."""
-        self.world.after(delay, self._same_life(action))
+        world = self.world
+        world.at(world.now + delay, self._act, self.life, action, args)
 
-    def at_local(self, local: float, action: Callable[[], None]) -> None:
+    def at_local(self, local: float, action: Callable[..., None], *args: object) -> None:
         """Do something when its clock shows ``local``, or a hair later."""
-        self.world.at(self.clock.true(local) + HAIR, self._same_life(action))
+        self.world.at(self.clock.true(local) + HAIR, self._act, self.life, action, args)
 
-    def _same_life(self, action: Callable[[], None]) -> Callable[[], None]:
-        life = self.life
-
-        def act() -> None:
-            if self.life == life:
-                self.step(action)
-
-        return act
+    def _act(self, life: int, action: Callable[..., None], args: tuple[object, ...]) -> None:
+        if self.life == life:
+            self.step(action, *args)
 
     def count_effect(self) -> None:
         """Count an effect, and die before it if that is planned."""
@@ -231,14 +231,6 @@ class Party:
                 self.pump.take(event, now=self.now)
             self.link.flush()
 
-    def _set_alarm(self) -> None:
-        pump, alarm = self.pump, self._alarm
-        at = None if pump is None else pump.next_wake
-        if at is None or (alarm is not None and alarm <= at):
-            return
-        self._alarm = at
-        self.at_local(at, partial(self._ring, at))
-
     def _ring(self, at: float) -> None:
         if self._alarm == at:
             self._alarm = None
@@ -252,11 +244,11 @@ class Party:
 
         def hear(events: list[PortEvent]) -> None:
             if self.life == life and self.link is link:
-                self.step(partial(self.heard, link, events))
+                self.step(self.heard, link, events)
 
         def refused(why: str) -> None:
             if self.life == life and self.link is link:
-                self.step(partial(self.refused, why))
+                self.step(self.refused, why)
 
         link = SimulatedLink(self.network, hear, refused, self.count_effect, self._say)
         return link

@@ -6,7 +6,6 @@ to event, in virtual time.
 """
 
 from collections.abc import Callable
-from functools import partial
 
 from pytest_gatherscatter.broker.port import PortEvent, PortUp
 from pytest_gatherscatter.broker.pump import Pump
@@ -92,6 +91,7 @@ class Visitor(Party):
     def begin(self) -> None:
         """Start a run with the tests that are left; after a reboot the clock is another."""
         self.clock = self.host.clock
+        self.now = self.clock.read()
         self._forget()
         self._next_test()
 
@@ -211,7 +211,7 @@ class Visitor(Party):
         end = self.now + seconds
         if not self.now < self._rings_at <= end:
             self._rings_at = end
-            self.at_local(end, lambda: None)
+            self.at_local(end, _nothing)
 
     def _rest(self, guide: Guide) -> None:
         if guide.phase is Phase.GATHERED:
@@ -240,7 +240,7 @@ class Visitor(Party):
         self._until = self.now + step.seconds
         bench = guide.demand.bench if step.hears_go else None
         self.connect(reply_way(self._reply, bench))
-        self.later(step.seconds, partial(self._timed_out, step))
+        self.later(step.seconds, self._timed_out, step)
 
     def heard(self, link: SimulatedLink, events: list[PortEvent]) -> None:
         """Take what comes; the machine is joined to a connection once that is open."""
@@ -259,7 +259,7 @@ class Visitor(Party):
         """Try again within the time of the attempt, or end it."""
         step = self._connecting
         if step is not None and step.retry:
-            self.later(RECONNECT, partial(self._try_again, step))  # its time may be over by then
+            self.later(RECONNECT, self._try_again, step)  # its time may be over by then
         elif step is not None:
             self._unreached(why)
 
@@ -302,7 +302,7 @@ class Visitor(Party):
         elif self.now >= until:
             guide.busy(NotGathered("the bench is locked on this host"))
         else:
-            self.later(LOCK_TURN, partial(self._take_lock, guide, until))
+            self.later(LOCK_TURN, self._take_lock, guide, until)
             return
         self._ready = True
 
@@ -311,7 +311,7 @@ class Visitor(Party):
         self.host.tickets[self.section] = Ticket(self.section, token, self, self.life)
         self.count_effect()
         seconds = 0.001 + self.world.random.random() * 0.01
-        self.later(seconds, partial(self._synced, guide, token))
+        self.later(seconds, self._synced, guide, token)
 
     def _synced(self, guide: Guide, token: int) -> None:
         self.host.tickets[self.section].synced = True
@@ -359,7 +359,7 @@ class Visitor(Party):
         )
         self.count_effect()
         seconds = 0.0 if self._plan is None else self._plan.body
-        self.later(seconds, partial(self._leave, guide))
+        self.later(seconds, self._leave, guide)
 
     def _leave(self, guide: Guide) -> None:
         self.world.see(BodyLeft(self.world.now, self.name, self.section))
@@ -368,3 +368,7 @@ class Visitor(Party):
         overdue = deadline is not None and now > deadline
         guide.leave("passed", now, self._started, now, overdue=overdue)
         self._ready = True
+
+
+def _nothing() -> None:
+    """Let the guide be asked again, as after each step."""

@@ -4,8 +4,8 @@ The onlooker sees what leaves a process or comes in, hooks and bodies that begin
 nothing of any machine's own state: so the invariants cannot believe what a machine believes.
 """
 
-import heapq
 from collections.abc import Callable
+from heapq import heappop, heappush
 from itertools import count
 from random import Random
 from typing import Any, Protocol, TypeAlias
@@ -243,26 +243,29 @@ class World:
         self._onlookers: dict[type, list[Onlooker]] = {}
         self._wanted: set[str | None] = set()
         self._messages: dict[bytes, Message] = {}
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        # What is to be done with what, instead of what a partial or a lambda would hold: these are
+        # made for each message, and take longer to make than to call.
+        self._queue: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._order = count()
 
-    def at(self, when: float, action: Callable[[], None]) -> None:
+    def at(self, when: float, action: Callable[..., None], *args: object) -> None:
         """Do ``action`` at true time ``when``, in the order of asking if others are due then."""
-        when = max(when, self.now)
-        heapq.heappush(self._queue, (when, next(self._order), action))
+        if when < self.now:  # noqa: PLR1730 - at each step, and max() is a call
+            when = self.now
+        heappush(self._queue, (when, next(self._order), action, args))
 
-    def after(self, delay: float, action: Callable[[], None]) -> None:
+    def after(self, delay: float, action: Callable[..., None], *args: object) -> None:
         """Do ``action`` in ``delay`` seconds."""
-        self.at(self.now + delay, action)
+        self.at(self.now + delay, action, *args)
 
     def run(self, until: float) -> bool:
         """Let things happen up to true time ``until``; say whether ``over`` was set before."""
         self.over = False
         queue = self._queue
         while queue and queue[0][0] <= until:
-            self.now, _, action = heapq.heappop(queue)
+            self.now, _, action, args = heappop(queue)
             self.steps += 1
-            action()
+            action(*args)
             if self.over:
                 return True
             if self.steps > MOST_STEPS:

@@ -6,7 +6,7 @@ looks inside. A version grows only when an old reader would misread the new mean
 that are merely added do not change it.
 """
 
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 import msgspec
 
@@ -63,7 +63,9 @@ def decode(body: bytes, type_property: str | None = None) -> Message:
     """
     if len(body) > MAX_BODY:
         raise MessageUnreadable(f"body of {len(body)} bytes, {MAX_BODY} allowed")
-    kind = None if type_property is None else _kind(type_property)
+    kind = None
+    if type_property is not None:
+        kind = _KNOWN.get(type_property) or _refuse(type_property)
     try:
         message = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -74,11 +76,8 @@ def decode(body: bytes, type_property: str | None = None) -> Message:
     return message
 
 
-def _kind(type_property: str) -> type[Message]:
-    """Return the kind that AMQP's ``type`` names."""
-    known = _KNOWN.get(type_property)
-    if known is not None:
-        return known
+def _refuse(type_property: str) -> NoReturn:
+    """Say what is wrong with an AMQP ``type`` that names no kind."""
     kind, _, version = type_property.partition("/")
     if kind not in _KINDS:
         raise MessageUnreadable(f"unknown kind {kind[:64]!r}")

@@ -62,9 +62,10 @@ class Gatherer:
 
     def handle(self, message: Input, *, now: float) -> list[Effect]:
         """Take one input; see :class:`pytest_gatherscatter.machine.Machine`."""
-        self.lab.now = now
+        lab = self.lab
+        lab.now = now
         if not self._begun:
-            self._begun, self.lab.started = True, now
+            self._begun, lab.started = True, now
         match message:  # the most frequent first
             case Confirmed() | Returned() | Failed():
                 self._outcome(message, now)
@@ -75,18 +76,18 @@ class Gatherer:
             case Woken():
                 self._look(now)
             case Unreadable():
-                self.lab.unreadable += 1
+                lab.unreadable += 1
             case LinkUp():
                 self._presence.announce(now=now)
             case LinkDown():
                 self._presence.cut_off()
             case Recovered(events, wall):
-                recover(self.lab, events, wall, now=now)
+                recover(lab, events, wall, now=now)
             case _:
                 pass
         self._progress(now)
-        self.lab.tell_news()
-        return self.lab.out.take()
+        lab.tell_news()
+        return lab.out.take()
 
     def snapshot(self) -> list[Mapping[str, Any]]:
         """Return the fewest events from which this machine could be recovered as it is now."""

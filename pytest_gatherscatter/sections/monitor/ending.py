@@ -10,6 +10,9 @@ REPORT_FOR = 600.0
 """Seconds for which a report is said: twenty default report timeouts, then nobody is left."""
 
 
+_LOOKED_AT = frozenset({ArmingState.RUNNING, ArmingState.REPORTING, ArmingState.SENDING})
+
+
 class Ending:
     """Making safe, disarming, handing in, reporting."""
 
@@ -91,8 +94,11 @@ class Ending:
 
     def look(self, arming: Arming, now: float) -> None:
         """Keep the deadline of what runs; say again what was not accepted yet."""
+        state = arming.life.state
+        if state not in _LOOKED_AT:
+            return
         say = arming.say_at is not None and arming.say_at <= now
-        match arming.state:
+        match state:
             case ArmingState.RUNNING if (arming.info.deadline or 0.0) <= now:
                 self._overdue(arming, now)
             case ArmingState.REPORTING if arming.life.since + REPORT_FOR <= now:

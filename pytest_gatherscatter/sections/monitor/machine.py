@@ -29,6 +29,7 @@ from pytest_gatherscatter.machine import (
     Woken,
 )
 from pytest_gatherscatter.sections.monitor.arming import (
+    ENDED,
     HANDING_IN,
     UNCOMMITTED,
     Arming,
@@ -173,16 +174,19 @@ class MonitorMachine:
         """Do all that is due now, and ask to be woken for what is due next."""
         station, presence = self.station, self.station.presence
         presence.tick(now=now)
-        self._draining.advance(now)
+        if station.draining:
+            self._draining.advance(now)
         if opened := station.open():
             for arming in opened:
                 self._turns.look(arming, now)
                 self._ending.look(arming, now)
             self._turns.take_next(now)
         station.hooks.advance()
-        due = [presence.due(), self._draining.due()]
+        due = [presence.due()]
+        if station.draining:
+            due.append(self._draining.due())
         if opened:
-            due += [_due(arming) for arming in station.open()]
+            due += [_due(arming) for arming in opened if arming.life.state not in ENDED]
         at = self._wake_at
         for time in due:
             if time is not None and time > now and (at is None or time < at):

@@ -19,6 +19,9 @@ benches can each have half of the monitors that both need; the older one (by its
 is of the whole lab) gets them. Five seconds are more than a check and commit take (2 s)."""
 
 
+_LOOKED_AT = frozenset({ArmingState.WAITING, ArmingState.HOLDING, ArmingState.PREPARING})
+
+
 class Turns:
     """Prepares one section at a time, and tells the others why they wait."""
 
@@ -28,7 +31,10 @@ class Turns:
 
     def look(self, arming: Arming, now: float) -> None:
         """Call prepare again after a hold; tell of a hook that takes long, or runs on for ever."""
-        match arming.state:
+        state = arming.life.state
+        if state not in _LOOKED_AT:
+            return
+        match state:
             case ArmingState.WAITING if self.station.hooks.stuck:
                 self.ends.broken(arming, self.station.hooks.stuck, now)
             case ArmingState.HOLDING if arming.until <= now:
@@ -41,7 +47,8 @@ class Turns:
 
     def take_next(self, now: float) -> None:
         """Prepare the oldest section that waits, if nothing else is on; tell the rest why not."""
-        waiting = [one for one in self.station.open() if one.life.state is ArmingState.WAITING]
+        waits, armings = ArmingState.WAITING, self.station.armings.values()
+        waiting = [one for one in armings if one.life.state is waits]
         for arming in sorted(waiting, key=lambda one: one.info.token):
             other = next((other for other in self.station.open() if other.busy), None)
             if other is None:

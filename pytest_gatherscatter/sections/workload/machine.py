@@ -146,13 +146,14 @@ class Workload(Standing):
 
     def _look(self, now: float) -> None:
         """Keep the deadlines, ask what is due, and wake up for the next."""
-        if self.state in BEFORE_GO:
+        if self.life.state in BEFORE_GO:
             self._patience.look(now)
-        idle = self.state is WorkloadState.GO or (self.state in ENDED and not self.owes_leave)
+        state = self.life.state
+        idle = state is WorkloadState.GO or (state in ENDED and not self.owes_leave)
         if idle or not self.linked:
-            if self.state in BEFORE_GO and self.begun is not None:
+            if state in BEFORE_GO and self.begun is not None:
                 self._effects.wake(now + REPEAT)
             return
-        if self.state is WorkloadState.LEAVING and self._probing.awaited(now):
+        if state is WorkloadState.LEAVING and self._probing.awaited(now):
             return
         self._questions.ask_if_due(now)

@@ -29,14 +29,15 @@ class Patience:
         standing, begun = self._standing, self._standing.begun
         if begun is None:
             return
-        demand, longest = standing.demand, standing.longest_silence
-        if standing.state is WorkloadState.ENTERING and not standing.met:
+        demand, entering = standing.demand, standing.life.state is WorkloadState.ENTERING
+        if entering and not standing.met:
             if now - begun >= demand.handshake_timeout:
                 self.alone(f"no gatherer answered in {demand.handshake_timeout:g} s", now)
             else:
                 self._effects.wake(begun + demand.handshake_timeout)
-        elif now - standing.heard >= longest:
-            entering = standing.state is WorkloadState.ENTERING
+            return
+        longest = standing.longest_silence
+        if now - standing.heard >= longest:
             cause = (NoGatherer if entering else NotGathered).cause
             text = f"the gatherer went away and did not come back in {longest:g} s"
             self.refuse(Refusal(cause, text), now)
