@@ -1,5 +1,7 @@
 """Rules about who may go, alone or together, and in whose company."""
 
+from typing import NamedTuple
+
 from pytest_gatherscatter.sections.monitor.hookcall import Hook
 from pytest_gatherscatter.sections.section import Demand
 from pytest_gatherscatter.simulation.rule import Rule, agent_of
@@ -19,42 +21,71 @@ from pytest_gatherscatter.simulation.world import (
 from pytest_gatherscatter.wire import messages as m
 
 
+class _One(NamedTuple):
+    """A monitor's process in a section."""
+
+    section: str
+    agent: str
+    instance: str
+
+
 class GoOnlyWhenReady(Rule):
-    """No Go before each required monitor, and each member, was ready and then seen alive."""
+    """No Go before each required monitor, and each member, was ready and then seen alive.
+
+    What it said at a check counts no more when all have to be gathered again. Two processes may
+    have one name; one of them has to be both.
+    """
 
     name = "no go before all are ready"
-    kinds = frozenset({VisitBegan, HookAnswered, HookCalled, m.AgentAlive, m.SectionGo})
+    kinds = frozenset(
+        {VisitBegan, HookAnswered, HookCalled, m.SectionGathered, m.AgentAlive, m.SectionGo}
+    )
 
     def __init__(self, world: World, required: frozenset[str]) -> None:
         super().__init__(world)
         self._required = required
         self._demands: dict[str, Demand] = {}
-        self._ready: set[tuple[str, str]] = set()
-        self._promised: set[tuple[str, str]] = set()
-        self._alive: set[tuple[str, str]] = set()
+        self._ready: set[_One] = set()
+        self._promised: set[_One] = set()
+        self._alive: set[_One] = set()
+        self._lives: dict[str, str] = {}
         self._went: set[tuple[str, int]] = set()
 
     def see(self, sight: Sight) -> None:  # noqa: D102
         match sight:
             case VisitBegan(section=section, demand=demand):
                 self._demands[section] = demand
-            case HookAnswered(party=party, section=section, hook=Hook.PREPARE, answer=answer):
-                if answer == "ready":
-                    self._ready.add((section, agent_of(party)))
-            case HookCalled(party=party, section=section, hook=hook):
-                one = section, agent_of(party)
-                # Who is disarmed after it said that it is alive was so when it was asked: that
-                # the Go finds it otherwise is told in its report.
-                if hook is Hook.PREPARE or (hook is Hook.ABORTED and one not in self._promised):
-                    for said in (self._ready, self._promised, self._alive):
-                        said.discard(one)
-            case Said(message=m.AgentAlive(section=section, agent=agent, armed=True)):
-                self._promised.add((section, agent))
-            case Heard(message=m.AgentAlive(section=section, agent=agent, armed=True)):
-                self._alive.add((section, agent))
-            case Said(message=m.SectionGo() as go) if (go.section, go.token) not in self._went:
-                self._went.add((go.section, go.token))
-                self._check(go)
+            case HookAnswered(party=party, hook=Hook.PREPARE, answer="ready"):
+                self._ready.add(_One(sight.section, agent_of(party), sight.instance))
+            case HookCalled(hook=Hook.PREPARE | Hook.ABORTED):
+                self._disarm(sight)
+            case Said(message=m.SectionGo() as go):
+                if (go.section, go.token) not in self._went:
+                    self._went.add((go.section, go.token))
+                    self._check(go)
+            case _:
+                self._hear_check(sight)
+
+    def _disarm(self, sight: HookCalled) -> None:
+        agent, lives = agent_of(sight.party), {sight.instance}
+        if sight.hook is Hook.PREPARE:  # and what its former life said
+            lives.add(self._lives.get(sight.party, ""))
+            self._lives[sight.party] = sight.instance
+        elif _One(sight.section, agent, sight.instance) in self._promised:
+            # Who is disarmed after it said that it is alive was so when it was asked: that the Go
+            # finds it otherwise is told in its report.
+            return
+        for said in (self._ready, self._promised, self._alive):
+            said.difference_update(_One(sight.section, agent, life) for life in lives)
+
+    def _hear_check(self, sight: Sight) -> None:
+        match sight:
+            case Said(message=m.SectionGathered(section=section)):
+                self._alive = {one for one in self._alive if one.section != section}
+            case Said(message=m.AgentAlive(armed=True) as alive):
+                self._promised.add(_One(alive.section, alive.agent, alive.instance))
+            case Heard(message=m.AgentAlive(armed=True) as alive):
+                self._alive.add(_One(alive.section, alive.agent, alive.instance))
             case _:
                 pass
 
@@ -65,10 +96,12 @@ class GoOnlyWhenReady(Rule):
             raise self.broken(f"{go.section} went without {sorted(missing)}")
         if len(go.members) < demand.min_monitors:
             raise self.broken(f"{go.section} went with {len(go.members)} monitors")
+        ready = {one.agent for one in self._ready if one.section == go.section}
+        alive = {one.agent for one in self._ready & self._alive if one.section == go.section}
         for member in go.members:
-            if (go.section, member) not in self._ready:
+            if member not in ready:
                 raise self.broken(f"{member} was not ready for {go.section}")
-            if (go.section, member) not in self._alive:
+            if member not in alive:
                 raise self.broken(f"{member} was not asked whether it is alive for {go.section}")
 
 

@@ -5,9 +5,10 @@ from functools import partial
 
 from pytest_gatherscatter.simulation.authority import Authority
 from pytest_gatherscatter.simulation.laboratory import Laboratory
+from pytest_gatherscatter.simulation.moment import AtTheFirst, Moments
 from pytest_gatherscatter.simulation.party import Party
 from pytest_gatherscatter.simulation.visitor import Visitor
-from pytest_gatherscatter.simulation.world import Said, Sight
+from pytest_gatherscatter.simulation.world import Said
 from pytest_gatherscatter.wire.messages import (
     EnterSection,
     HoldBench,
@@ -27,15 +28,23 @@ class Trouble:
         self._done = done
 
     def plant(self) -> None:
-        """Let up to four things go wrong."""
-        chance = self.world.random
+        """Let up to five things go wrong."""
+        chance, moments = self.world.random, Moments(self.lab, lambda: self.calm)
         kinds: list[Callable[[], str]] = [
             *(self._crash, self._crash, self._crash),
-            *(self._cut, self._freeze, self._freeze_at_the_handshake),
+            *(self._cut, self._freeze, *(self._freeze_at_the_handshake,) * 2),
             *(self._slow, self._hold, self._away, self._power_cut),
             *(self._fold, self._rival, self._twin, self._stranger),
+            *(moments.death_in_a_step, moments.death_in_a_step, moments.absence),
+            *(
+                moments.crossing,
+                moments.crossing,
+                moments.cut_while_sending,
+                moments.silence_at_the_check,
+            ),
+            *(moments.hold_at_the_check, moments.hold_at_the_check),
         ]
-        for _ in range(chance.choice((0, 1, 2, 3, 4))):
+        for _ in range(chance.randrange(6)):
             self.told.append(chance.choice(kinds)())
 
     def end(self) -> None:
@@ -75,7 +84,7 @@ class Trouble:
             # Around a commit, and away until its workload's patience is over.
             victim.crash_at, back = None, 3.0 * back
             soon = chance.randint(1, 12)
-            self.world.show(_AtTheFirst(WorkloadReady, partial(self._doom, victim, soon)))
+            self.world.show(AtTheFirst(Said, WorkloadReady, partial(self._doom, victim, soon)))
 
         def come_back() -> None:
             victim.after_crash = lambda: None
@@ -171,11 +180,11 @@ class Trouble:
     def _freeze_at_the_handshake(self) -> str:
         """Gatherer or workload stands still for about as long as the handshake lasts."""
         chance = self.world.random
-        victims: list[Party] = [self.lab.gatherer, *self.lab.workloads]
-        victim, delay = chance.choice(victims), chance.random() * 0.003
+        victim = chance.choice((self.lab.gatherer, chance.choice(self.lab.workloads)))
+        delay = chance.choice((0.0, 0.0, 0.003)) * chance.random()  # before it is heard, or after
         patience = self.lab.workloads[0].plans[0].demand.handshake_timeout
-        seconds = max(0.1, patience + chance.uniform(-0.01, 0.01) * chance.choice((1, 100)))
-        self.world.show(_AtTheFirst(EnterSection, lambda: self.world.after(delay, freeze)))
+        seconds = max(0.1, patience + chance.uniform(-0.005, 0.01) * chance.choice((1, 100)))
+        self.world.show(AtTheFirst(Said, EnterSection, lambda: self.world.after(delay, freeze)))
 
         def freeze() -> None:
             if not self.calm:
@@ -212,9 +221,6 @@ class Trouble:
         self.world.after(
             begin + seconds * 0.7, partial(self.lab.person.say, ReleaseBench(hold=hold))
         )
-        if chance.random() < 0.5:  # noqa: PLR2004 - and every second one at the last check
-            delay = chance.random() * 0.001
-            self.world.show(_AtTheFirst(WorkloadReady, lambda: self.world.after(delay, ask)))
         return "a person's hold"
 
     def _away(self) -> str:
@@ -222,18 +228,3 @@ class Trouble:
 
         self._later(partial(self.lab.network.restart, away))
         return "restart of the broker"
-
-
-class _AtTheFirst:
-    """An onlooker that does something when the first message of a kind is said."""
-
-    def __init__(self, kind: type, action: Callable[[], None]) -> None:
-        self.kinds = frozenset({kind})
-        self._action = action
-        self._done = False
-
-    def see(self, sight: Sight) -> None:
-        """Act once."""
-        if isinstance(sight, Said) and not self._done:
-            self._done = True
-            self._action()

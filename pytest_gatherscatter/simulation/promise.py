@@ -6,11 +6,12 @@ read: what it found unguarded is guarded here.
 
 from collections import defaultdict
 
-from pytest_gatherscatter.sections.clock import DRIFT
 from pytest_gatherscatter.sections.monitor.hookcall import Hook
 from pytest_gatherscatter.simulation.ending import HOOK_SLACK
 from pytest_gatherscatter.simulation.network import SHORTEST
-from pytest_gatherscatter.simulation.rule import Rule
+from pytest_gatherscatter.simulation.proof import proofs
+from pytest_gatherscatter.simulation.rule import Promise, Rule
+from pytest_gatherscatter.simulation.timing import BoundsAge, TimesStay
 from pytest_gatherscatter.simulation.world import (
     Died,
     Froze,
@@ -22,6 +23,8 @@ from pytest_gatherscatter.simulation.world import (
     Sight,
     TicketGone,
     VisitBegan,
+    VisitEnded,
+    WentAlone,
     World,
 )
 from pytest_gatherscatter.wire import messages as m
@@ -31,23 +34,6 @@ PROMPT = 0.1
 
 UNREAD = 1.0
 """Seconds by which it may be late where no clock was read: what the Go's way may have taken."""
-
-
-class Promise(Rule):
-    """A rule that speaks at the end: what breaks one about harm before that says more."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
-        self._missed = ""
-
-    def miss(self, text: str) -> None:
-        """Note that it was not kept; the first time is told."""
-        self._missed = self._missed or text
-
-    def end(self) -> None:
-        """Tell of it."""
-        if self._missed:
-            raise self.broken(self._missed)
 
 
 class PromptlySafe(Promise):
@@ -289,28 +275,65 @@ class SaysAgain(Promise):
         super().end()
 
 
-class BoundsAge(Promise):
-    """How well an agent says to know the clock gets worse from one word to the next.
+class StopsAreTold(Promise):
+    """Who has stopped reports, though its link be cut while it hands its captures in."""
 
-    The clocks may part all the time, so only a new reading makes a bound better.
-    """
-
-    name = "a bound ages"
-    kinds = frozenset({m.JoinLab, m.ClockReading, Died})
+    name = "who stops says its report"
+    kinds = frozenset({HookAnswered, m.AgentReport, Died})
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        self._told: dict[str, tuple[float, float]] = {}
+        self._owed: dict[tuple[str, str], float] = {}
 
     def see(self, sight: Sight) -> None:  # noqa: D102
         match sight:
-            case Said(at=at, party=party, message=m.JoinLab(bound=float(bound))):
-                before, then = self._told.get(party, (at, bound))
-                if bound - then < DRIFT * (at - before) / 2:
-                    self.miss(f"{party} tells {bound} s, and told {then} s before")
-                self._told[party] = at, bound
-            case Heard(party=party, message=m.ClockReading()) | Died(party=party):
-                self._told.pop(party, None)
+            case HookAnswered(at=at, party=party, section=section, hook=Hook.STOPPED):
+                self._owed[party, section] = at
+            case Said(party=party, message=m.AgentReport(section=section)):
+                self._owed.pop((party, section), None)
+            case Died(party=party):
+                self._owed = {key: at for key, at in self._owed.items() if key[0] != party}
+            case _:
+                pass
+
+    @property
+    def restless(self) -> bool:  # noqa: D102
+        return bool(self._owed)
+
+    def end(self) -> None:  # noqa: D102
+        for (party, section), at in self._owed.items():
+            self.miss(f"{party} stopped in {section} at {at:.3f} and never said its report")
+        super().end()
+
+
+class MetIsMet(Promise):
+    """A run that was in a gatherer's hands goes alone no more, but where its policy says so."""
+
+    name = "who met a gatherer misses it"
+    kinds = frozenset({VisitBegan, m.SectionAccepted, WentAlone, VisitEnded, Died})
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._visits: dict[str, VisitBegan] = {}
+        self._decided: set[str] = set()
+        self._met: dict[str, set[str]] = defaultdict(set)
+
+    def see(self, sight: Sight) -> None:  # noqa: D102
+        match sight:
+            case VisitBegan(party=party):
+                self._visits[party] = sight
+            case Heard(party=party, message=m.SectionAccepted(section=section)):
+                if section not in self._decided:  # else it came too late to count
+                    self._met[party].add(section)
+            case WentAlone(party=party, section=section):
+                self._decided.add(section)
+                allowed = self._visits[party].demand.no_gatherer == "run"
+                if self._met[party] - {section} and not allowed:
+                    self.miss(f"{party} goes alone in {section}, and had met a gatherer")
+            case VisitEnded(section=section):
+                self._decided.add(section)
+            case Died(party=party):
+                self._met.pop(party, None)
             case _:
                 pass
 
@@ -325,5 +348,9 @@ def promises(world: World) -> list[Rule]:
         HoldsCount(world),
         AcceptedFirst(world),
         SaysAgain(world),
+        StopsAreTold(world),
+        MetIsMet(world),
         BoundsAge(world),
+        TimesStay(world),
+        *proofs(world),
     ]

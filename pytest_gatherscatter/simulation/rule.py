@@ -42,3 +42,20 @@ class Rule:
     def broken(self, text: str) -> Violated:
         """Make the error."""
         return Violated(self.name, text)
+
+
+class Promise(Rule):
+    """A rule that speaks at the end: what breaks one about harm before that says more."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._missed = ""
+
+    def miss(self, text: str) -> None:
+        """Note that it was not kept; the first time is told."""
+        self._missed = self._missed or text
+
+    def end(self) -> None:
+        """Tell of it."""
+        if self._missed:
+            raise self.broken(self._missed)

@@ -29,6 +29,9 @@ also where messages come late and twice."""
 RETURN = 70.0
 """Seconds for everybody to be back: the longest freeze, then a name that lingers for 15."""
 
+RESTARTED = 0.3
+"""How often the gatherer is restarted once more before the last section."""
+
 UNSTUCK = 8.0
 """Seconds for the last stuck hook to return."""
 
@@ -118,6 +121,8 @@ class Play:
             self._wait(world.now + (QUIET if lab.network.calm else QUIET_LATE))
         if any(one.temper.stuck for one in lab.monitors):
             self._wait(world.now + UNSTUCK)
+        if world.random.random() < RESTARTED:
+            self._restart_the_gatherer()
         for one in lab.monitors:
             one.temper = Temper()
         required = [one for one in lab.monitors if one.name in lab.required]
@@ -131,6 +136,19 @@ class Play:
         outcome = self.count.ends.get(visitor.name, "no end")
         if outcome != "passed":
             raise Violated("the lab works afterwards", f"{visitor.name}: {outcome}")
+
+    def _restart_the_gatherer(self) -> None:
+        """Let a gatherer come back from what is on record: what was given up stays given up."""
+        for one in self.lab.authorities:
+            if one.there:
+                one.after_crash = lambda: None
+                one.die("is restarted")
+                one.start()
+        end = self.world.now + RETURN
+        while (away := self._away()) and self.world.now < end:
+            self._wait(self.world.now + QUIET)
+        if away:
+            raise Violated("everybody comes back", f"{away} are away after {RETURN:g} s")
 
     def _wait(self, until: float) -> None:
         """Let things happen, whoever has gone on meanwhile."""

@@ -13,10 +13,12 @@ from pytest_gatherscatter.simulation.world import (
     Heard,
     HookAnswered,
     HookCalled,
+    LockTaken,
     Recorded,
     Said,
     Sight,
     TicketGone,
+    TicketSynced,
     VisitBegan,
     VisitEnded,
     WentAlone,
@@ -74,6 +76,10 @@ def _words(sight: Sight, *, whole: bool) -> str:  # noqa: C901, PLR0911, PLR0912
             return f"= is outside {sight.section}"
         case VisitEnded():
             return f"= {sight.section} ends: {sight.outcome}"
+        case TicketSynced():
+            return f"= its ticket of {sight.section} {sight.token} is on disk"
+        case LockTaken():
+            return f"= has the lock of {sight.bench}"
         case TicketGone():
             return f"= takes the ticket of {sight.section} away"
         case Froze():

@@ -98,6 +98,7 @@ class Stranger(Party):
                 del self._overheard[:-KEPT]
             case BodyBegan(section=section):
                 self._inside.add(section)
+                self._intrude()
             case BodyLeft(section=section):
                 self._inside.discard(section)
             case VisitEnded(section=section):
@@ -126,6 +127,13 @@ class Stranger(Party):
             self._flood,
         )
         self.step(self.world.random.choice(kinds))
+
+    def _intrude(self) -> None:
+        """Make trouble while somebody is inside, as often as not."""
+        chance = self.world.random
+        kind = chance.choice((self._second_go, self._stale_leave, self._stale_abort))
+        if chance.random() < 0.5:  # noqa: PLR2004
+            self.later(chance.random() * 0.5, kind)
 
     def _tell(self, key: str, message: m.Message) -> None:
         if self.pump is not None:

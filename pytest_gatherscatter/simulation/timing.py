@@ -1,13 +1,28 @@
 """Rules about clocks: nobody is early, and what is told of times is true."""
 
+from collections import Counter
+
 from pytest_gatherscatter.sections.clock import DRIFT
 from pytest_gatherscatter.sections.monitor.hookcall import Hook
-from pytest_gatherscatter.simulation.rule import Rule
-from pytest_gatherscatter.simulation.world import BodyBegan, HookCalled, Said, Sight, World
+from pytest_gatherscatter.simulation.rule import Promise, Rule
+from pytest_gatherscatter.simulation.world import (
+    BodyBegan,
+    Died,
+    Heard,
+    HookCalled,
+    Recorded,
+    Said,
+    Sight,
+    World,
+)
 from pytest_gatherscatter.wire import messages as m
 
 ROUNDING = 2 * DRIFT
 """Seconds by which two clocks may part between the Go and the start, two leads at the most."""
+
+CARRIED = 0.05
+"""Seconds by which a t0 may move that the world's clock carries from one boot to the next: two
+clocks that part by 100 ppm for some minutes."""
 
 
 class NeverEarly(Rule):
@@ -71,3 +86,67 @@ class HonestTimes(Rule):
                 f"{sight.party} in {report.section} is off by {off * 1000:.3f} ms, "
                 f"claims {report.bound * 1000:.3f} ms"
             )
+
+
+class BoundsAge(Promise):
+    """How well an agent says to know the clock gets worse from one word to the next.
+
+    The clocks may part all the time, so only a new reading makes a bound better.
+    """
+
+    name = "a bound ages"
+    kinds = frozenset({m.JoinLab, m.ClockReading, Died})
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._told: dict[str, tuple[float, float]] = {}
+
+    def see(self, sight: Sight) -> None:  # noqa: D102
+        match sight:
+            case Said(at=at, party=party, message=m.JoinLab(bound=float(bound))):
+                before, then = self._told.get(party, (at, bound))
+                if bound - then < DRIFT * (at - before) / 2:
+                    self.miss(f"{party} tells {bound} s, and told {then} s before")
+                self._told[party] = at, bound
+            case Heard(party=party, message=m.ClockReading()) | Died(party=party):
+                self._told.pop(party, None)
+            case _:
+                pass
+
+
+class TimesStay(Promise):
+    """A reboot of the gatherer moves no section in time: not its t0, and not its deadline."""
+
+    name = "a reboot moves no section"
+    kinds = frozenset({Recorded, m.SectionGo, m.SectionClosed, m.SectionChanged})
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._commits: Counter[tuple[str, int]] = Counter()
+        self._times: dict[tuple[str, int], tuple[float, float]] = {}
+
+    def see(self, sight: Sight) -> None:  # noqa: D102
+        match sight:
+            case Recorded(event={"what": "committed", "section": section, "token": token}):
+                self._commits[section, token] += 1
+            case Said(message=m.SectionGo() as go):
+                clock = self.world.clocks[go.gatherer]
+                times = clock.true(go.t0), clock.true(go.deadline)
+                self._times.setdefault((go.section, go.token), times)
+            case Said(message=m.SectionClosed() as closed, clock=str(clock)):
+                t0, _ = self._known(closed.section, closed.token)
+                off = 0.0 if t0 is None else abs(self.world.clocks[clock].true(closed.t0) - t0)
+                if off > CARRIED:
+                    self.miss(f"{closed.section} is closed with a t0 that is off by {off:.3f} s")
+            case Said(at=at, message=m.SectionChanged(state="overdue") as changed):
+                _, deadline = self._known(changed.section, changed.token)
+                if deadline is not None and at < deadline - CARRIED:
+                    self.miss(f"{changed.section} is overdue {deadline - at:.3f} s too early")
+            case _:
+                pass
+
+    def _known(self, section: str, token: int) -> tuple[float, float] | tuple[None, None]:
+        """Return its t0 and deadline; not if another gatherer had to guess them."""
+        if self._commits[section, token] > 1:
+            return None, None
+        return self._times.get((section, token), (None, None))

@@ -38,7 +38,9 @@ from pytest_gatherscatter.simulation.party import LAB, RECONNECT, Party, reply_w
 from pytest_gatherscatter.simulation.world import (
     BodyBegan,
     BodyLeft,
+    LockTaken,
     TicketGone,
+    TicketSynced,
     VisitBegan,
     VisitEnded,
     WentAlone,
@@ -297,7 +299,9 @@ class Visitor(Party):
     # ── what stays on the host ─────────────────────────────────────────────────────────
 
     def _take_lock(self, guide: Guide, until: float) -> None:
-        if self.host.locks.setdefault(guide.demand.bench, self) is self:
+        bench = guide.demand.bench
+        if self.host.locks.setdefault(bench, self) is self:
+            self.world.see(LockTaken(self.world.now, self.name, self.section, bench))
             guide.locked()
         elif self.now >= until:
             guide.busy(NotGathered("the bench is locked on this host"))
@@ -315,6 +319,7 @@ class Visitor(Party):
 
     def _synced(self, guide: Guide, token: int) -> None:
         self.host.tickets[self.section].synced = True
+        self.world.see(TicketSynced(self.world.now, self.name, self.section, token))
         guide.synced(token)
         self._ready = True
 

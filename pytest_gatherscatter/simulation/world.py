@@ -137,6 +137,24 @@ class VisitEnded(Struct, frozen=True):
     excused: float
 
 
+class TicketSynced(Struct, frozen=True):
+    """A section's ticket is on its host's disk, with this token."""
+
+    at: float
+    party: str
+    section: str
+    token: int
+
+
+class LockTaken(Struct, frozen=True):
+    """A workload has its bench's lock on its host, for this section."""
+
+    at: float
+    party: str
+    section: str
+    bench: str
+
+
 class TicketGone(Struct, frozen=True):
     """A section's ticket was taken off its host's disk, by its owner or whoever settled it."""
 
@@ -179,6 +197,8 @@ Sight: TypeAlias = (
     | BodyBegan
     | BodyLeft
     | VisitEnded
+    | TicketSynced
+    | LockTaken
     | TicketGone
     | Happened
     | Died

@@ -1,4 +1,4 @@
-"""Bugs that were chosen before the rules were read, ten and ten more: which of them are found.
+"""Bugs that were chosen before the rules were read, ten and ten more: each is found.
 
 The list is ``planted/README.md``; ``planted/count.py`` counts in how many seeds each is found, and
 the figures stand in ``docs/simulation.md``.
@@ -12,41 +12,47 @@ from pytest_gatherscatter.simulation.scenario import play
 SEEDS = 150
 """Seeds within which a bug of the list must show; most do in the first few."""
 
-FOUND = {
-    "records-last": (30, "one go, committed first, before t0"),
-    "one-floor": (105, "only lower tokens are refused"),
-    "abort-by-id": (135, "nothing stale disarms"),
-    "deadline-sleeps": (0, "only a hook delays making safe"),
-    "bound-stays-young": (0, "a bound ages"),
-    "nothing-owed": (30, "no ticket goes too early"),
-    "hold-overlooked": (25, "no commit under a person's hold"),
-    "gathers-at-once": (0, "nobody arms before the acceptance has arrived"),
-    "said-once": (0, "a report that is asked for is said"),
-    "opening-dropped": (0, "no machine breaks"),
-    "boot-shift": (32, "one go, committed first, before t0"),
-    "bound-of-stop": (40, "reported times are true to their bound"),
-    "lock-spared": (34, "one live section a bench"),
+FOUND: dict[str, tuple[int, set[str]]] = {
+    "records-last": (5, {"one go, committed first, before t0"}),
+    "one-floor": (19, {"only lower tokens are refused"}),
+    "abort-by-id": (3, {"nothing stale disarms"}),
+    "deadline-sleeps": (5, {"only a hook delays making safe"}),
+    "bound-stays-young": (0, {"a bound ages"}),
+    "nothing-owed": (10, {"no ticket goes too early"}),
+    "hold-overlooked": (0, {"no commit under a person's hold"}),
+    "gathers-at-once": (0, {"nobody arms before the acceptance has arrived"}),
+    "said-once": (3, {"a report that is asked for is said"}),
+    "opening-dropped": (5, {"no machine breaks"}),
+    "alive-once": (20, {"no go before all are ready"}),
+    "held-while-gathered": (19, {"no go before all are ready"}),
+    "leave-answered-first": (0, {"an end that is told is on record"}),
+    "abort-unrecorded": (12, {"an end that is told is on record", "the lab works afterwards"}),
+    "boot-shift": (22, {"a reboot moves no section", "one go, committed first, before t0"}),
+    "capture-stalls": (18, {"who stops says its report"}),
+    "bound-of-stop": (22, {"reported times are true to their bound"}),
+    "ticket-of-former-token": (185, {"a ticket bears the token that is committed"}),
+    "met-forgotten": (23, {"who met a gatherer misses it"}),
+    "lock-spared": (3, {"every body has its bench's lock"}),
 }
-"""The seed with which the search for a bug begins, to be quick, and the rule that finds it."""
+"""The seed with which the search for a bug begins, to be quick, and the rules that find it."""
 
 
 def test_the_list_is_what_is_planted() -> None:
-    """Each bug of the lists, and no other, has its place in the code."""
-    assert bugs().keys() == PLACES.keys()
-    assert FOUND.keys() <= PLACES.keys()
+    """Each bug of the lists, and no other, has its place in the code, and a rule."""
+    assert bugs().keys() == PLACES.keys() == FOUND.keys()
     assert len(PLACES) == 20
 
 
 @pytest.mark.parametrize("name", FOUND)
 def test_a_bug_of_the_list_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within some seeds the rule that guards what it breaks says so."""
+    """Within some seeds a rule that guards what it breaks says so."""
     plant(name, monkeypatch)
-    first, rule = FOUND[name]
+    first, rules = FOUND[name]
     broken = set()
     for seed in range(first, first + SEEDS):
         violated = play(seed).violated
         if violated is not None:
             broken.add(violated.rule)
-        if rule in broken:
+        if rules & broken:
             return
     pytest.fail(f"not found in {SEEDS} seeds; broken were {sorted(broken) or 'none'}")

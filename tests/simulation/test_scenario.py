@@ -39,7 +39,8 @@ def test_the_seeds_play_something() -> None:
     told = {fault.partition(" of ")[0] for one in outcomes for fault in one.faults}
     assert {"a second gatherer", "a second monitor", "a stranger", "a person's hold"} <= told
     faults = {fault.split()[0] for fault in told}
-    assert faults == {"crash", "cut", "folds", "freeze", "power", "slow", "a", "restart"}
+    usual = {"crash", "cut", "folds", "freeze", "power", "slow", "a", "restart"}
+    assert faults == usual | {"death", "absence", "crossing"}
 
 
 def test_the_same_seed_tells_the_same_story() -> None:

@@ -1,0 +1,100 @@
+"""Rules about proof: what is told of a section is on record, on its ticket, under its lock."""
+
+from pytest_gatherscatter.simulation.rule import Promise, Rule
+from pytest_gatherscatter.simulation.world import (
+    BodyBegan,
+    Heard,
+    LockTaken,
+    Recorded,
+    Said,
+    Sight,
+    TicketSynced,
+    World,
+)
+from pytest_gatherscatter.wire import messages as m
+
+
+class TicketsPass(Promise):
+    """What is committed has stood on a ticket with that very token: else no death is proved."""
+
+    name = "a ticket bears the token that is committed"
+    kinds = frozenset({TicketSynced, Recorded})
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._synced: set[tuple[str, int]] = set()
+
+    def see(self, sight: Sight) -> None:  # noqa: D102
+        match sight:
+            case TicketSynced(section=section, token=token):
+                self._synced.add((section, token))
+            case Recorded(event={"what": "committed", "section": section, "token": token}):
+                if (section, token) not in self._synced:
+                    self.miss(f"{section} is committed with {token}, which is on no ticket")
+            case _:
+                pass
+
+
+class EndsAreKept(Promise):
+    """A gatherer that tells the end of a committed section has it on record: a restart keeps it."""
+
+    name = "an end that is told is on record"
+    kinds = frozenset(
+        {Recorded, m.LeaveSection, m.LeaveAccepted, m.SectionClosed, m.SectionAborted}
+    )
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._committed: set[tuple[str, int]] = set()
+        self._left: set[tuple[str, int]] = set()
+        self._over: set[str] = set()
+        self._leaving: dict[tuple[str, str], int] = {}
+
+    def see(self, sight: Sight) -> None:  # noqa: D102
+        match sight:
+            case Recorded(event={"what": "committed", "section": section, "token": token}):
+                self._committed.add((section, token))
+                self._over.discard(section)
+            case Recorded(event={"what": "left", "section": section, "token": token}):
+                self._left.add((section, token))
+            case Recorded(event={"what": "closed" | "aborted", "section": section}):
+                self._over.add(section)
+            case Heard(party=party, message=m.LeaveSection(section=section, token=token)):
+                self._leaving[party, section] = token
+            case Said(party=party, message=m.LeaveAccepted(section=section, known=True)):
+                token = self._leaving.get((party, section), -1)
+                if (section, token) not in self._left:
+                    self._look(section, token, "left")
+            case Said(message=m.SectionClosed(section=section, token=token)):
+                self._look(section, token, "closed")
+            case Said(message=m.SectionAborted(section=section, token=token, cause=cause)):
+                if cause not in {m.UNKNOWN, m.MISSED_GO}:  # which end nothing
+                    self._look(section, token, "given up")
+            case _:
+                pass
+
+    def _look(self, section: str, token: int, how: str) -> None:
+        if (section, token) in self._committed and section not in self._over:
+            self.miss(f"{section} is told to be {how}, and its record says that it is open")
+
+
+class BodiesAreLocked(Promise):
+    """Every body has the lock of its bench on its host: a lone one may be there at any time."""
+
+    name = "every body has its bench's lock"
+    kinds = frozenset({LockTaken, BodyBegan})
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._locked: set[str] = set()
+
+    def see(self, sight: Sight) -> None:  # noqa: D102
+        if isinstance(sight, LockTaken):
+            self._locked.add(sight.section)
+        elif isinstance(sight, BodyBegan) and sight.section not in self._locked:
+            self.miss(f"{sight.party} is inside {sight.section} without the lock of {sight.bench}")
+
+
+def proofs(world: World) -> list[Rule]:
+    """Make these rules for one play."""
+    return [TicketsPass(world), EndsAreKept(world), BodiesAreLocked(world)]
