@@ -13,6 +13,7 @@ from msgspec import Raw
 from pytest_gatherscatter.machine import (
     Confirmed,
     Input,
+    LinkDown,
     LinkUp,
     Publish,
     Received,
@@ -79,6 +80,7 @@ class Host:
         self.outbox: deque[Message] = deque()
         self.procs: dict[str, Proc] = {}
         self.there = True
+        self.linked = True
         self.done: list[str] = []
         facts = SupervisorFacts(name, slots, "h", 1, "0")
         self.machine = SupervisorMachine(facts, job=JOB)
@@ -90,7 +92,7 @@ class Host:
             match effect:
                 case Send(id, key, message):
                     assert key == f"job.{JOB}"
-                    if self.play.over:
+                    if self.play.over or not self.play.linked:
                         self.feed(Returned(id))
                     else:
                         self.outbox.append(message)
@@ -228,6 +230,8 @@ class Play:
         self.hosts: dict[str, Host] = {}
         self.shown: list[news.News] = []
         self.begun: Counter[tuple[str, int]] = Counter()
+        self.linked = True
+        self.struck = False
         self.feed(LinkUp())
 
     def host(self, slots: int = 1) -> Host:
@@ -244,9 +248,13 @@ class Play:
             if isinstance(effect, Run):
                 assert isinstance(effect.command, news.News)
                 self.shown.append(effect.command)
+            elif isinstance(effect, Publish):
+                for host in self.hosts.values():
+                    if host.there and host.linked:
+                        host.inbox.append(effect.message)
             elif isinstance(effect, Send):
                 host = self.hosts.get(effect.key.removeprefix("supervisor."))
-                if host is not None and host.there:
+                if host is not None and host.there and host.linked:
                     host.inbox.append(effect.message)
                     outcomes.append(Confirmed(effect.id))
                 else:
@@ -265,6 +273,33 @@ class Play:
                 self.deliver(host)
             while host.inbox:
                 host.hear()
+
+    def cut(self, host: Host, kept: int) -> None:
+        """Cut a supervisor's connection: its inbox is gone, and what it said last."""
+        host.linked = False
+        host.inbox.clear()
+        while len(host.outbox) > kept:
+            host.outbox.pop()
+        host.feed(LinkDown("cut"))
+
+    def join(self, host: Host) -> None:
+        """Give a supervisor its connection back."""
+        if not host.linked:
+            host.linked = True
+            host.feed(LinkUp())
+
+    def cut_originator(self) -> None:
+        """Cut the originator's connection: all that was said to it is gone."""
+        self.linked = False
+        for host in self.hosts.values():
+            host.outbox.clear()
+        self.feed(LinkDown("cut"))
+
+    def join_originator(self) -> None:
+        """Give the originator its connection back."""
+        if not self.linked:
+            self.linked = True
+            self.feed(LinkUp())
 
     def lose(self, host: Host) -> None:
         """End a whole host at once: what it said already may still arrive."""
@@ -295,12 +330,14 @@ class Play:
 
     def _anything(self) -> bool:
         happened = False
+        self.join_originator()
         for host in list(self.hosts.values()):
             while host.outbox:
                 self.deliver(host)
                 happened = True
             if not host.there:
                 continue
+            self.join(host)
             while host.inbox:
                 host.hear()
                 happened = True
@@ -320,6 +357,7 @@ class Play:
         found: dict[str, int] = {}
         told: Counter[tuple[str, str]] = Counter()
         lost_files = []
+        gone: set[str] = set()
         for one in self.shown:
             match one:
                 case news.FileOpened(file=file, tests=tests):
@@ -331,6 +369,9 @@ class Play:
                 case news.TestReported(file=file, test=test) | news.TestLost(file=file, test=test):
                     assert file in found
                     told[file, test] += 1
+                case news.WorkerGone(worker=worker):
+                    assert worker not in gone
+                    gone.add(worker)
                 case _:
                     pass
         assert not [test for test, times in told.items() if times > 1]

@@ -29,14 +29,22 @@ class Worker:
 
 @dataclass(slots=True)
 class Supervisor:
-    """A process that holds workers. ``heard`` is when it spoke last."""
+    """A process that holds workers.
+
+    ``heard`` is when it spoke last, ``missing_since`` when its inbox was not there.
+    """
 
     id: str
     host: str
     pid: int
     slots: int
     heard: float
+    missing_since: float | None = None
     workers: list[str] = field(default_factory=list)
+
+    def hear(self, now: float) -> None:
+        """Note that it spoke."""
+        self.heard, self.missing_since = now, None
 
 
 class Crew:
@@ -51,7 +59,7 @@ class Crew:
         """Take a supervisor, with a worker for each slot; said again, it has the same."""
         known = self.supervisors.get(message.supervisor)
         if known is not None:
-            known.heard = now
+            known.hear(now)
             return known, []
         supervisor = Supervisor(
             message.supervisor, message.host, message.pid, message.slots, heard=now

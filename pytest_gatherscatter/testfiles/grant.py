@@ -48,9 +48,13 @@ class Grants:
         return sum(job.seconds(one.portion.file, one.portion.tests) for one in ahead) < AHEAD
 
     def _grant(self, worker: Worker, lease: Lease) -> None:
-        job, portion = self.job, lease.portion
-        job.leases[lease.number] = lease
+        self.job.leases[lease.number] = lease
         worker.leases.append(lease)
+        self.say(worker, lease)
+
+    def say(self, worker: Worker, lease: Lease) -> None:
+        """Tell a worker's supervisor of a grant, once more if need be."""
+        job, portion = self.job, lease.portion
         digest = "" if portion.tests is None else job.books[portion.file].digest
         job.say(
             worker.supervisor,

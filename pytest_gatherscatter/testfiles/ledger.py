@@ -40,7 +40,10 @@ from pytest_gatherscatter.wire.names import job_event, supervisor_key
 SILENT = 10.0
 """Seconds after which a supervisor that says nothing is given up: ten of its keepalives."""
 
-LOOK = 2.5
+VANISHED = 3.0
+"""Seconds after which one whose inbox is gone is given up: a lost connection is back by then."""
+
+LOOK = 1.0
 """Seconds between two looks at who is silent."""
 
 DEATHS = 8
@@ -103,7 +106,7 @@ class Ledger:
             case LinkDown():
                 self._linked = False
             case Returned(effect):
-                self._lose(self.job.said.pop(effect, ""), "its supervisor vanished")
+                self._missing(self.job.said.pop(effect, ""), now)
             case Confirmed(effect) | Failed(effect):
                 self.job.said.pop(effect, None)
             case Told(StopJob(text)):
@@ -119,8 +122,8 @@ class Ledger:
         """Offer the job to all; nobody was heard meanwhile, and that is nobody's fault."""
         self._linked = True
         for supervisor in self.job.crew.supervisors.values():
-            supervisor.heard = now
-        if self.job.state in OPEN:
+            supervisor.hear(now)
+        if self.job.state is not JobState.OVER:  # who has joined says again what was lost
             self.job.out.publish(job_event("offered", self.job.facts.job), self._offer())
 
     def _offer(self) -> m.JobOffered:
@@ -138,7 +141,8 @@ class Ledger:
 
     def _join(self, message: m.JoinJob, now: float) -> None:
         job = self.job
-        if job.state not in OPEN:
+        again = message.supervisor in job.crew.supervisors
+        if job.state not in OPEN and not again:
             self._refuse(message.supervisor, job.stopped or "the job is over")
             return
         supervisor, workers = job.crew.join(message, now=now)
@@ -147,6 +151,26 @@ class Ledger:
         self._tell_workers(supervisor)
         for worker in workers:
             job.out.run(news.WorkerCame(worker.name, worker.host))
+        if again:
+            self._say_again(supervisor)
+
+    def _say_again(self, supervisor: Supervisor) -> None:
+        """Say all that may have gone with a connection; what it has already it knows by itself."""
+        job = self.job
+        for worker in job.crew.of(supervisor):
+            for lease in worker.leases:
+                lease.asked = False
+                if not lease.begun:
+                    self._grants.say(worker, lease)
+        if job.state is JobState.ENDING:
+            job.say(supervisor.id, m.JobOver(job=job.facts.job, text=job.stopped))
+
+    def _missing(self, supervisor: str, now: float) -> None:
+        """Note that a supervisor's inbox is not there: it may come back."""
+        known = self.job.crew.supervisors.get(supervisor)
+        if known is not None and known.missing_since is None:
+            known.missing_since = now
+            self.job.out.wake(now + VANISHED)
 
     def _tell_workers(self, supervisor: Supervisor) -> None:
         job = self.job
@@ -168,7 +192,7 @@ class Ledger:
         if known is None:
             self._refuse(supervisor, GIVEN_UP)
             return False
-        known.heard = now
+        known.hear(now)
         return True
 
     def _leave(self, message: m.LeaveJob, _: float) -> None:
@@ -232,10 +256,12 @@ class Ledger:
 
     def _look_for_silence(self, now: float) -> None:
         crew = self.job.crew
-        if self._linked and now >= self._looks_at:
-            for supervisor in list(crew.supervisors.values()):
-                if now - supervisor.heard >= SILENT:
-                    self._lose(supervisor.id, f"nothing was heard of it for {SILENT:g} s")
+        for supervisor in list(crew.supervisors.values()) if self._linked else ():
+            missing = supervisor.missing_since
+            if now - supervisor.heard >= SILENT:
+                self._lose(supervisor.id, f"nothing was heard of it for {SILENT:g} s")
+            elif missing is not None and now - missing >= VANISHED:
+                self._lose(supervisor.id, "its supervisor vanished")
         if crew.supervisors and now >= self._looks_at and self.job.state is not JobState.OVER:
             self._looks_at = now + LOOK
             self.job.out.wake(self._looks_at)

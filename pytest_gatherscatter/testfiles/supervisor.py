@@ -37,6 +37,13 @@ HANDED = 2
 """Files that a child has: the one that it works on, and the next, whose fixtures of package and
 session it keeps."""
 
+GONE = 5.0
+"""Seconds after which an originator whose inbox is gone is taken for gone: a broker that was
+restarted has it back by then."""
+
+REPEAT = 3.0
+"""Seconds after which events are said again that were not accepted."""
+
 BATCH = 200
 """Events in one message: some hundred bytes each, and far from what a body may have."""
 
@@ -128,6 +135,7 @@ class Child:
     said: deque[tuple[m.AnyEvent, int]] = field(default_factory=deque)
     accepted: int = 0
     sent: int = 0
+    sent_at: float = 0.0
     gone: bool = False
     last: bool = False
     """The last event has been said."""
@@ -162,6 +170,7 @@ class SupervisorMachine:
         self._out = Effects()
         self._purposes: set[int] = set()
         self._heard = 0.0
+        self._missing_since: float | None = None
         self._says_at = 0.0
         self._done = False
         self._left = ""
@@ -193,7 +202,7 @@ class SupervisorMachine:
                 self._leave(text)
             case Returned(effect) if effect in self._purposes:
                 self._purposes.discard(effect)
-                self._abandoned("the originator is gone", now)
+                self._missing_since = self._missing_since or now
             case Confirmed(effect) | Failed(effect):
                 self._purposes.discard(effect)
             case _:
@@ -203,22 +212,30 @@ class SupervisorMachine:
 
     def _mine(self, body: Message) -> bool:
         if isinstance(body, m.JobOffered):
-            return not self.joined and self.job in {"", body.job}
+            return self.job in {"", body.job}
         return getattr(body, "job", None) == self.job
 
     # ── the job ────────────────────────────────────────────────────────────────────────
 
     def _link_up(self, now: float) -> None:
-        """Ask for a job, or go on with the one there is: say again what was not accepted."""
-        self._heard = now
-        if not self.joined:
+        """Ask for a job, or go on with the one there is."""
+        if self.joined:
+            self._join(now)
+        else:
             self._out.publish(JOB_SOUGHT, m.SeekJob(supervisor=self.id))
-        for child in self.children.values():
-            child.sent = 0
 
     def _offered(self, message: m.JobOffered, now: float) -> None:
-        self.job, self.joined, self._heard = message.job, True, now
-        self._out.run(Say(f"joins {message.originator}: {message.files} files of {message.root}"))
+        if not self.joined:
+            text = f"joins {message.originator}: {message.files} files of {message.root}"
+            self._out.run(Say(text))
+        self.job, self.joined = message.job, True
+        self._join(now)
+
+    def _join(self, now: float) -> None:
+        """Join, or come back after a connection was lost, ours or the originator's: say it all."""
+        self._hear(now)
+        for child in self.children.values():
+            child.sent = 0
         facts = self.facts
         join = m.JoinJob(
             job=self.job,
@@ -230,11 +247,14 @@ class SupervisorMachine:
         )
         self._to_job(join)
 
+    def _hear(self, now: float) -> None:
+        self._heard, self._missing_since = now, None
+
     def _to_job(self, message: Message) -> None:
         self._purposes.add(self._out.send(job_key(self.job), message))
 
     def _have(self, message: m.JobJoined, now: float) -> None:
-        self._heard = now
+        self._hear(now)
         for worker in message.workers:
             if worker not in self.children and not self.over:
                 self.children[worker] = Child(worker)
@@ -263,11 +283,11 @@ class SupervisorMachine:
         self._abandoned(text, 0.0)
 
     def _alive(self, _: m.JobAlive, now: float) -> None:
-        self._heard = now
+        self._hear(now)
 
     def _end(self, message: m.JobOver, now: float) -> None:
         """Let the children finish what runs, tear down, and tell."""
-        self._heard = now
+        self._hear(now)
         if self.over:
             return
         self.over = True
@@ -279,7 +299,7 @@ class SupervisorMachine:
     # ── grants ─────────────────────────────────────────────────────────────────────────
 
     def _granted(self, message: m.RunFile, now: float) -> None:
-        self._heard = now
+        self._hear(now)
         child = self.children.get(message.worker)
         if child is None or child.gone or self.over or message.lease in child.seen:
             return
@@ -295,7 +315,7 @@ class SupervisorMachine:
             self._out.run(TellChild(child.worker, run))
 
     def _give_back(self, message: m.GiveBack, now: float) -> None:
-        self._heard = now
+        self._hear(now)
         child = self.children.get(message.worker)
         if child is None or child.gone:
             return
@@ -337,7 +357,7 @@ class SupervisorMachine:
         child.said.append((event, size))
 
     def _accepted(self, message: m.ToldAccepted, now: float) -> None:
-        self._heard = now
+        self._hear(now)
         child = self.children.get(message.worker)
         if child is None:
             return
@@ -346,8 +366,9 @@ class SupervisorMachine:
             child.accepted += 1
             child.sent = max(0, child.sent - 1)
 
-    def _speak(self, child: Child) -> None:
+    def _speak(self, child: Child, now: float) -> None:
         """Say what was not said, in messages of bounded size."""
+        child.sent_at = now
         events = list(child.said)
         most = WINDOW * BATCH
         while child.sent < len(events) and child.sent < most:
@@ -373,16 +394,22 @@ class SupervisorMachine:
         if self._done:
             return
         for child in self.children.values():
+            if child.sent and now - child.sent_at >= REPEAT:
+                child.sent = 0
             if child.sent < len(child.said):
-                self._speak(child)
+                self._speak(child, now)
         if self.joined and now >= self._says_at:
-            if now - self._heard >= SILENT:
+            missing = self._missing_since
+            if missing is not None and now - missing >= GONE:
+                self._abandoned("the originator is gone", now)
+            elif now - self._heard >= SILENT:
                 self._abandoned(f"nothing was heard of the originator for {SILENT:g} s", now)
             elif not self.over or self.children:
                 self._to_job(m.SupervisorAlive(job=self.job, supervisor=self.id))
             self._says_at = now + KEEPALIVE
             self._out.wake(self._says_at)
-        quiet = all(child.gone and not child.said for child in self.children.values())
+        nobody = self._missing_since is not None  # hears what is left to say
+        quiet = all(child.gone and (nobody or not child.said) for child in self.children.values())
         if self.over and quiet:
             self._done = True
             self._out.run(Done(self._left))

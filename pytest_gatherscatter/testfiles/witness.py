@@ -165,16 +165,16 @@ class Witness:
         current = worker.current
         if current is not None:
             self.job.close(worker, current)
-            self._die_in(worker, current, died + said, its_own=its_own)
+            self._die_in(worker, current, died, said, its_own=its_own)
         self.job.give_up_leases(worker)
         self.job.out.run(news.WorkerGone(worker.name, died=died if current else died + said))
 
-    def _die_in(self, worker: Worker, lease: Lease, died: str, *, its_own: bool) -> None:
+    def _die_in(self, worker: Worker, lease: Lease, died: str, said: str, *, its_own: bool) -> None:
         """Lose what the worker was at, and put back what it had not begun."""
         portion, book = lease.portion, self.job.books[lease.portion.file]
         if book.tests is None:
             if its_own:
-                self.lose_file(book, worker, f"{died}, importing it")
+                self.lose_file(book, worker, f"{died}, importing it{said}")
             else:
                 self.job.put_back(portion)
             return
@@ -182,7 +182,7 @@ class Witness:
         left = book.of(tests) if lease.left is None else list(lease.left)
         if lease.running in left and book.die(lease.running) > self.job.facts.retries:
             left.remove(lease.running)
-            self.lose_test(book, lease.running, worker, died)
+            self.lose_test(book, lease.running, worker, died + said)
         attempt = portion.attempt + its_own
         if attempt > ATTEMPTS:
             for test in left:

@@ -1,5 +1,6 @@
 """The ledger: what was found is told exactly once, whoever dies."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jobplay import JOB, File, Host, Play
@@ -207,6 +208,49 @@ def test_a_late_host_is_told_that_it_is_over() -> None:
     assert late.done == ["the job is over"]
 
 
+@pytest.mark.parametrize("kept", range(4))
+@pytest.mark.parametrize("moment", range(0, 40, 3))
+def test_a_lost_connection_costs_nothing(moment: int, kept: int) -> None:
+    """Whatever was on its way is said again: nobody is given up, nothing is run twice."""
+    one = Play({f"test_{n}.py": File(6) for n in range(6)})
+    host = one.host(2)
+    happens = {
+        moment: lambda: one.cut(host, kept),
+        moment + 2: lambda: one.join(host),
+        moment + 5: one.cut_originator,
+        moment + 7: one.join_originator,
+    }
+    for step in range(60):
+        happens.get(step, lambda: None)()
+        for proc in list(host.procs.values()):
+            one.step(host, proc)
+        if step % 3 and host.outbox and one.linked:
+            one.deliver(host)
+        if host.inbox:
+            host.hear()
+    one.settle()
+    assert one.check().text == ""
+    assert set(one.begun.values()) == {1}
+    assert len(one.of(news.TestReported)) == 36
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 12), st.booleans(), st.booleans()), max_size=6))
+def test_where_nobody_dies_all_is_reported_and_run_once(
+    like: list[tuple[int, bool, bool]],
+) -> None:
+    """Strange files, whole files, empty ones: shared or not, nothing is lost."""
+    files = {
+        f"test_{number}.py": File(tests, strange=strange, whole=whole)
+        for number, (tests, strange, whole) in enumerate(like)
+    }
+    one = play(files, 2, 1)
+    assert one.check().text == ""
+    assert set(one.begun.values()) <= {1}
+    assert lost(one) == []
+    assert not [gone for gone in one.shown if isinstance(gone, news.WorkerGone) and gone.died]
+
+
 files_of = st.dictionaries(
     st.sampled_from([f"test_{name}.py" for name in "abcdefgh"]),
     st.builds(
@@ -256,7 +300,8 @@ def happens(one: Play, data: st.DataObject) -> None:
 
 def strikes(one: Play, host: Host, data: st.DataObject) -> None:
     """Let somebody come or die."""
-    how = data.draw(st.sampled_from(["come", "kill", "lose", "late", "stop"]))
+    kinds = ["come", "kill", "lose", "late", "stop", "cut", "join", "cut us", "join us"]
+    how = data.draw(st.sampled_from(kinds))
     if how == "come" and len(one.hosts) < 4:
         one.host(data.draw(st.integers(1, 3)))
     elif how == "kill" and host.there and host.procs:
@@ -267,3 +312,11 @@ def strikes(one: Play, host: Host, data: st.DataObject) -> None:
         one.now += data.draw(st.sampled_from([1.0, 9.0, 11.0]))
     elif how == "stop" and data.draw(st.booleans()):
         one.feed(Told(StopJob("enough")))
+    elif how == "cut" and host.there:
+        one.cut(host, data.draw(st.integers(0, 3)))
+    elif how == "join" and host.there:
+        one.join(host)
+    elif how == "cut us":
+        one.cut_originator()
+    elif how == "join us":
+        one.join_originator()
