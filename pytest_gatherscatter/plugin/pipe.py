@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from pytest_gatherscatter.errors import MessageUnreadable
-from pytest_gatherscatter.wire.testfiles import AnyEvent, GiveBack, JobOver, RunFile
+from pytest_gatherscatter.wire.testfiles import AnyEvent, GiveBack, JobOver, JobTerms, RunFile
 
 Command: TypeAlias = RunFile | GiveBack | JobOver
 """What a supervisor may say after the start."""
@@ -47,6 +47,18 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     basetemp: str = ""
     input: dict[str, Any] = {}
     path: tuple[str, ...] = ()
+
+
+def start_of(worker: str, terms: JobTerms, root: str = "") -> Start:
+    """Make a worker's first line of the job's terms; ``root`` where this host has another one."""
+    return Start(
+        worker=worker,
+        count=terms.workers,
+        run=terms.run,
+        arguments=terms.arguments,
+        root=root or terms.root,
+        place=terms.place,
+    )
 
 
 _encode = msgspec.json.Encoder().encode

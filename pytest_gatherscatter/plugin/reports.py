@@ -82,17 +82,17 @@ def _within(data: dict[str, Any], most: int) -> bytes:
     return body
 
 
-def pack_together(reports: Sequence[Raw]) -> tuple[Raw, ...]:
-    """Return packed reports, cut down to ``REPORTS`` bytes in all.
+def pack_together(reports: Sequence[Raw], most: int = REPORTS) -> tuple[Raw, ...]:
+    """Return packed reports, cut down to ``most`` bytes in all.
 
     Where there are thousands (subtests), those that passed are left out, from the middle.
     """
-    if sum(map(len, map(bytes, reports))) <= REPORTS:
+    if sum(len(bytes(one)) for one in reports) <= most:
         return tuple(reports)
     data = [msgspec.json.decode(report) for report in reports]
-    each = REPORTS // len(data)
+    each = most // len(data)
     if each < SHORT:
-        keep = REPORTS // SHORT
+        keep = most // SHORT
         edge = keep // 4
         bad = [one for one in data[edge:-edge] if one.get("outcome") != "passed"]
         bad = bad[: keep - 2 * edge]
@@ -100,7 +100,7 @@ def pack_together(reports: Sequence[Raw]) -> tuple[Raw, ...]:
         data = [*data[:edge], *bad, *data[-edge:]]
         sections = data[-1].get("sections")
         data[-1]["sections"] = [*(sections or []), ["gatherscatter", note]]
-        each = REPORTS // len(data)
+        each = most // len(data)
     return tuple(Raw(_within(one, each)) for one in data)
 
 

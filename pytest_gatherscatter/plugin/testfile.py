@@ -1,0 +1,167 @@
+"""A test file that a worker has opened: its tests by number, and what the originator must know."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import pytest
+from _pytest.warnings import catch_warnings_for_item
+from msgspec import Raw
+
+from pytest_gatherscatter.plugin.lazy import LazyTree
+from pytest_gatherscatter.plugin.plain import clipped, encoded, speakable, text_of
+from pytest_gatherscatter.plugin.reports import pack_report, pack_together
+from pytest_gatherscatter.wire.testfiles import MOST_TESTS, FileCollected
+
+WHOLE = "gs_whole_file"
+"""The marker that keeps a file in one piece."""
+
+NAMES = 400 * 1024
+"""Bytes of a file's test ids in one event, of the 1 MiB that a message may have."""
+
+GROUPS = 100 * 1024
+"""Bytes of the names of groups."""
+
+REPORTS = 300 * 1024
+"""Bytes of a file's collection reports."""
+
+
+@dataclass(slots=True)
+class OpenFile:
+    """A collected file. ``names`` are the ids of ``items`` after the file's own."""
+
+    file: str
+    items: list[pytest.Item]
+    names: list[str]
+    digest: str
+    groups: list[str]
+    whole: bool
+    deselected: int
+    reports: tuple[Raw, ...]
+    seconds: float
+
+    def collected(self, lease: int) -> FileCollected:
+        """Return what to tell of it."""
+        return FileCollected(
+            lease=lease,
+            tests=tuple(_within(self.names, NAMES)),
+            digest=self.digest,
+            groups=tuple(_grouped(self.groups)),
+            whole=self.whole,
+            deselected=min(self.deselected, MOST_TESTS),
+            reports=self.reports,
+            seconds=self.seconds,
+        )
+
+    def tail(self, untouched: Sequence[int], most: int) -> list[int]:
+        """Return up to ``most`` tests from the end of ``untouched``, without cutting a group."""
+        if self.whole or most <= 0:
+            return []
+        given = list(untouched[-most:])
+        staying = set(range(len(self.items))) - set(given)
+        held = {self.groups[test] for test in staying} - {""}
+        return [test for test in given if self.groups[test] not in held]
+
+
+class Opener:
+    """A plugin that opens files, and listens meanwhile to what collecting them tells."""
+
+    def __init__(self, session: pytest.Session, tree: LazyTree) -> None:
+        self._session = session
+        self._tree = tree
+        self._reports: list[pytest.CollectReport] = []
+        self._deselected = 0
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep what did not pass."""
+        if not report.passed:
+            self._reports.append(report)
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Count."""
+        self._deselected += len(items)
+
+    def open(self, file: str) -> OpenFile:
+        """Import and collect a file. What goes wrong in it stands in its reports."""
+        session, config = self._session, self._session.config
+        self._reports, self._deselected = [], 0
+        began = time.perf_counter()
+        with _warnings(config):
+            path = self._tree.path(file)
+            items, missing = self._tree.selection.of(path, self._tree.items(path))
+            if not items and not self._reports and not path.is_file():
+                self._complain(file, f"{path} does not exist here")
+            for name in missing:
+                self._complain(f"{file}::{name}", f"not found: {file}::{name}")
+            session.items = items
+            config.hook.pytest_collection_modifyitems(session=session, config=config, items=items)
+        if len(items) > MOST_TESTS:
+            self._complain(file, f"{len(items)} tests in one file, {MOST_TESTS} allowed")
+            items.clear()
+        session.testscollected += len(items)
+        names = [speakable(_name(item, file)) for item in items]
+        return OpenFile(
+            file=file,
+            items=list(items),
+            names=names,
+            digest=digest_of(names),
+            groups=[_group(item) for item in items],
+            whole=any(item.get_closest_marker(WHOLE) for item in items),
+            deselected=self._deselected,
+            reports=pack_together([pack_report(config, one) for one in self._reports], REPORTS),
+            seconds=time.perf_counter() - began,
+        )
+
+    def _complain(self, nodeid: str, text: str) -> None:
+        report = pytest.CollectReport(nodeid, "failed", text, [])
+        self._session.config.hook.pytest_collectreport(report=report)
+
+
+def digest_of(names: Sequence[str]) -> str:
+    """Return the digest of a file's test ids, in order: 64 bits as 16 hexadecimal digits."""
+    return hashlib.blake2b("\0".join(names).encode(), digest_size=8).hexdigest()
+
+
+def _warnings(config: pytest.Config) -> AbstractContextManager[None]:
+    """Record warnings as ordinary collection does, by the project's filters."""
+    if not config.pluginmanager.hasplugin("warnings"):
+        return nullcontext()
+    return catch_warnings_for_item(config=config, ihook=config.hook, when="collect", item=None)
+
+
+def _name(item: pytest.Item, file: str) -> str:
+    own = item.nodeid
+    return own.removeprefix(f"{file}::")
+
+
+def _group(item: pytest.Item) -> str:
+    """Name the tests that must stay together with this one, as xdist's marker says it."""
+    names = {
+        text_of(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))
+        for mark in item.iter_markers("xdist_group")
+    }
+    return speakable("_".join(sorted(names)))
+
+
+def _within(names: Sequence[str], most: int) -> Sequence[str]:
+    """Return names that take no more than ``most`` bytes: cut short, they end in their number."""
+    if len(encoded(names)) <= most:
+        return names
+    each = max(0, most // len(names) // 4 - 8)  # a character takes up to four bytes
+    short = (
+        f"{name[:each]}…#{number}" if len(name) > each else name
+        for number, name in enumerate(names)
+    )
+    return list(short)
+
+
+def _grouped(groups: Sequence[str]) -> Sequence[str]:
+    """Return the groups to tell, nothing where there are none."""
+    if not any(groups):
+        return ()
+    if len(encoded(groups)) <= GROUPS:
+        return [clipped(group, 512) for group in groups]
+    numbers = {group: str(number) for number, group in enumerate(dict.fromkeys(groups), 1)}
+    return ["" if not group else numbers[group] for group in groups]

@@ -1,0 +1,107 @@
+"""A worker of test files: a child of pytest that runs what its supervisor hands it.
+
+``python -m pytest_gatherscatter.plugin.worker READ WRITE``, with the descriptors of two pipes
+(see ``pipe``). To the project's plugins it looks like a worker of pytest-xdist: they know those.
+It has its own session, so that a terminal's Ctrl-C is for the originator alone, and it dies with
+its supervisor: the kernel ends it (``PR_SET_PDEATHSIG``; it follows the *thread* that started the
+child), and where the kernel cannot, the end of the pipe does, between two tests.
+"""
+
+import atexit
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from _pytest.config import ConftestImportFailure, _prepareconfig
+from msgspec import Raw
+
+from pytest_gatherscatter.errors import MessageUnreadable
+from pytest_gatherscatter.plugin import likexdist
+from pytest_gatherscatter.plugin.pipe import ORPHANED, Channel, Start
+from pytest_gatherscatter.plugin.plain import clipped, speakable
+from pytest_gatherscatter.plugin.workerloop import TEXT, WorkerLoop
+from pytest_gatherscatter.wire.testfiles import WorkerEnded
+
+PR_SET_PDEATHSIG = 1
+"""From ``<linux/prctl.h>``."""
+
+
+def work(read: int, write: int) -> int:
+    """Be a worker until the job is over; returns pytest's exit status.
+
+    For a fresh process only: it changes the directory, the environment and ``sys.path``.
+
+    Raises:
+        MessageUnreadable: the first line is no start order.
+    """
+    channel = Channel(read, write)
+    start = channel.start()
+    if start is None:
+        return ORPHANED
+    likexdist.surround(start)
+    loop = None
+    try:
+        _enter(start)
+        config = _prepareconfig(list(start.arguments), [likexdist.Early()])
+        likexdist.adapt(config, start)
+        loop = WorkerLoop(config, channel)
+        config.pluginmanager.register(loop, "gatherscatter-worker")
+        status = int(config.hook.pytest_cmdline_main(config=config))
+    except pytest.UsageError as error:
+        status, text = int(pytest.ExitCode.USAGE_ERROR), " ".join(map(str, error.args))
+    except ConftestImportFailure as error:
+        status = int(pytest.ExitCode.USAGE_ERROR)
+        text = f"{error.path}: {type(error.cause).__name__}: {error.cause}"
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - to be told
+        status = int(pytest.ExitCode.INTERNAL_ERROR)
+        text = f"{type(error).__name__}: {error}"
+    else:
+        text = "its session did not come up"
+    if loop is None or not loop.told:
+        said = speakable(clipped(text, TEXT))[:TEXT]
+        channel.tell(WorkerEnded(status=status, stopped=said, output=Raw(b"{}")))
+        channel.flush()
+    return status
+
+
+def _enter(start: Start) -> None:
+    """Go where pytest was called, with the paths that it had."""
+    place = Path(start.root, start.place).resolve()
+    os.chdir(place)
+    sys.path[:0] = start.path or (str(place),)
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process when the thread that started it ends."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def main() -> None:
+    """Be a worker, and end the process: threads that tests left behind do not hold it."""
+    _die_with_parent()  # a parent that is gone already has closed its pipe
+    with contextlib.suppress(PermissionError):  # it leads its session already
+        os.setsid()
+    if not sys.flags.safe_path:
+        del sys.path[0]  # that is where it was started, by -m
+    # pytest would warn that this package was imported before it could rewrite its asserts.
+    package = sys.modules["pytest_gatherscatter"]
+    package.__doc__ = f"{package.__doc__}\nPYTEST_DONT_REWRITE"
+    try:
+        status = work(int(sys.argv[1]), int(sys.argv[2]))
+    except MessageUnreadable as error:
+        sys.stderr.write(f"{error}\n")
+        status = int(pytest.ExitCode.USAGE_ERROR)
+    atexit._run_exitfuncs()  # noqa: SLF001 - as at any exit; what follows leaves them out
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status & 0xFF)
+
+
+if __name__ == "__main__":
+    main()

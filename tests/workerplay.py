@@ -1,0 +1,187 @@
+"""Drives a real worker over its pipes, as its supervisor would."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from pytest_gatherscatter.plugin.pipe import Command, Start, event, line
+from pytest_gatherscatter.wire.testfiles import (
+    AnyEvent,
+    FileCollected,
+    GiveBack,
+    JobOver,
+    RunFile,
+    TestRan,
+    WorkerEnded,
+)
+
+JOB = "0b" * 8
+RUN = "1d" * 8
+PATIENCE = 60.0
+"""Seconds for anything that a worker does: its start, on a busy machine, takes a few."""
+
+E = TypeVar("E")
+
+
+@dataclass
+class Worker:
+    """A worker's process. ``events`` is all that it told so far."""
+
+    process: "subprocess.Popen[str]"
+    write: int
+    read: int
+    events: list[AnyEvent] = field(default_factory=list)
+    _rest: bytes = b""
+    _lease: int = 0
+
+    def say(self, command: Command | Start) -> None:
+        """Write a command."""
+        os.write(self.write, line(command))
+
+    def grant(self, file: str, tests: tuple[int, ...] | None = None, digest: str = "") -> int:
+        """Have a file run; returns the lease."""
+        self._lease += 1
+        run = RunFile(
+            job=JOB, worker="gw0", lease=self._lease, file=file, tests=tests, digest=digest
+        )
+        self.say(run)
+        return self._lease
+
+    def give_back(self, lease: int, most: int) -> None:
+        """Ask for tests."""
+        self.say(GiveBack(job=JOB, worker="gw0", lease=lease, most=most))
+
+    def over(self) -> None:
+        """End the job."""
+        self.say(JobOver(job=JOB))
+
+    def hear(self) -> bool:
+        """Read events; ``False`` at the end."""
+        chunk = os.read(self.read, 65_536)
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        self.events += [event(one) for one in lines]
+        return bool(chunk)
+
+    def wait(self, kind: type[E], **fields: object) -> E:
+        """Read until there is such an event; returns it."""
+        looked = 0
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            for one in self.events[looked:]:
+                if isinstance(one, kind) and all(
+                    getattr(one, name) == value for name, value in fields.items()
+                ):
+                    return one
+            looked = len(self.events)
+            if not self.hear():
+                break
+        raise AssertionError(f"no {kind.__name__} {fields} in {self.events}")
+
+    def finish(self) -> WorkerEnded:
+        """End the job, and wait for the process; returns its last event."""
+        self.over()
+        return self.ended()
+
+    def ended(self) -> WorkerEnded:
+        """Wait for the process; returns its last event."""
+        self.drain()
+        last = self.events[-1]
+        assert isinstance(last, WorkerEnded), (self.events, self.process.communicate())
+        return last
+
+    def drain(self) -> None:
+        """Read to the end, and wait for the process."""
+        while self.hear():
+            pass
+        self.process.wait(PATIENCE)
+
+    def of(self, kind: type[E]) -> list[E]:
+        """Return all events of a kind."""
+        return [one for one in self.events if isinstance(one, kind)]
+
+    def names(self) -> list[str]:
+        """Name the tests that ran, by what the files' collections said, in order."""
+        names: list[str] = []
+        tests: tuple[str, ...] = ()
+        for one in self.events:
+            if isinstance(one, FileCollected):
+                tests = one.tests
+            elif isinstance(one, TestRan):
+                names.append(tests[one.test])
+        return names
+
+    def outcomes(self) -> dict[str, str]:
+        """Say how each test ended, by its nodeid: what a person would count."""
+        ends: dict[str, str] = {}
+        for ran in self.of(TestRan):
+            for report in map(self.data, ran.reports):
+                _add(ends, report["nodeid"], report["when"], report)
+        for collected in self.of(FileCollected):
+            for report in map(self.data, collected.reports):
+                _add(ends, report["nodeid"], "collect", report)
+        return ends
+
+    @staticmethod
+    def data(raw: msgspec.Raw) -> dict[str, Any]:
+        """Return what is in a packed report."""
+        data: dict[str, Any] = msgspec.json.decode(raw)
+        return data
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        for descriptor in (self.write, self.read):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+
+def _add(ends: dict[str, str], nodeid: str, when: str, report: dict[str, Any]) -> None:
+    """Put one report to the others of its test."""
+    outcome = report["outcome"]
+    if "wasxfail" in report:
+        outcome = {"skipped": "xfailed", "passed": "xpassed"}.get(outcome, outcome)
+    if when == "call" or outcome not in {"passed"}:
+        before = ends.get(nodeid)
+        said = outcome if when == "call" else f"{when} {outcome}"
+        ends[nodeid] = said if before is None else f"{before}, {said}"
+
+
+def start(
+    folder: Path, *arguments: str, given: dict[str, Any] | None = None, **fields: Any
+) -> Worker:
+    """Start a worker of a suite."""
+    ours, theirs = os.pipe()
+    back, forth = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest_gatherscatter.plugin.worker", str(ours), str(forth)],
+        pass_fds=(ours, forth),
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    os.close(ours)
+    os.close(forth)
+    worker = Worker(process, theirs, back)
+    order = Start(
+        worker="gw0",
+        count=1,
+        run=RUN,
+        arguments=("-p", "no:cacheprovider", *arguments),
+        root=str(folder),
+        input=given or {},
+        **fields,
+    )
+    worker.say(order)
+    return worker
