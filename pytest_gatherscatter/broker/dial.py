@@ -182,8 +182,10 @@ def explain(url: BrokerUrl, error: BaseException) -> BrokerError:  # noqa: PLR09
     if isinstance(error, ConnectionClosedByBroker):
         return _refused(url, error.reply_code, error.reply_text)
     if isinstance(error, IncompatibleProtocolError):
-        why = "the connection broke before the login"
-        return BrokerUnreachable(url.safe, f"{why} (is this an AMQP port? one for TLS is amqps://)")
+        hint = "is this an AMQP port? one for TLS is amqps://"
+        if url.tls is not None:
+            hint = "is this an AMQP port, and does it take our certificate?"
+        return BrokerUnreachable(url.safe, f"the connection broke before the login ({hint})")
     return BrokerUnreachable(url.safe, words(error) + _advice(error))
 
 
