@@ -19,6 +19,7 @@ import msgspec
 
 from pytest_gatherscatter import settings
 from pytest_gatherscatter.cli.main import COMMANDS
+from pytest_gatherscatter.embedded.refusal import UNSUPPORTED
 from pytest_gatherscatter.plugin import options
 from pytest_gatherscatter.sections import verdict as verdicts
 from pytest_gatherscatter.sections.gatherer import state as gathererstate
@@ -213,6 +214,14 @@ def command_table() -> str:
     return rows_of(("command", "what it does", "its own options"), rows)
 
 
+# ── the embedded broker ────────────────────────────────────────────────────────────────
+
+
+def unsupported_table() -> str:
+    """List what the embedded broker answers with 540."""
+    return rows_of(("asked for", "what it is"), [(f"`{k}`", v) for k, v in UNSUPPORTED.items()])
+
+
 # ── pages ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -241,6 +250,7 @@ DRAWN: Mapping[str, Callable[[], str]] = {
     "settings": setting_table,
     "monitor settings": monitor_table,
     "commands": command_table,
+    "not implemented": unsupported_table,
 }
 
 

@@ -47,7 +47,7 @@ EXCHANGES = {"topic": "topic", "fanout": "fanout", "direct": "direct"}
 # A message's own time to live, and how long to wait after anything that might expire: then it
 # has expired on both brokers, or is not at its queue's head on either.
 TTL = "20"
-_PAUSE = 0.06
+PAUSE = 0.06
 
 
 @dataclass
@@ -243,7 +243,7 @@ class Lab:
         except NackError:
             return "refused"
         finally:
-            time.sleep(_PAUSE if ttl or "timed" in key else 0)
+            time.sleep(PAUSE if ttl or "timed" in key else 0)
         return "sent"
 
     def do_publish(
@@ -259,7 +259,7 @@ class Lab:
     def do_route(self, number: int, exchange: str, key: str, mandatory: bool) -> object:
         """Through an exchange; wait, for it may lead to a queue whose messages expire."""
         sent = self._send(number, self.full(exchange), key, mandatory, None)
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
         return sent
 
     def do_bind(self, number: int, queue: str, exchange: str, key: str) -> object:

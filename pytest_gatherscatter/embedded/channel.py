@@ -334,7 +334,7 @@ class ChannelSession:
         )
 
     def _on_reject(self, frame: commands.Basic.Reject, now: float) -> None:
-        self._hub.vhost.nack(self.id, frame.delivery_tag or 0, requeue=frame.requeue, now=now)
+        self._hub.vhost.reject(self.id, frame.delivery_tag or 0, requeue=frame.requeue, now=now)
 
     def _on_recover(self, frame: commands.Basic.Recover, now: float) -> None:
         self._hub.vhost.recover(self.id, requeue=frame.requeue, now=now)

@@ -161,6 +161,7 @@ class Flow:
             deaths=deaths,
             first_death=message.first_death or death,
             last_death=death,
+            failed=entry.failed,
         )
         for target in self._directory.route(exchange, key):
             if reason is DeathReason.REJECTED or not _in_circle(target.name, deaths):
@@ -177,7 +178,7 @@ class Flow:
                 consumer.queue.remove_consumer(consumer)
                 left[consumer.queue] = None
         for channel in channels:
-            self._requeue(list(channel.unacked.values()))
+            self._requeue(self._failed(list(channel.unacked.values())))
             del self._channels[channel.id]
             channel.connection.channels.pop(channel.id, None)
         self._released(left)
@@ -266,6 +267,13 @@ class Flow:
     def _accept(self, taken: list[Unacked]) -> None:
         for unacked in taken:
             self._forget(unacked.entry)
+
+    def _failed(self, taken: list[Unacked]) -> list[Unacked]:
+        """Count a delivery as failed, as RabbitMQ does since 4.3: dead letters show it."""
+        if self._directory.profile is not Profile.RABBITMQ_3_10:
+            for unacked in taken:
+                unacked.entry.failed = True
+        return taken
 
     def _reject(self, taken: list[Unacked]) -> None:
         self._dead.extend((u.queue, u.entry, DeathReason.REJECTED) for u in taken)

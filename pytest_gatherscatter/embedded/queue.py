@@ -22,12 +22,16 @@ from pytest_gatherscatter.embedded.refusal import AmqpError, Code, flag, unequal
 
 
 class Entry(Struct):
-    """One copy of a message in one queue; ``expires_at`` is in the vhost's time."""
+    """One copy of a message in one queue; ``expires_at`` is in the vhost's time.
+
+    ``failed`` is that a delivery of it has failed, here or where it was before it died.
+    """
 
     position: int
     message: Message
     expires_at: float | None
     redelivered: bool = False
+    failed: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -193,8 +197,20 @@ class Queue:
         if ttl is None or (longest is not None and longest < ttl):
             ttl = longest
         self._positions += 1
-        self.ready.append(Entry(self._positions, message, None if ttl is None else now + ttl))
+        entry = Entry(self._positions, message, None if ttl is None else now + ttl)
+        if message.failed:
+            entry.failed = True
+            # As RabbitMQ marks it: not for whom it does not have to wait.
+            entry.redelivered = not self._eager
+        self.ready.append(entry)
         self.ready_bytes += len(message.body)
+
+    @property
+    def _eager(self) -> bool:
+        """Whether somebody would take a message at once."""
+        if self.arguments.single_active_consumer:
+            return any(consumer.open for consumer in [*self.consumers][:1])
+        return any(consumer.open for consumer in self._turns)
 
     def pop(self) -> Entry:
         """Take the head; IndexError when nothing is ready."""

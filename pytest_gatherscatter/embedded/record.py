@@ -60,6 +60,7 @@ class Message(Struct, frozen=True):
     ``deaths`` is the latest first and never empty once the message was dead-lettered; the
     first and the last death of all, which RabbitMQ tells apart, are ``first_death`` and
     ``last_death``: a death that counts up an earlier one is told there as it was this time.
+    ``failed`` is that it was delivered before it died, and the delivery failed.
     """
 
     exchange: str
@@ -72,6 +73,7 @@ class Message(Struct, frozen=True):
     deaths: tuple[Death, ...] = ()
     first_death: Death | None = None
     last_death: Death | None = None
+    failed: bool = False
 
     @property
     def size(self) -> int:

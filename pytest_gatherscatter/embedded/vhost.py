@@ -236,6 +236,15 @@ class VHost(Declaration):
         end = self._requeue if requeue else self._reject
         self._settle(channel, delivery_tag, multiple=multiple, now=now, end=end)
 
+    def reject(
+        self, channel: ChannelId, delivery_tag: int, *, requeue: bool = True, now: float
+    ) -> None:
+        """As :meth:`nack`, and count the delivery as failed: basic.reject. AmqpError 406."""
+        end = self._requeue if requeue else self._reject
+        self._settle(
+            channel, delivery_tag, multiple=False, now=now, end=lambda t: end(self._failed(t))
+        )
+
     def recover(self, channel: ChannelId, *, requeue: bool = True, now: float) -> None:
         """Give every unsettled delivery of the channel back to its place; AmqpError 540."""
         if not requeue:

@@ -2,6 +2,7 @@
 
 Replies with every number in them, refusals word for word, confirms, returns, deliveries with
 their tags, marks and stories, cancellations, and after each step what waits in every queue.
+``GS_DIFFERENTIAL_EXAMPLES`` is how many stories there are.
 """
 
 import itertools
@@ -12,7 +13,7 @@ import time
 from typing import Any, ClassVar
 
 import pytest
-from brokerplay import EXCHANGES, SEATS, TTL, Lab
+from brokerplay import EXCHANGES, PAUSE, SEATS, TTL, Lab
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -67,10 +68,16 @@ class Twins(RuleBasedStateMachine):
         self.labs = [Lab(url, name) for url in self.urls]
         self.queues: list[str] = []
 
-    @initialize(kin=st.lists(st.sampled_from(KIN), min_size=1, max_size=3, unique=True))
-    def choose(self, kin: list[tuple[str, ...]]) -> None:
-        """Say what the story is about."""
+    @initialize(
+        kin=st.lists(st.sampled_from(KIN), min_size=1, max_size=3, unique=True),
+        consumers=st.lists(st.tuples(seats, queues, st.integers(1, 3)), max_size=4),
+    )
+    def choose(self, kin: list[tuple[str, ...]], consumers: list[tuple[int, int, int]]) -> None:
+        """Say what the story is about, and who consumes from its beginning."""
         self.queues = [queue for names in kin for queue in names]
+        for number, queue, prefetch in consumers:
+            self.start(number, queue, prefetch, flags=(False, False))
+            self.play("publish", number, self.named(queue), NOT_MANDATORY, None)
 
     def named(self, queue: int) -> str:
         """One of the queues that the story is about."""
@@ -89,6 +96,9 @@ class Twins(RuleBasedStateMachine):
         command = (what, number, *arguments)
         embedded, rabbitmq = (lab.play(*command) for lab in self.labs)
         same(command, embedded, rabbitmq)
+        if "timed" in self.queues:
+            # What has died into it dies again, and must not meet the next command.
+            time.sleep(PAUSE)
         self.compare(command, number)
 
     def compare(self, command: object, number: int) -> None:
@@ -149,6 +159,10 @@ class Twins(RuleBasedStateMachine):
 
     @rule(number=seats, queue=queues, prefetch=st.integers(0, 3), flags=st.tuples(rarely, rarely))
     def consume(self, number: int, queue: int, prefetch: int, flags: tuple[bool, bool]) -> None:
+        """Start a consumer."""
+        self.start(number, queue, prefetch, flags)
+
+    def start(self, number: int, queue: int, prefetch: int, flags: tuple[bool, bool]) -> None:
         """Start a consumer, of the queue that the channel consumes already if it does."""
         name = self.lab.seats[number].queue or self.named(queue)
         self.play("consume", number, name, *flags, prefetch)

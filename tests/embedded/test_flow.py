@@ -143,3 +143,23 @@ def test_consumers_of_a_deleted_queue_are_told_in_the_order_of_their_tags() -> N
     vhost.delete_queue("p", "q", now=NOW)
     told = [output.consumer_tag for output in vhost.drain() if isinstance(output, CancelNotify)]
     assert told == ["c10", "c9"]
+
+
+def test_a_rejected_dead_letter_is_marked_for_who_finds_it_waiting() -> None:
+    """As on RabbitMQ since 4.3: not if it was nacked, nor for whom it did not have to wait."""
+    vhost = broker("a", "b")
+    queue(vhost, x_dead_letter_exchange="", x_dead_letter_routing_key="dead")
+    queue(vhost, "dead")
+    put(vhost, *"123")
+    for _ in range(3):
+        vhost.get("a", "q", now=NOW)
+    vhost.reject("a", 1, requeue=False, now=NOW)
+    vhost.nack("a", 2, requeue=False, now=NOW)
+    got = [vhost.get("p", "dead", now=NOW) for _ in range(2)]
+    assert [one.redelivered for one in got if one is not None] == [True, False]
+    vhost.consume("b", "dead", now=NOW)
+    vhost.drain()
+    vhost.reject("a", 3, requeue=False, now=NOW)
+    (delivery,) = vhost.drain()
+    assert isinstance(delivery, Deliver)
+    assert not delivery.redelivered

@@ -12,6 +12,7 @@ from pamqp.heartbeat import Heartbeat
 
 from pytest_gatherscatter.embedded.frames import HEARTBEAT_FRAME, PROTOCOL_HEADER, encode_frame
 from pytest_gatherscatter.embedded.hub import Hub, Limits, Login
+from pytest_gatherscatter.embedded.refusal import UNSUPPORTED
 from pytest_gatherscatter.embedded.session import Phase, Session
 
 LOGIN = Login("me", "secret")
@@ -548,3 +549,35 @@ def test_recovering_in_silence_has_no_answer() -> None:
     got = made.say(commands.Basic.Get(queue="q"))[0]
     assert isinstance(got, commands.Basic.GetOk)
     assert got.redelivered
+
+
+UNSUPPORTED_ASKED: dict[str, list[Any]] = {
+    "tx": [commands.Tx.Select()],
+    "headers": [commands.Exchange.Declare(exchange="e", exchange_type="headers")],
+    "exchange type plugin": [
+        commands.Exchange.Declare(exchange="e", exchange_type="x-delayed-message")
+    ],
+    "direct reply-to": [commands.Basic.Consume(queue="amq.rabbitmq.reply-to", no_ack=True)],
+    "alternate-exchange": [
+        commands.Exchange.Declare(exchange="e", arguments={"alternate-exchange": "f"})
+    ],
+    "x-priority": [commands.Basic.Consume(queue="q", arguments={"x-priority": 1})],
+    "x-max-priority": [
+        commands.Queue.Declare(queue="n", durable=True, arguments={"x-max-priority": 9})
+    ],
+    "x-queue-type": [
+        commands.Queue.Declare(queue="n", durable=True, arguments={"x-queue-type": "quorum"})
+    ],
+    "CC": [
+        commands.Basic.Publish(routing_key="q"),
+        header.ContentHeader(0, 0, commands.Basic.Properties(headers={"CC": ["r"]})),
+    ],
+}
+
+
+@pytest.mark.parametrize("feature", UNSUPPORTED)
+def test_all_on_the_list_is_answered_with_540(feature: str) -> None:
+    """Whoever asks for it hears so in the list's own words."""
+    close = only(client().say(*UNSUPPORTED_ASKED[feature]), commands.Connection.Close)
+    assert close.reply_code == 540
+    assert UNSUPPORTED[feature] in close.reply_text

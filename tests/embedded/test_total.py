@@ -11,7 +11,7 @@ import pytest
 import totalplay
 
 SECONDS = float(os.environ.get("GS_TOTAL_SECONDS", "5"))
-"""A minute and more on demand; each broker in turn has so much."""
+"""``GS_TOTAL_SECONDS`` is for a minute and more; each broker in turn has so much."""
 
 
 def lines(path: Path) -> Counter[bytes]:
