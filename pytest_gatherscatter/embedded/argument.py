@@ -236,7 +236,7 @@ def _overflow(value: str) -> str | None:
 
 
 def _queue_mode(value: str) -> str | None:
-    return None if value in {"default", "lazy"} else "invalid_queue_mode"
+    return None if value in {"default", "lazy"} else f"\"unsupported queue mode '{value}'\""
 
 
 def _dead_letter_key(exchange: str | None) -> Callable[[str], str | None]:
