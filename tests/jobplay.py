@@ -253,9 +253,9 @@ class Play:
                     if host.there and host.linked:
                         host.inbox.append(effect.message)
             elif isinstance(effect, Send):
-                host = self.hosts.get(effect.key.removeprefix("supervisor."))
-                if host is not None and host.there and host.linked:
-                    host.inbox.append(effect.message)
+                reader = self.hosts.get(effect.key.removeprefix("supervisor."))
+                if reader is not None and reader.there and reader.linked:
+                    reader.inbox.append(effect.message)
                     outcomes.append(Confirmed(effect.id))
                 else:
                     outcomes.append(Returned(effect.id))

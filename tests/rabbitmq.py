@@ -165,7 +165,7 @@ def _answers(port: int) -> bool:
     return False
 
 
-def _environment(directory: Path, amqp: int, dist: int, epmd: int, tls: int) -> dict[str, str]:
+def _environment(directory: Path, amqp: int, dist: int, epmd: int, tls: int = 0) -> dict[str, str]:
     configuration, plugins = CONFIGURATION.format(port=amqp), ""
     if (directory / "ca.pem").exists():
         configuration += TLS.format(port=tls, directory=directory)

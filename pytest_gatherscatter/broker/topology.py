@@ -241,6 +241,24 @@ def reply_topology(lab: str, reply_id: str, events: Iterable[str] = ()) -> Topol
     return lab_topology(lab) + _inbox(lab, names.reply_queue(lab, reply_id), keys)
 
 
+def job_topology(lab: str, job: str) -> Topology:
+    """Build the originator's of a job: its exclusive inbox, whose absence ends the workers."""
+    keys = (
+        (names.direct_exchange(lab), names.job_key(job)),
+        (names.event_exchange(lab), names.JOB_SOUGHT),
+    )
+    return lab_topology(lab) + _inbox(lab, names.job_queue(lab, job), keys)
+
+
+def supervisor_topology(lab: str, supervisor: str) -> Topology:
+    """Build a supervisor's: its exclusive inbox, with every job that is offered."""
+    keys = (
+        (names.direct_exchange(lab), names.supervisor_key(supervisor)),
+        (names.event_exchange(lab), names.job_event("offered", "*")),
+    )
+    return lab_topology(lab) + _inbox(lab, names.supervisor_queue(lab, supervisor), keys)
+
+
 def observer_topology(lab: str, reply_id: str) -> Topology:
     """Build an observer's: every event, and nothing that is meant for one party.
 

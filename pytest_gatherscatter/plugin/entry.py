@@ -47,6 +47,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Be a worker, or let workers run the test files, if that was asked for."""
+    if not options.dispatches(config) or hasattr(config, "workerinput"):
+        return None
+    from pytest_gatherscatter.plugin import dispatch  # noqa: PLC0415 - idle cost
+
+    return dispatch.begin(config)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start the private lab of ``--gs-local``, before xdist starts its workers."""
     config = session.config

@@ -64,11 +64,52 @@ def register(parser: pytest.Parser) -> None:
     option("--gs-no-gatherer", metavar="run|skip|fail", help=TEXT_KEYS["no_gatherer"])
     option("--gs-not-gathered", metavar="fail|skip|run", help=TEXT_KEYS["not_gathered"])
     option("--gs-artifacts", metavar="DIR", help=TEXT_KEYS["artifacts"])
+    _register_dispatch(parser)
     for key, text in TEXT_KEYS.items():
         parser.addini(f"gs_{key}", text, type="string", default=None)
     parser.addini("gs_require", "agents that every section needs", type="args", default=None)
     for key, text in QUANTITY_KEYS.items():
         _add_quantity(parser, f"gs_{key}", text)
+
+
+def _register_dispatch(parser: pytest.Parser) -> None:
+    group = parser.getgroup("gatherscatter-files", "test files over a queue (pytest-gatherscatter)")
+    option = group.addoption
+    option(
+        "--gs-spawn",
+        metavar="N|auto",
+        help="run the test files on N workers on this machine, as many as processors with auto",
+    )
+    option(
+        "--gs-dispatch",
+        action="store_true",
+        help="offer the test files to the workers of the lab: 'pytest --gs-worker' elsewhere",
+    )
+    option(
+        "--gs-worker",
+        nargs="?",
+        const="1",
+        metavar="N",
+        help="hold N workers (1) for the first job that is offered, from the same files",
+    )
+    option(
+        "--gs-wait",
+        metavar="SECONDS",
+        default="60",
+        help="how long a job waits for workers, or a worker for a job (60)",
+    )
+    option(
+        "--gs-retries",
+        metavar="N",
+        default="0",
+        help="how often to run a test again whose worker died (0)",
+    )
+
+
+def dispatches(config: pytest.Config) -> bool:
+    """Whether this run's test files are run elsewhere, or it runs those of another."""
+    option = config.getoption
+    return bool(option("gs_spawn") or option("gs_dispatch") or option("gs_worker"))
 
 
 def _add_quantity(parser: pytest.Parser, name: str, text: str) -> None:

@@ -1,0 +1,102 @@
+"""What a pytest becomes that does not run its own tests: an originator, or a holder of workers."""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+import pytest
+
+from pytest_gatherscatter.broker import provider
+from pytest_gatherscatter.errors import GatherScatterError
+from pytest_gatherscatter.plugin import options
+from pytest_gatherscatter.plugin.pipe import line, start_of
+from pytest_gatherscatter.testfiles.service.supervisor import SupervisorService
+
+NO_JOB = pytest.ExitCode.NO_TESTS_COLLECTED
+"""Exit status of a worker that no job came to."""
+
+MOST = 256
+"""Workers on one machine: each is a process of some ten MiB."""
+
+
+def begin(config: pytest.Config) -> int | None:
+    """Hold workers and return an exit status; or make the session one whose files run elsewhere.
+
+    Raises:
+        pytest.UsageError: options that do not go together, or a value that is not allowed.
+    """
+    option = config.getoption
+    ways = [name for name in ("--gs-spawn", "--gs-dispatch", "--gs-worker") if _given(option, name)]
+    if len(ways) > 1:
+        raise pytest.UsageError(f"{' and '.join(ways)}: one of them at a time")
+    if option("usepdb") or option("trace"):
+        raise pytest.UsageError(f"{ways[0]}: tests run in other processes, where --pdb cannot ask")
+    if option("numprocesses", default=None) or option("tx", default=None):
+        raise pytest.UsageError(f"{ways[0]} and -n: either distributes the tests, not both")
+    wait = _number(option("gs_wait"), "--gs-wait", least=0, most=86_400)
+    retries = int(_number(option("gs_retries"), "--gs-retries", least=0, most=100))
+    if option("gs_worker"):
+        return _work(
+            config, int(_number(option("gs_worker"), "--gs-worker", least=1, most=MOST)), wait
+        )
+    if option("collectonly"):
+        return None  # nothing is run, so there is nothing to share
+    spawn = 0
+    if option("gs_spawn") == "auto":
+        spawn = len(os.sched_getaffinity(0))
+    elif option("gs_spawn"):
+        spawn = int(_number(option("gs_spawn"), "--gs-spawn", least=1, most=MOST))
+    from pytest_gatherscatter.plugin.originator import Originator  # noqa: PLC0415 - not a worker's
+
+    originator = Originator(config, spawn=spawn, wait=wait, retries=retries)
+    config.pluginmanager.register(originator, "gatherscatter-originator")
+    config.pluginmanager.register(originator.files, "gatherscatter-finder")
+    return None
+
+
+def _given(option: object, name: str) -> bool:
+    assert callable(option)  # noqa: S101 - pytest's
+    return bool(option(name.lstrip("-").replace("-", "_")))
+
+
+def _number(text: str, name: str, *, least: int, most: int) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not least <= number <= most:
+        raise pytest.UsageError(f"{name} {text}: allowed are numbers from {least} to {most}")
+    return number
+
+
+def _work(config: pytest.Config, slots: int, wait: float) -> int:
+    """Hold workers for the first job of the lab that is offered."""
+    settings = options.settings(config)
+    found = provider.resolve(settings.broker, env=os.environ)
+    if found.url is None:
+        raise pytest.UsageError(f"--gs-worker needs a broker, and {found.why}")
+    ended: list[int] = []
+
+    def end(number: int, _: FrameType | None) -> None:
+        ended.append(number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        service = SupervisorService(
+            settings.lab,
+            found.url,
+            slots=slots,
+            order=lambda worker, terms: line(start_of(worker, terms, str(config.rootpath))),
+        )
+        text = service.run(lambda: bool(ended), wait=wait)
+    except GatherScatterError as error:
+        raise pytest.UsageError(str(error)) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if text:
+        sys.stderr.write(f"gatherscatter: {text}\n")
+    if not service.machine.joined:
+        return int(NO_JOB)
+    return int(pytest.ExitCode.TESTS_FAILED if text else pytest.ExitCode.OK)

@@ -1,0 +1,156 @@
+"""A worker's process, and the thread that reads what it says.
+
+The process has three ways out: events on a pipe of their own, and what its tests print. All are
+read until the kernel says that the process is over (its pidfd), not until the pipes are closed:
+a test may have left something running that holds them open. That is ended with its group.
+"""
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from threading import Thread
+
+import msgspec
+
+from pytest_gatherscatter.machine import Told
+from pytest_gatherscatter.testfiles.supervisor import ChildGone, ChildSaid
+from pytest_gatherscatter.wire import codec
+from pytest_gatherscatter.wire.messages import Message
+from pytest_gatherscatter.wire.testfiles import AnyEvent, WorkerDied
+
+STDOUT_LINES = 70
+"""Lines of output that a dead worker is reported with, as Gorgon does."""
+
+KEPT = 48 * 1024
+"""Characters of its output and of its errors that are kept: they have to fit in one message."""
+
+CHUNK = 256 * 1024
+
+_events: "msgspec.json.Decoder[AnyEvent]" = msgspec.json.Decoder(AnyEvent)
+
+
+class Child:
+    """One process of a worker. ``post`` is called from its thread, and may be from any.
+
+    Args:
+        worker: its name.
+        command: what to run; two descriptors are appended, where it reads commands and writes
+            events.
+        start: the first line that it reads, with its line feed.
+        post: where to tell what happens.
+    """
+
+    def __init__(
+        self, worker: str, command: list[str], start: bytes, post: Callable[[Told], None]
+    ) -> None:
+        self.worker = worker
+        self._post = post
+        self._tails = {"stdout": b"", "stderr": b""}
+        self._rest = b""
+        reads, self._commands = os.pipe()
+        self._events, writes = os.pipe()
+        try:
+            self.process = subprocess.Popen(  # noqa: S603 - our own module
+                [*command, str(reads), str(writes)],
+                pass_fds=(reads, writes),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        finally:
+            os.close(reads)
+            os.close(writes)
+        self._tell(start)
+        self._thread = Thread(target=self._read, name=f"gatherscatter {worker}", daemon=True)
+        self._thread.start()
+
+    def tell(self, command: Message) -> None:
+        """Hand it a command."""
+        self._tell(codec.encode(command) + b"\n")
+
+    def _tell(self, line: bytes) -> None:
+        # A child reads between two tests, and a pipe holds 64 KiB: commands are some hundred
+        # bytes, and at most three of them wait.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._commands, line)
+
+    def end(self) -> None:
+        """End it now, and all that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def join(self, timeout: float) -> None:
+        """Wait for its thread, so that no descriptor is left open."""
+        self._thread.join(timeout)
+
+    # ── its thread ─────────────────────────────────────────────────────────────────────
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None  # noqa: S101 - asked for above
+        assert self.process.stderr is not None  # noqa: S101 - asked for above
+        over = os.pidfd_open(self.process.pid)
+        selector = selectors.DefaultSelector()
+        files = {
+            over: "over",
+            self._events: "events",
+            self.process.stdout.fileno(): "stdout",
+            self.process.stderr.fileno(): "stderr",
+        }
+        for descriptor in files:
+            os.set_blocking(descriptor, False)
+            selector.register(descriptor, selectors.EVENT_READ)
+        ended = False
+        while not ended:
+            for key, _ in selector.select():
+                what = files[key.fd]
+                ended |= what == "over"
+                if what != "over" and not self._take(key.fd, what):
+                    selector.unregister(key.fd)
+        for descriptor, what in files.items():
+            if what != "over":
+                while self._take(descriptor, what):
+                    pass
+        self.end()
+        status = self.process.wait()
+        selector.close()
+        os.close(over)
+        os.close(self._events)
+        os.close(self._commands)
+        self.process.stdout.close()
+        self.process.stderr.close()
+        self._post(Told(ChildGone(self.worker, self._death(status))))
+
+    def _take(self, descriptor: int, what: str) -> bool:
+        """Read what there is; False if there is nothing, now or any more."""
+        try:
+            data = os.read(descriptor, CHUNK)
+        except BlockingIOError:
+            return False
+        if what != "events":
+            self._tails[what] = (self._tails[what] + data)[-KEPT:]
+            return bool(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._post(Told(ChildSaid(self.worker, _events.decode(line), len(line))))
+        return bool(data)
+
+    def _death(self, status: int) -> WorkerDied:
+        texts = {name: tail.decode(errors="replace") for name, tail in self._tails.items()}
+        last = texts["stdout"].splitlines()[-STDOUT_LINES:]
+        how = f"exit status {status}"
+        if status < 0:
+            try:
+                how = signal.Signals(-status).name
+            except ValueError:
+                how = f"signal {-status}"
+        return WorkerDied(how=how, stdout="\n".join(last), stderr=texts["stderr"])
+
+
+def worker_command() -> list[str]:
+    """Return the command that runs a worker in this environment."""
+    return [sys.executable, "-m", "pytest_gatherscatter.plugin.worker"]

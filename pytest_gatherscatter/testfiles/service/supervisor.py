@@ -1,0 +1,121 @@
+"""A supervisor as a process: its machine, a link, and a child for each worker."""
+
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+
+from pytest_gatherscatter import __version__
+from pytest_gatherscatter.broker.drive import Driver
+from pytest_gatherscatter.broker.link import Link
+from pytest_gatherscatter.broker.pump import Pump
+from pytest_gatherscatter.broker.topology import supervisor_topology
+from pytest_gatherscatter.machine import Input, Run, Told
+from pytest_gatherscatter.testfiles.service.child import Child, worker_command
+from pytest_gatherscatter.testfiles.supervisor import (
+    Done,
+    EndChild,
+    Leave,
+    Say,
+    StartChild,
+    SupervisorFacts,
+    SupervisorMachine,
+    TellChild,
+)
+from pytest_gatherscatter.wire.testfiles import JobTerms
+
+log = logging.getLogger("gatherscatter.supervisor")
+
+CONNECT = 30.0
+"""Seconds that a broker may take to come up: it is often started by the same script."""
+
+TURN = 0.2
+"""Seconds between two looks at signals."""
+
+JOIN = 1.0
+"""Seconds for which the thread of a child that is over is waited for."""
+
+
+class SupervisorService:
+    """Holds workers for one job, in the calling thread and one for each child.
+
+    Args:
+        lab: the lab's name.
+        url: the broker's URL.
+        slots: how many workers it can hold.
+        job: the job that it is for; empty for the first that is offered.
+        order: makes the first line that a child reads, of its worker's name and the job's terms.
+    """
+
+    def __init__(
+        self,
+        lab: str,
+        url: str,
+        *,
+        slots: int,
+        order: Callable[[str, JobTerms], bytes],
+        job: str = "",
+    ) -> None:
+        self.id = secrets.token_hex(8)
+        self._order = order
+        self._children: dict[str, Child] = {}
+        self._done: Done | None = None
+        facts = SupervisorFacts(self.id, slots, socket.gethostname(), os.getpid(), __version__)
+        self.machine = SupervisorMachine(facts, job=job)
+        name = f"gatherscatter supervisor of {lab}"
+        self._link = Link(url, supervisor_topology(lab, self.id), name=name, reconnect=True)
+        pump = Pump(
+            self.machine, self._link, lab, sender=self.id, run=self._run, user=self._link.user
+        )
+        self._driver = Driver(self._link, pump)
+
+    def run(self, stop: Callable[[], bool], *, wait: float) -> str:
+        """Work until the job is over; returns why not all was done, empty if it was.
+
+        ``wait`` is how many seconds it waits for a job.
+
+        Raises:
+            BrokerUnreachable, LoginRefused, BrokerRefused: as they say, at the first connection.
+        """
+        try:
+            self._link.open(CONNECT, retry=True)
+            until = time.monotonic() + wait
+            left = False
+            while self._done is None:
+                self._driver.turn(TURN)
+                if left:
+                    continue
+                if stop():
+                    left = self._leave("stopped in good order")
+                elif not self.machine.joined and time.monotonic() >= until:
+                    left = self._leave(f"no job came in {wait:g} s")
+            return self._done.text
+        finally:
+            for child in self._children.values():
+                child.end()
+                child.join(JOIN)
+            self._link.close()
+
+    def _leave(self, text: str) -> bool:
+        self._driver.post(Told(Leave(text)))
+        return True
+
+    def _run(self, effect: Run) -> None:
+        """Do what the machine asks for; called by the pump."""
+        match effect.command:
+            case StartChild(worker, terms):
+                order = self._order(worker, terms)
+                self._children[worker] = Child(worker, worker_command(), order, self._post)
+            case TellChild(worker, command):
+                self._children[worker].tell(command)
+            case EndChild(worker):
+                self._children[worker].end()
+            case Say(text):
+                log.info("%s", text)
+            case Done() as done:
+                self._done = done
+
+    def _post(self, said: Input) -> None:
+        self._driver.post(said)
