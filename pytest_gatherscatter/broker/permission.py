@@ -181,15 +181,54 @@ def _observer(lab: str, agents: Iterable[str]) -> Rights:
     return _asker(lab) + _watching(lab, (EVERYTHING,))
 
 
+def _originator(lab: str, agents: Iterable[str]) -> Rights:
+    del agents
+    events, direct = names.event_exchange(lab), names.direct_exchange(lab)
+    inbox = _queue(names.job_queue, lab, ID)
+    return _asker(lab) + Rights(
+        configure=(inbox,),
+        write=(inbox, re.escape(events)),
+        read=(inbox, re.escape(events)),
+        says={
+            direct: (_key(names.supervisor_key, ID),),
+            events: (re.escape(names.job_event("offered", "")) + ID,),
+        },
+        hears={direct: (_key(names.job_key, ID),), events: (re.escape(names.JOB_SOUGHT),)},
+    )
+
+
+def _listener(lab: str, agents: Iterable[str]) -> Rights:
+    del agents
+    events, direct = names.event_exchange(lab), names.direct_exchange(lab)
+    inbox = _queue(names.supervisor_queue, lab, ID)
+    return _asker(lab) + Rights(
+        configure=(inbox,),
+        write=(inbox, re.escape(events)),
+        read=(inbox, re.escape(events)),
+        says={direct: (_key(names.job_key, ID),), events: (re.escape(names.JOB_SOUGHT),)},
+        hears={
+            direct: (_key(names.supervisor_key, ID),),
+            # It hears of every job, and so binds with the wildcard itself.
+            events: (re.escape(names.job_event("offered", "*")),),
+        },
+    )
+
+
 ROLES: Mapping[str, Callable[[str, Iterable[str]], Rights]] = MappingProxyType(
     {
         "gatherer": _gatherer,
         "monitor": _monitor,
         "workload": _workload,
         "observer": _observer,
+        "originator": _originator,
+        "listener": _listener,
     }
 )
-"""The rights of each role, by lab and, for who has an inbox of that name, by agents."""
+"""The rights of each role, by lab and, for who has an inbox of that name, by agents.
+
+An originator gives test files out, a listener has them run by workers, which have no connection
+of their own but in the sections of their tests, as a workload.
+"""
 
 
 def rights(roles: Iterable[str], labs: Iterable[str], agents: Iterable[str] = ()) -> Rights:

@@ -35,6 +35,8 @@ USERS = {
     "anybody": ("monitor", ()),
     "tests": ("workload", ()),
     "watcher": ("observer", ()),
+    "sender": ("originator", ()),
+    "runner": ("listener", ()),
 }
 """Logins with their role, and whose agent they are."""
 
@@ -137,6 +139,8 @@ dead = Place(names.dead)
 inbox = Place(names.gatherer_queue)
 scopes_inbox = Place(names.agent_queue, "scope")
 others_inbox = Place(names.agent_queue, "thermal")
+jobs_inbox = Place(names.job_queue, "0123456789abcdef")
+runners_inbox = Place(names.supervisor_queue, "0123456789abcdef")
 captures = Place(names.section_queue, "0123456789abcdef")
 other_events = Place(names.event_exchange, other=True)
 other_direct = Place(names.direct_exchange, other=True)
@@ -212,6 +216,26 @@ FORBIDDEN: dict[str, dict[str, Deed]] = {
         "hear captures": hear(direct, "section.0123456789abcdef"),
         "tell a test's steps": say(events, "step.finished.0123456789abcdef"),
         "say that an agent left": say(events, "agent.left.scope"),
+        "offer a job": say(events, "job.offered.0123456789abcdef"),
+        "report to a job": say(direct, "job.0123456789abcdef"),
+    },
+    "sender": {
+        **NOT_THE_GATHERERS,
+        "have an agent's inbox": have(others_inbox),
+        "have a listener's inbox": have(runners_inbox),
+        "hear what is for a listener": hear(direct, "supervisor.0123456789abcdef"),
+        "report to another's job": say(direct, "job.0123456789abcdef"),
+        "hear what is for all jobs": hear(direct, "job.*"),
+        "hear of sections": hear(events, "section.go.default"),
+    },
+    "runner": {
+        **NOT_THE_GATHERERS,
+        "have an agent's inbox": have(others_inbox),
+        "have a job's inbox": have(jobs_inbox),
+        "hear what is for a job": hear(direct, "job.0123456789abcdef"),
+        "offer a job": say(events, "job.offered.0123456789abcdef"),
+        "grant files to another": say(direct, "supervisor.0123456789abcdef"),
+        "hear all that happens": hear(events, "#"),
     },
 }
 """What each login may not."""
@@ -257,6 +281,16 @@ def test_the_same_deeds_are_allowed_where_they_belong(guarded: Guarded) -> None:
         ("tests", lambda channel, at, _: channel.queue_delete(captures(at))),
         ("watcher", hear(events, "#")),
         ("watcher", say(direct, "gatherer")),
+        ("sender", have(jobs_inbox)),
+        ("sender", hear(direct, "job.0123456789abcdef")),
+        ("sender", hear(events, names.JOB_SOUGHT)),
+        ("sender", say(events, "job.offered.0123456789abcdef")),
+        ("sender", say(direct, "supervisor.0123456789abcdef")),
+        ("runner", have(runners_inbox)),
+        ("runner", hear(direct, "supervisor.0123456789abcdef")),
+        ("runner", hear(events, "job.offered.*")),
+        ("runner", say(events, names.JOB_SOUGHT)),
+        ("runner", say(direct, "job.0123456789abcdef")),
     ]
     for user, deed in allowed:
         assert refusals(guarded, user, {user: deed}) == {user: None}
