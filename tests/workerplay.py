@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from outcomelog import add
 
 from pytest_gatherscatter.plugin.pipe import Command, Start, event, line
 from pytest_gatherscatter.wire.testfiles import (
@@ -40,7 +41,8 @@ class Worker:
     read: int
     events: list[AnyEvent] = field(default_factory=list)
     _rest: bytes = b""
-    _lease: int = 0
+    leases: int = 0
+    """The last lease that was granted."""
 
     def say(self, command: Command | Start) -> None:
         """Write a command."""
@@ -48,12 +50,12 @@ class Worker:
 
     def grant(self, file: str, tests: tuple[int, ...] | None = None, digest: str = "") -> int:
         """Have a file run; returns the lease."""
-        self._lease += 1
+        self.leases += 1
         run = RunFile(
-            job=JOB, worker="gw0", lease=self._lease, file=file, tests=tests, digest=digest
+            job=JOB, worker="gw0", lease=self.leases, file=file, tests=tests, digest=digest
         )
         self.say(run)
-        return self._lease
+        return self.leases
 
     def give_back(self, lease: int, most: int) -> None:
         """Ask for tests."""
@@ -123,10 +125,11 @@ class Worker:
         ends: dict[str, str] = {}
         for ran in self.of(TestRan):
             for report in map(self.data, ran.reports):
-                _add(ends, report["nodeid"], report["when"], report)
+                xfail = "wasxfail" in report
+                add(ends, report["nodeid"], report["when"], report["outcome"], xfail=xfail)
         for collected in self.of(FileCollected):
             for report in map(self.data, collected.reports):
-                _add(ends, report["nodeid"], "collect", report)
+                add(ends, report["nodeid"], "collect", report["outcome"], xfail=False)
         return ends
 
     @staticmethod
@@ -143,23 +146,14 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
-
-
-def _add(ends: dict[str, str], nodeid: str, when: str, report: dict[str, Any]) -> None:
-    """Put one report to the others of its test."""
-    outcome = report["outcome"]
-    if "wasxfail" in report:
-        outcome = {"skipped": "xfailed", "passed": "xpassed"}.get(outcome, outcome)
-    if when == "call" or outcome not in {"passed"}:
-        before = ends.get(nodeid)
-        said = outcome if when == "call" else f"{when} {outcome}"
-        ends[nodeid] = said if before is None else f"{before}, {said}"
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 def start(
-    folder: Path, *arguments: str, given: dict[str, Any] | None = None, **fields: Any
+    folder: Path, *arguments: str, given: dict[str, Any] | None = None, place: str = "."
 ) -> Worker:
-    """Start a worker of a suite."""
+    """Start a worker of a suite; ``given`` goes into its ``workerinput``."""
     ours, theirs = os.pipe()
     back, forth = os.pipe()
     process = subprocess.Popen(
@@ -181,7 +175,7 @@ def start(
         arguments=("-p", "no:cacheprovider", *arguments),
         root=str(folder),
         input=given or {},
-        **fields,
+        place=place,
     )
     worker.say(order)
     return worker

@@ -233,7 +233,12 @@ class WorkerLoop:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep a report of the test that runs."""
+        """Keep a report of the test that runs.
+
+        Asking for its status, as the terminal does, is what fails a test with failed subtests.
+        """
+        if report.when == "call":
+            self._config.hook.pytest_report_teststatus(report=report, config=self._config)
         self._reports.append(pack_report(self._config, report))
 
     def pytest_warning_recorded(
