@@ -24,9 +24,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-PATIENCE = 3.0
+PATIENCE = 10.0
 """How long a broker may take to say what the other has said already."""
 
+EXAMPLES = int(os.environ.get("GS_DIFFERENTIAL_EXAMPLES", "8"))
 NOT_MANDATORY = False
 REQUEUE = True
 
@@ -218,6 +219,7 @@ class Twins(RuleBasedStateMachine):
         return self.lab.certain_death(self.lab.seats[number].connection)
 
 
+@pytest.mark.timeout(60 * EXAMPLES)
 def test_both_brokers_give_the_same_answers(
     twin_urls: tuple[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -227,7 +229,7 @@ def test_both_brokers_give_the_same_answers(
     run_state_machine_as_test(
         Twins,
         settings=settings(
-            max_examples=int(os.environ.get("GS_DIFFERENTIAL_EXAMPLES", "8")),
+            max_examples=EXAMPLES,
             stateful_step_count=30,
             deadline=None,
             # Shrinking plays hundreds of laboratories on a real broker.
