@@ -1,14 +1,15 @@
 """A small lab whose every next step can be chosen: what may happen is listed, not drawn.
 
 Its parties are the production's machines and guides. What is between them is as simple as can
-be: an inbox for each, a message lost only with its reader, an outcome known at once, one clock
-for all. Time passes when nothing else can happen (or as a stall, if one is granted), and then up
-to the next deadline of anybody. So the number of states is small enough to look at all of them;
-what the network does to messages is played by the seeds.
+be: an inbox for each with a line for each sender, a message lost only with its reader, an outcome
+known at once, one clock for all, which ticks (``TICK``). Time passes when nothing else can happen
+(or as a stall, if one is granted), and then up to the next deadline of anybody. So the number of
+states is small enough to look at all of them; what the network does to messages is played by the
+seeds.
 """
 
+import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from pytest_gatherscatter.machine import (
     Confirmed,
@@ -29,10 +30,10 @@ from pytest_gatherscatter.machine import (
 from pytest_gatherscatter.sections.gatherer import Gatherer, GathererFacts
 from pytest_gatherscatter.sections.monitor.hookcall import CallHook, CancelHook, Hook, HookEnded
 from pytest_gatherscatter.sections.monitor.machine import Identity, MonitorMachine
-from pytest_gatherscatter.sections.section import Demand
-from pytest_gatherscatter.simulation.invariant import rules
-from pytest_gatherscatter.simulation.rule import Rule
-from pytest_gatherscatter.simulation.smallrun import SmallRun, SmallTicket
+from pytest_gatherscatter.simulation.shelf import Shelf
+from pytest_gatherscatter.simulation.smallrun import BENCH, SmallRun, SmallTicket, demand_of
+from pytest_gatherscatter.simulation.smallstate import REST, Journal, Letter, State, Step, Waiting
+from pytest_gatherscatter.simulation.smallwatch import BEGIN, CLOCK, Watch
 from pytest_gatherscatter.simulation.world import (
     Died,
     Heard,
@@ -52,57 +53,24 @@ from pytest_gatherscatter.wire.names import (
     section_event,
 )
 
-BEGIN = 1_000_000.0
-"""The clock's first time: so large that a time is never taken for a duration."""
-
 WALL = 2_000_000_000.0
-"""Unix time minus the clock's: another order of magnitude, for the same reason."""
+"""Unix time minus the clock's: so large that a time is never taken for another's."""
 
-CLOCK = "c10cc10c"
-BENCH = "north"
+TICK = 0.5
+"""Seconds between two moments at which anybody is woken: who asks for a time in between is woken
+late. All waits are whole ticks, but for those that are shorter than one; so all deadlines fall on
+few moments, where they race, and labs that differ by fractions of a second are one."""
+
+RETURNS = 2.0
+"""A dead process comes back at once, or at a multiple of so many seconds: that of keepalives, so
+that what began then and what began before go on in step."""
+
 GATHERER = "gatherer"
-LONGEST_BODY = 0.1
+PERSON = "ann"
 
 SILENT = (m.SectionAccepted, m.SectionWaiting, m.ReportAccepted, m.JoinAccepted, m.LeaveAccepted)
 """Messages that make nobody speak: their order among other parties' steps changes nothing, so
 that they are taken first and alone."""
-
-
-class Letter(NamedTuple):
-    """A message in an inbox."""
-
-    message: m.Message
-    reply_to: str | None
-
-
-class Step(NamedTuple):
-    """Something that may happen: ``what`` to ``who``."""
-
-    what: str
-    who: str = ""
-
-    def __str__(self) -> str:
-        """Say it for a story."""
-        return f"{self.what} {self.who}".rstrip()
-
-
-class Clock:
-    """The one clock of all, as rules want it."""
-
-    def __init__(self, lab: "SmallLab") -> None:
-        self._lab = lab
-
-    def read(self) -> float:
-        """What it shows now."""
-        return self._lab.now
-
-    def true(self, local: float) -> float:
-        """It is true."""
-        return local
-
-    def shows(self, true: float) -> float:
-        """As it is true."""
-        return true
 
 
 class SmallLab:
@@ -110,7 +78,7 @@ class SmallLab:
 
     Args:
         deaths: how many parties may die, each once, at any moment; they come back with what
-            was on disk.
+            was on disk, at once or at a multiple of ``RETURNS``.
         stalls: how often time may pass although something could still happen.
     """
 
@@ -123,85 +91,108 @@ class SmallLab:
         stalls: int = 0,
     ) -> None:
         self.now = BEGIN
-        self.clocks: Mapping[str, Any] = {CLOCK: Clock(self)}
         self.deaths = deaths
-        self.died: set[str] = set()
+        self.died: frozenset[str] = frozenset()
+        self.fresh: frozenset[str] = frozenset()
+        """Who died at this very moment."""
         self.stalls = stalls
-        self.journal: list[Mapping[str, Any]] = []
-        self.tickets: dict[str, SmallTicket] = {}
+        self.journal = Journal()
+        self.tickets: Mapping[str, SmallTicket] = {}
         self.locked: str | None = None
-        self.letters: dict[str, list[Letter]] = {}
-        self.wakes: dict[str, list[float]] = {}
-        self.hooks: dict[str, list[tuple[int, CallHook]]] = {}
-        self.keys: dict[str, str] = {}
-        self.lives: dict[str, int] = {}
-        self.monitors: dict[str, MonitorMachine | None] = dict.fromkeys(
-            ("scope", "thermal")[:monitors]
-        )
-        self.gatherer: Gatherer | None = None
-        self.runs: dict[str, SmallRun] = {}
+        self.letters: Mapping[tuple[str, str], tuple[Letter, ...]] = {}
+        self.wakes: Mapping[str, tuple[float, ...]] = {}
+        self.hooks: Mapping[str, tuple[Waiting, ...]] = {}
+        self.keys: Mapping[str, str] = {}
+        self.lives: Mapping[str, int] = {}
+        self.over: frozenset[str] = frozenset()
+        """Workloads that have gone on."""
+        self.listeners: frozenset[str] = frozenset()
+        """Workloads that hear events."""
+        self.monitors = ("scope", "thermal")[:monitors]
+        self.runs = ("test0", "test1")[:workloads]
+        self.parties = (GATHERER, *self.monitors, *self.runs)
+        self.touched: set[str] = set()
+        """Whom the last step made do something, or reached with a word, dead or alive."""
+        self.recorded = False
+        """Whether the gatherer put something on record in the last step."""
+        self.shelf = Shelf()
+        self.watch = Watch(self.shelf)
         self._soon: list[tuple[str, Input]] = []
-        self._number = 0
-        self.rules: list[Rule] = rules(self, frozenset(), LONGEST_BODY)  # type: ignore[arg-type]
-        self._start(GATHERER)
-        for name in self.monitors:
+        self._stirred: set[str] = set()
+        for name in (GATHERER, *self.monitors):
             self._start(name)
-        for number in range(workloads):
-            name = f"test{number}"
+        for number, name in enumerate(self.runs):
             require = frozenset(("scope",) if number == 0 and monitors else ())
-            self.runs[name] = SmallRun(self, name, _demand(name, require))
+            self.shelf.put(name, SmallRun(name, demand_of(name, require)))
             self._start(name)
         self._see_through()
+
+    def freeze(self) -> State:
+        """Return what it is at this moment."""
+        return State(tuple(getattr(self, name) for name in REST), self.shelf.freeze())
+
+    def restore(self, state: State) -> None:
+        """Go back to a former moment."""
+        for name, value in zip(REST, state.rest, strict=True):
+            setattr(self, name, value)
+        self.shelf.restore(state.parts)
 
     # ── what may happen ────────────────────────────────────────────────────────────────
 
     def steps(self) -> list[Step]:
-        """List what may happen next; nothing once all is over."""
-        alive = [name for name in (GATHERER, *self.monitors, *self.runs) if self.lives[name] > 0]
-        for name in alive:
-            letters = self.letters[name]
-            if name != GATHERER and letters and isinstance(letters[0].message, SILENT):
-                return [Step("hear", name)]
-        found = [Step("hear", name) for name in alive if self.letters[name]]
+        """List what may happen next, deaths apart; nothing once all is over."""
+        waiting = list(self.letters)
+        for who, of in waiting:
+            if who != GATHERER and isinstance(self.letters[who, of][0].message, SILENT):
+                return [Step("hear", who, of)]
+        found = [Step("hear", who, of) for who, of in sorted(waiting)]
         found += [Step("hook", name) for name in self.monitors if self._due_hook(name)]
-        dead = [name for name, life in self.lives.items() if life < 0]
+        dead = self.dead()
         if self.finished and not dead and not found:
             return []
         if not found:
             # A process takes longer to start than all that is under way.
-            found = [Step("start", name) for name in dead]
-            if self._next_due() is not None or not dead:
+            due = self._next_due()
+            late = self.now % RETURNS == 0 or due is None
+            found = [Step("start", name) for name in dead if late or name in self.fresh]
+            if due is not None or not dead:
                 found.append(Step("time"))
         elif self.stalls:
             found.append(Step("stall"))
-        for name in alive:
-            if self._may_die(name):
-                found.append(Step("crash", name))
-                if name == GATHERER and self.letters[name]:
-                    found.append(Step("record and crash", name))
         return found
 
-    def _may_die(self, name: str) -> bool:
-        run = self.runs.get(name)
-        return self.deaths > 0 and name not in self.died and not (run and run.over)
+    def dead(self) -> list[str]:
+        """Name those who are dead."""
+        return [name for name in self.parties if self.lives[name] < 0]
+
+    def may_die(self, name: str) -> bool:
+        """Say whether a party can die now, or later on."""
+        alive = self.lives[name] > 0 and name not in self.over
+        return alive and self.deaths > 0 and name not in self.died
 
     @property
     def finished(self) -> bool:
         """Whether every workload has gone on."""
-        return all(run.over for run in self.runs.values())
+        return len(self.over) == len(self.runs)
+
+    @property
+    def waited_for(self) -> bool:
+        """Whether a workload that is alive has yet to go on."""
+        return any(self.lives[name] > 0 and name not in self.over for name in self.runs)
 
     @property
     def restless(self) -> bool:
         """Whether a rule says that something is still to come."""
-        return any(rule.restless for rule in self.rules)
+        return any(rule.restless for rule in self.watch.rules(self.now))
 
     def take(self, step: Step) -> None:
         """Let it happen, and all that follows at once."""
+        self.touched, self.recorded = set(), False
         match step:
-            case Step("hear", who):
-                self._hear(who)
-            case Step("record and crash", who):
-                self._hear(who, torn=True)
+            case Step("hear", who, of):
+                self._hear(who, of)
+            case Step("record and crash", who, of):
+                self._hear(who, of, torn=True)
                 self._crash(who)
             case Step("hook", who):
                 self._call_hook(who)
@@ -214,40 +205,48 @@ class SmallLab:
                 self._crash(who)
             case Step("start", who):
                 self._start(who)
+            case Step("crash and start", who):
+                self._crash(who)
+                self._see_through()
+                self._start(who)
         self._see_through()
 
     def reset(self) -> None:
         """Let a person reset everything."""
-        self.letters[GATHERER].append(Letter(m.ResetLab(everything=True, who="ann"), None))
+        letter = Letter(m.ResetLab(everything=True, who=PERSON), None)
+        self._deliver(PERSON, GATHERER, letter)
 
     def end(self) -> None:
         """Ask every rule for its last word."""
-        for rule in self.rules:
+        for rule in self.watch.rules(self.now):
             rule.end()
 
     # ── steps ──────────────────────────────────────────────────────────────────────────
 
-    def _hear(self, who: str, *, torn: bool = False) -> None:
-        letter = self.letters[who].pop(0)
+    def _hear(self, who: str, of: str, *, torn: bool = False) -> None:
+        letter, *left = self.letters[who, of]
+        self.letters = {**self.letters, (who, of): tuple(left)}
+        if not left:
+            del self.letters[who, of]
         self.see(Heard(self.now, who, letter.message))
-        self._number += 1
-        received = Received(letter.message, self._number, reply_to=letter.reply_to)
-        self._feed(who, received, torn=torn)
+        self._feed(who, Received(letter.message, 0, reply_to=letter.reply_to), torn=torn)
 
     def _pass(self) -> None:
         """Let time pass up to the next deadline, and wake up whose it is."""
         due = self._next_due()
         if due is None:
             raise Violated("every workload is unblocked", "nothing will ever happen again")
-        self.now = due
+        self.now, self.fresh = due, frozenset()
+        self._stirred.update(self.runs)
         for who, wakes in self.wakes.items():
-            if any(at <= self.now for at in wakes):
-                self.wakes[who] = [at for at in wakes if at > self.now]
+            if any(at <= due for at in wakes):
+                self.wakes = {**self.wakes, who: tuple(at for at in wakes if at > due)}
                 self._soon.append((who, Woken()))
 
     def _next_due(self) -> float | None:
         times = [at for wakes in self.wakes.values() for at in wakes]
-        times += [call.at for calls in self.hooks.values() for _, call in calls if call.at]
+        calls = [call for calls in self.hooks.values() for _, call in calls]
+        times += [_tick(call.at) for call in calls if call.at]
         return min((at for at in times if at > self.now), default=None)
 
     def _due_hook(self, who: str) -> bool:
@@ -255,154 +254,159 @@ class SmallLab:
         return bool(calls) and (calls[0][1].at or 0.0) <= self.now
 
     def _call_hook(self, who: str) -> None:
-        effect, call = self.hooks[who].pop(0)
+        (effect, call), *left = self.hooks[who]
+        self.hooks = {**self.hooks, who: tuple(left)}
         section, instance = call.section.id, f"{self.lives[who]:08x}"
         self.see(HookCalled(self.now, who, instance, section, call.hook, 0.0))
         answer = "ready" if call.hook is Hook.PREPARE else ""
         self.see(HookAnswered(self.now, who, instance, section, call.hook, answer))
-        self._soon.append((who, Exited(effect, HookEnded(ready=self.now, began=self.now))))
+        self.soon(who, Exited(effect, HookEnded(ready=self.now, began=self.now)))
 
     def _crash(self, who: str) -> None:
         self.deaths -= 1
-        self.died.add(who)
-        self.lives[who] = -self.lives[who]
-        self.keys = {key: name for key, name in self.keys.items() if name != who}
-        self.letters[who], self.wakes[who], self.hooks[who] = [], [], []
-        self._soon = [(name, said) for name, said in self._soon if name != who]
+        self.died |= {who}
+        self.fresh |= {who}
+        self.touched.add(who)
+        self.lives = {**self.lives, who: -self.lives[who]}
+        self.forget(who)
+        self.hooks = {**self.hooks, who: ()}
         self.see(Died(self.now, who))
-        if who == GATHERER:
-            self.gatherer = None
-        elif who in self.monitors:
-            self.monitors[who] = None
+        if who in self.runs:
+            self.shelf.open(who).die(self)
         else:
-            self.runs[who].die()
+            self.shelf.put(who, None)
 
     def _start(self, who: str) -> None:
-        life = self.lives[who] = 1 - self.lives.get(who, 0)
-        self.letters[who], self.wakes[who], self.hooks[who] = [], [], []
+        life = 1 - self.lives.get(who, 0)
+        self.lives = {**self.lives, who: life}
+        self.fresh -= {who}
+        self.touched.add(who)
+        self.forget(who)
+        self.hooks = {**self.hooks, who: ()}
         if who == GATHERER:
-            self.keys[GATHERER_KEY] = who
+            self.keys = {**self.keys, GATHERER_KEY: who}
             facts = GathererFacts(clock=CLOCK, host="h", pid=life, version="small")
-            self.gatherer = Gatherer(facts)
-            recovered = Recovered(tuple(self.journal), wall=WALL + self.now)
-            self._soon += [(who, recovered), (who, LinkUp())]
+            self.shelf.put(who, Gatherer(facts))
+            self._soon.append((who, Recovered(tuple(self.journal), wall=WALL + self.now)))
         elif who in self.monitors:
-            self.keys[agent_key(who)] = who
+            self.keys = {**self.keys, agent_key(who): who}
             identity = Identity(
                 name=who, instance=f"{life:08x}", benches=(BENCH,), host="h", pid=life, clock=CLOCK
             )
-            self.monitors[who] = MonitorMachine(identity, hook_timeout=5.0)
-            self._soon.append((who, LinkUp()))
+            self.shelf.put(who, MonitorMachine(identity, hook_timeout=5.0))
         else:
-            self.runs[who].begin(life)
+            self.shelf.open(who).begin(self, life)
+            return
+        self._soon.append((who, LinkUp()))
 
     # ── machines and what they do ──────────────────────────────────────────────────────
 
     def _see_through(self) -> None:
         """Let everything come that comes at once; then the guides go on."""
-        while self._soon:
+        while self._soon or self._stirred:
             while self._soon:
                 who, said = self._soon.pop(0)
                 if self.lives[who] > 0:
                     self._feed(who, said)
-            for run in self.runs.values():
-                run.go_on()
+            stirred, self._stirred = self._stirred, set()
+            for name in self.runs:
+                if name in stirred and self.lives[name] > 0:
+                    self.shelf.open(name).go_on(self)
 
     def soon(self, who: str, said: Input) -> None:
         """Give a machine an input before anything else happens."""
         self._soon.append((who, said))
 
-    def wake(self, who: str, at: float) -> None:
-        """Wake ``who`` up at ``at``."""
-        if at not in self.wakes[who]:
-            self.wakes[who].append(at)
+    def stir(self, *who: str) -> None:
+        """Let guides go on, since something has changed for them."""
+        self._stirred.update(who)
 
-    def forget_wakes(self, who: str) -> None:
-        """Wake ``who`` up no more, nor bring it its letters: it has hung up."""
-        self.wakes[who], self.letters[who] = [], []
+    def wake(self, who: str, at: float) -> None:
+        """Wake ``who`` up at ``at``, or a tick later."""
+        at = _tick(at)
+        if at not in self.wakes[who]:
+            self.wakes = {**self.wakes, who: (*self.wakes[who], at)}
+
+    def forget(self, who: str) -> None:
+        """Wake ``who`` up no more, nor bring it its letters: it is dead, or has hung up."""
+        self.wakes = {**self.wakes, who: ()}
+        self.letters = {way: letters for way, letters in self.letters.items() if way[0] != who}
         self.keys = {key: name for key, name in self.keys.items() if name != who}
         self._soon = [(name, said) for name, said in self._soon if name != who]
 
     def _feed(self, who: str, said: Input, *, torn: bool = False) -> None:
-        machine = self.gatherer if who == GATHERER else self.monitors.get(who)
+        self.touched.add(who)
+        now, effects = self.now, []
         if who in self.runs:
-            if isinstance(said, Woken) and not self.runs[who].up:
-                return
-            effects = self.runs[who].handle(said)
-        elif machine is None:
-            return
-        else:
-            effects = machine.handle(said, now=self.now)
+            self._stirred.add(who)
+            run = self.shelf.open(who)
+            if run.up or not isinstance(said, Woken):
+                effects = run.handle(said, now)
+        elif self.lives[who] > 0:
+            effects = self.shelf.ask(who, lambda part: part.handle(said, now=now), said, now)
         for effect in effects:
-            if torn and not isinstance(effect, Record):
-                continue
-            self.perform(who, effect)
+            if not torn or isinstance(effect, Record):
+                self.perform(who, effect)
 
     def perform(self, who: str, effect: Effect) -> None:
         """Do what a machine asks for."""
         match effect:
             case Send(id, key, message, reply_to, _):
                 self.see(Said(self.now, who, key, message, CLOCK))
-                there = self._send(key, message, reply_to)
+                there = self._send(who, key, Letter(message, reply_to))
                 self._soon.append((who, Confirmed(id) if there else Returned(id)))
             case Publish(_, key, message):
                 self.see(Said(self.now, who, key, message, CLOCK))
-                self._publish(key, message)
+                self._publish(who, key, Letter(message, None))
             case Record(_, event) if who == GATHERER:
-                self.journal.append(dict(event))
+                self.recorded = True
+                self.journal = Journal((*self.journal, dict(event)))
                 self.see(Recorded(self.now, who, dict(event)))
             case Wake(_, at):
                 self.wake(who, at)
             case Run(id, CallHook() as call):
-                self.hooks[who].append((id, call))
+                self.hooks = {**self.hooks, who: (*self.hooks[who], Waiting(id, call))}
             case Run(_, CancelHook(other)):
                 self._cancel(who, other)
             case _:
                 pass
 
     def _cancel(self, who: str, effect: int) -> None:
-        left = [one for one in self.hooks[who] if one[0] != effect]
+        left = tuple(one for one in self.hooks[who] if one[0] != effect)
         if len(left) < len(self.hooks[who]):
-            self.hooks[who] = left
+            self.hooks = {**self.hooks, who: left}
             self._soon.append((who, Exited(effect, HookEnded(ready=self.now))))
 
-    def _send(self, key: str, message: m.Message, reply_to: str | None) -> bool:
+    def _send(self, who: str, key: str, letter: Letter) -> bool:
         reader = self.keys.get(key)
         if reader is None:
             return False
-        if isinstance(message, m.ClockProbe | m.ClockReading):
+        if isinstance(letter.message, m.ClockProbe | m.ClockReading):
             # One clock, no way: only what is decided by it is of interest here.
-            self._soon.append((reader, Received(message, 0, reply_to=reply_to)))
+            self._soon.append((reader, Received(letter.message, 0, reply_to=letter.reply_to)))
         else:
-            self.letters[reader].append(Letter(message, reply_to))
+            self._deliver(who, reader, letter)
         return True
 
-    def _publish(self, key: str, message: m.Message) -> None:
-        for name in self.monitors:
-            if agent_key(name) in self.keys and key in {GATHERER_STARTED, *bench_events(BENCH)}:
-                self.letters[name].append(Letter(message, None))
+    def _deliver(self, who: str, reader: str, letter: Letter) -> None:
+        self.touched.add(reader)
+        before = self.letters.get((reader, who), ())
+        self.letters = {**self.letters, (reader, who): (*before, letter)}
+
+    def _publish(self, who: str, key: str, letter: Letter) -> None:
+        if key in {GATHERER_STARTED, *bench_events(BENCH)}:
+            for name in self.monitors:
+                if agent_key(name) in self.keys:
+                    self._deliver(who, name, letter)
         if key == section_event("go", BENCH):
-            for name, run in self.runs.items():
-                if run.hears_go:
-                    self.letters[name].append(Letter(message, None))
+            for name in self.runs:
+                if name in self.listeners:
+                    self._deliver(who, name, letter)
 
     def see(self, sight: Sight) -> None:
         """Show something to the rules that look for it."""
-        kind = type(sight.message) if isinstance(sight, Said | Heard) else type(sight)
-        for rule in self.rules:
-            if kind in rule.kinds:
-                rule.see(sight)
+        self.watch.see(sight)
 
 
-def _demand(test: str, require: frozenset[str]) -> Demand:
-    return Demand(
-        name="burst",
-        bench=BENCH,
-        test=test,
-        require=require,
-        max_duration=2.0,
-        queue_timeout=10.0,
-        gather_timeout=6.0,
-        hold_limit=3.0,
-        report_timeout=2.0,
-    )
+def _tick(at: float) -> float:
+    return math.ceil(round(at / TICK, 3)) * TICK

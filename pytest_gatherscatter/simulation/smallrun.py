@@ -1,5 +1,6 @@
 """A workload of a small lab: one test in a section, led by the production's guide."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gatherscatter.errors import NotGathered
@@ -23,9 +24,11 @@ from pytest_gatherscatter.sections.workload.step import (
     TakeLock,
     Tell,
 )
+from pytest_gatherscatter.simulation.smallwatch import CLOCK, LONGEST_BODY
 from pytest_gatherscatter.simulation.world import (
     BodyBegan,
     BodyLeft,
+    TicketGone,
     VisitBegan,
     VisitEnded,
     WentAlone,
@@ -35,7 +38,10 @@ from pytest_gatherscatter.wire.names import reply_key
 if TYPE_CHECKING:
     from pytest_gatherscatter.simulation.smalllab import SmallLab
 
-BODY = 0.1
+BENCH = "north"
+
+NEEDED = 0.5
+"""Seconds that a slow host needs from Go to quiet: then the lead is its longest, half a second."""
 
 
 class SmallTicket(NamedTuple):
@@ -47,15 +53,17 @@ class SmallTicket(NamedTuple):
     outcome: str = "died"
 
 
+def section_of(name: str, life: int) -> str:
+    """Name the section of a workload in one of its lives."""
+    return f"{int(name[-1]):04x}{life:04x}"
+
+
 class SmallRun:
     """One test. After a crash it is run once more."""
 
-    def __init__(self, lab: "SmallLab", name: str, demand: Demand) -> None:
+    def __init__(self, name: str, demand: Demand) -> None:
         self.name = name
-        self.over = False
         self.up = False
-        self.hears_go = False
-        self._lab = lab
         self._demand = demand
         self._guide: Guide | None = None
         self._section = ""
@@ -67,162 +75,196 @@ class SmallRun:
         self._error = ""
         self._owed: list[str] = []
 
-    def begin(self, life: int) -> None:
+    def begin(self, lab: "SmallLab", life: int) -> None:
         """Begin the test."""
-        lab = self._lab
-        self._life, self.over, self._error, self._owed = life, False, "", []
-        self._section = f"{int(self.name[-1]):04x}{life:04x}"
+        self._life, self._error, self._owed = life, "", []
+        self._contacts = 0
+        self._section = section_of(self.name, life)
+        memory = Memory()
+        memory.note_needed(NEEDED)
         self._guide = Guide(
             self._demand,
             section=self._section,
             owner=self.name,
             run=f"{life:08x}",
-            memory=Memory(),
+            memory=memory,
             token=max((ticket.token for ticket in lab.tickets.values()), default=0),
-            clock="c10cc10c",
+            clock=CLOCK,
             now=lab.now,
         )
         lab.see(VisitBegan(lab.now, self.name, self._section, self._demand))
-        self.go_on()
+        lab.stir(self.name)
 
-    def die(self) -> None:
+    def die(self, lab: "SmallLab") -> None:
         """End where it is; the ticket stays."""
-        lab = self._lab
-        self._guide, self.up, self.hears_go = None, False, False
+        self._guide, self.up = None, False
         self._alarm = self._lock_until = None
-        if lab.locked == self.name:
-            lab.locked = None
+        lab.listeners -= {self.name}
+        self._unlock(lab)
         lab.see(BodyLeft(lab.now, self.name, self._section))
         lab.see(VisitEnded(lab.now, self.name, self._section, "died", 0.0))
 
-    def handle(self, said: Input) -> list[Effect]:
-        """Give the machine an input."""
-        return [] if self._guide is None else self._guide.machine.handle(said, now=self._lab.now)
+    @property
+    def waits(self) -> bool:
+        """Whether it is under way."""
+        return self._guide is not None
 
-    def go_on(self) -> None:  # noqa: C901, PLR0912 - a branch for each kind of step
+    def handle(self, said: Input, now: float) -> list[Effect]:
+        """Give the machine an input."""
+        return [] if self._guide is None else self._guide.machine.handle(said, now=now)
+
+    def go_on(self, lab: "SmallLab") -> None:  # noqa: C901, PLR0912 - a branch for each kind of step
         """Follow the guide until it has to wait."""
-        lab = self._lab
-        while (guide := self._guide) is not None and not self._waits(guide):
+        while (guide := self._guide) is not None and not self._sleeps(lab, guide):
             match guide.next(lab.now, up=self.up):
                 case Serve(seconds):
                     if seconds < TURN:  # longer ones end with the machine's own deadlines
                         lab.wake(self.name, lab.now + seconds)
                     return
                 case Connect() as step:
-                    self._connect(guide, step)
+                    self._connect(lab, guide, step)
                     return
                 case Tell(request):
-                    self._tell(request)
+                    self._tell(lab, request)
                 case LookForDebts():
-                    self._look_for_debts()
+                    self._look_for_debts(lab)
                 case SettleDebt(section):
-                    lab.tickets.pop(section, None)
+                    lab.tickets = _without(lab.tickets, section)
+                    lab.see(TicketGone(lab.now, self.name, section))
                 case TakeLock(seconds):
-                    self._take_lock(guide, seconds)
+                    self._take_lock(lab, guide, seconds)
                 case SyncTicket(token):
-                    lab.tickets[self._section] = SmallTicket(token, self.name, self._life)
+                    ticket = SmallTicket(token, self.name, self._life)
+                    lab.tickets = {**lab.tickets, self._section: ticket}
                     guide.synced(token)
                 case FallQuiet():
-                    self._hang_up()
+                    self._hang_up(lab)
                 case SleepUntil(t0):
-                    self._sleep(t0)
+                    self._sleep(lab, t0)
                 case LetGo(owed, outcome):
-                    self._let_go(guide, owed=owed, outcome=outcome)
+                    self._let_go(lab, guide, owed=owed, outcome=outcome)
                 case Fail(error):
                     self._error = str(error)
                     guide.abandon("it failed", lab.now)
                 case Rest():
-                    self._rest(guide)
+                    self._rest(lab, guide)
                 case Fetch():
                     pass
 
-    def _waits(self, guide: Guide) -> bool:
+    def _sleeps(self, lab: "SmallLab", guide: Guide) -> bool:
         """Whether it sleeps, is in its body, or waits for a lock."""
-        now = self._lab.now
+        now = lab.now
         if self._alarm is not None and now < self._alarm:
             return True
         if self._alarm is not None and guide.phase is Phase.INSIDE:
             self._alarm = None
-            self._leave(guide)
+            self._leave(lab, guide)
         self._alarm = None
         until = self._lock_until
-        return until is not None and self._lab.locked is not None and now < until
+        return until is not None and lab.locked is not None and now < until
 
-    def _sleep(self, until: float) -> None:
+    def _sleep(self, lab: "SmallLab", until: float) -> None:
         self._alarm = until
-        self._lab.wake(self.name, until)
+        lab.wake(self.name, until)
 
-    def _connect(self, guide: Guide, step: Connect) -> None:
-        self._hang_up()
+    def _connect(self, lab: "SmallLab", guide: Guide, step: Connect) -> None:
+        self._hang_up(lab)
         self._contacts += 1
-        key = reply_key(f"{int(self.name[-1]):04x}{self._contacts:04x}")
-        self._lab.keys[key] = self.name
-        self.up, self.hears_go = True, step.hears_go
+        key = reply_key(f"{int(self.name[-1]):04x}{self._life:02x}{self._contacts:02x}")
+        lab.keys = {**lab.keys, key: self.name}
+        self.up = True
+        if step.hears_go:
+            lab.listeners |= {self.name}
         guide.connected()
-        self._lab.soon(self.name, Told(AnswerTo(key)))
-        self._lab.soon(self.name, LinkUp())
+        lab.soon(self.name, Told(AnswerTo(key)))
+        lab.soon(self.name, LinkUp())
 
-    def _hang_up(self) -> None:
+    def _hang_up(self, lab: "SmallLab") -> None:
         if self.up:
-            self.up = self.hears_go = False
-            self._lab.forget_wakes(self.name)
-            self.handle(LinkDown("closed"))
+            self.up = False
+            lab.listeners -= {self.name}
+            lab.forget(self.name)
+            self.handle(LinkDown("closed"), lab.now)
 
-    def _tell(self, request: object) -> None:
-        for effect in self.handle(Told(request)):
+    def _tell(self, lab: "SmallLab", request: object) -> None:
+        for effect in self.handle(Told(request), lab.now):
             if self.up:
-                self._lab.perform(self.name, effect)
+                lab.perform(self.name, effect)
 
-    def _look_for_debts(self) -> None:
-        for section, ticket in list(self._lab.tickets.items()):
-            orphan = self._lab.lives[ticket.owner] != ticket.life
+    def _look_for_debts(self, lab: "SmallLab") -> None:
+        for section, ticket in lab.tickets.items():
+            lab.touched.add(ticket.owner)
+            orphan = lab.lives[ticket.owner] != ticket.life
             if section != self._section and (orphan or section in self._owed):
-                self._tell(TellOf(section, ticket.token, ticket.outcome))
+                self._tell(lab, TellOf(section, ticket.token, ticket.outcome))
 
-    def _take_lock(self, guide: Guide, seconds: float) -> None:
-        lab, until = self._lab, self._lock_until
+    def _take_lock(self, lab: "SmallLab", guide: Guide, seconds: float) -> None:
+        until = self._lock_until
         if lab.locked in {None, self.name}:
             lab.locked, self._lock_until = self.name, None
             guide.locked()
-        elif seconds and (until is None or lab.now < until):
+            return
+        lab.touched.add(lab.locked)
+        if seconds and (until is None or lab.now < until):
             self._lock_until = lab.now + seconds if until is None else until
             lab.wake(self.name, self._lock_until)
         else:
             self._lock_until = None
             guide.busy(NotGathered("the bench is locked on this host"))
 
-    def _let_go(self, guide: Guide, *, owed: bool, outcome: str) -> None:
-        lab = self._lab
-        self._hang_up()
+    def _unlock(self, lab: "SmallLab") -> None:
+        if lab.locked == self.name:
+            lab.locked = None
+            lab.stir(*lab.runs)
+
+    def _let_go(self, lab: "SmallLab", guide: Guide, *, owed: bool, outcome: str) -> None:
+        self._hang_up(lab)
         if guide.phase is Phase.LOCK:
             lab.see(WentAlone(lab.now, self.name, self._section))
         ticket = lab.tickets.get(self._section)
         if ticket is not None and owed:
-            lab.tickets[self._section] = ticket._replace(outcome=outcome)
+            lab.tickets = {**lab.tickets, self._section: ticket._replace(outcome=outcome)}
             self._owed.append(self._section)
         elif ticket is not None:
-            del lab.tickets[self._section]
-        if lab.locked == self.name:
-            lab.locked = None
+            lab.tickets = _without(lab.tickets, self._section)
+            lab.see(TicketGone(lab.now, self.name, self._section))
+        self._unlock(lab)
 
-    def _rest(self, guide: Guide) -> None:
-        lab = self._lab
+    def _rest(self, lab: "SmallLab", guide: Guide) -> None:
         if guide.phase is Phase.GATHERED:
             guide.enter(lab.now)
         elif guide.phase is Phase.INSIDE:
-            began = BodyBegan(
-                lab.now, self.name, self._section, "north", "h", guide.coordinated, 0.0
-            )
+            began = BodyBegan(lab.now, self.name, self._section, BENCH, "h", guide.coordinated, 0.0)
+            lab.touched.update(lab.runs)  # who is inside, and who is dead, decides a rule
             lab.see(began)
             self._started = lab.now
-            self._sleep(lab.now + BODY)
+            self._sleep(lab, lab.now + LONGEST_BODY)
         else:
             lab.see(VisitEnded(lab.now, self.name, self._section, self._error or "passed", 0.0))
-            self._guide, self.over = None, True
+            self._guide = None
+            lab.over |= {self.name}
 
-    def _leave(self, guide: Guide) -> None:
-        lab = self._lab
+    def _leave(self, lab: "SmallLab", guide: Guide) -> None:
         lab.see(BodyLeft(lab.now, self.name, self._section))
         deadline = guide.machine.deadline
         overdue = deadline is not None and lab.now > deadline
         guide.leave("passed", lab.now, self._started, lab.now, overdue=overdue)
+
+
+def _without(tickets: Mapping[str, SmallTicket], section: str) -> dict[str, SmallTicket]:
+    return {name: ticket for name, ticket in tickets.items() if name != section}
+
+
+def demand_of(test: str, require: frozenset[str]) -> Demand:
+    """Say what the test asks for: all waits are as short as lets them be told apart."""
+    return Demand(
+        name="burst",
+        bench=BENCH,
+        test=test,
+        require=require,
+        max_duration=2.0,
+        queue_timeout=6.0,
+        gather_timeout=4.0,
+        hold_limit=3.0,
+        report_timeout=2.0,
+    )

@@ -3,51 +3,94 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
+from simulation.test_invariant import (
+    go_at_once,
+    go_without_a_record,
+    go_without_asking,
+    go_without_the_missing,
+    nobody_gives_up,
+    tokens_fall,
+)
 
-from pytest_gatherscatter.sections.gatherer.commit import Commit
-from pytest_gatherscatter.sections.gatherer.record import SectionRecord
-from pytest_gatherscatter.simulation.explore import explore
-from pytest_gatherscatter.simulation.fingerprint import fingerprint
-from pytest_gatherscatter.simulation.smalllab import SmallLab
+from pytest_gatherscatter.simulation.explore import Exploration, explore
+from pytest_gatherscatter.simulation.fingerprint import Fingerprints
+from pytest_gatherscatter.simulation.smalllab import GATHERER, SmallLab
+from pytest_gatherscatter.simulation.smallstate import Step
+
+ENOUGH = 20_000
+"""States, more than any lab of these tests has."""
 
 
-def test_all_orders_of_two_sections() -> None:
-    """Two workloads, two monitors, nobody dies: whatever comes first, both sections pass."""
-    found = explore(SmallLab, most=5_000)
+def explored(lab: tuple[int, int, int], *, reduced: bool = True, most: int = ENOUGH) -> Exploration:
+    """Explore a lab of so many workloads and monitors, of whom so many may die."""
+    workloads, monitors, deaths = lab
+    return explore(
+        lambda: SmallLab(workloads=workloads, monitors=monitors, deaths=deaths),
+        most=most,
+        reduced=reduced,
+    )
+
+
+@pytest.mark.parametrize(("lab", "states", "ends"), [((2, 2, 0), 300, 1), ((1, 1, 1), 1_500, 20)])
+def test_every_state(lab: tuple[int, int, int], states: int, ends: int) -> None:
+    """No rule breaks in any state, and with all orders and all moments of death the ends are so.
+
+    Two workloads and two monitors of whom nobody dies; one of each, and any of the three parties
+    dies once, at any moment.
+    """
+    less, every = explored(lab), explored(lab, reduced=False)
+    for found in (less, every):
+        assert found.violated is None, found.line
+        assert found.whole
+    assert less.ended == every.ended
+    assert less.ends >= ends
+    assert states < less.states < every.states
+
+
+def test_some_deaths_in_the_whole_lab() -> None:
+    """Two workloads, two monitors, all five may die: no rule breaks in the first states."""
+    found = explored((2, 2, 5), most=600)
     assert found.violated is None, found.line
-    assert found.whole
-    assert found.states > 200
-    assert found.ends >= 1
+    assert not found.whole
 
 
-def test_a_death_at_any_moment() -> None:
-    """One workload, one monitor, anybody dies once: no rule breaks in the first thousand states."""
-    found = explore(lambda: SmallLab(workloads=1, monitors=1, deaths=1), most=1_000)
-    assert found.violated is None, found.line
-    assert found.states >= 1_000
+BUGS: dict[Callable[[pytest.MonkeyPatch], None], tuple[tuple[int, int, int], str]] = {
+    go_without_asking: ((1, 1, 1), "no go before all are ready"),
+    go_without_the_missing: ((1, 1, 1), "no go before all are ready"),
+    go_without_a_record: ((1, 1, 1), "one go, committed first, before t0"),
+    go_at_once: ((1, 1, 1), "never before t0"),
+    nobody_gives_up: ((1, 0, 1), "every workload is unblocked"),
+    tokens_fall: ((2, 0, 0), "tokens only grow"),
+}
+"""Bugs, the lab in which each shows, and the rule that finds it."""
 
 
-def test_a_bug_is_found_on_the_shortest_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gatherer that asks nobody whether they are alive is found out, with the way there."""
-    check = Commit._check
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
+def test_a_bug_is_found_with_and_without_what_is_left_out(
+    bug: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same rule breaks after as many steps, whether all orders are followed or one of each."""
+    bug(monkeypatch)
+    lab, rule = BUGS[bug]
+    less, every = explored(lab), explored(lab, reduced=False)
+    for found in (less, every):
+        assert found.violated is not None, found.line
+        assert found.violated.rule == rule
+    assert len(less.way) == len(every.way)
 
-    def hasty(self: Commit, section: SectionRecord, now: float) -> None:
-        check(self, section, now)
-        for name in section.ready():
-            section.participants[name].alive = True
-        self.lab.touched.add(section.bench)
 
-    monkeypatch.setattr(Commit, "_check", hasty)
-    found = explore(lambda: SmallLab(workloads=1, monitors=1), most=1_000)
-    assert found.violated is not None
-    assert found.violated.rule == "no go before all are ready"
+def test_the_way_leads_to_the_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who takes the steps that are told stands right before what broke."""
+    go_without_asking(monkeypatch)
+    found = explored((1, 1, 0))
     lab = SmallLab(workloads=1, monitors=1)
     for step in found.way[:-1]:
         lab.take(step)
     assert not lab.finished
-    assert "hear" in str(found.way[-1])
+    assert str(found.way[-1]) == "hear gatherer from test0"
 
 
 def test_the_command_prints_states_and_depth() -> None:
@@ -58,17 +101,48 @@ def test_the_command_prints_states_and_depth() -> None:
     assert re.search(r"\d+ states \(all of them\), \d+ steps, depth \d+", ran.stdout)
 
 
+def _at_the_hooks(order: tuple[str, ...]) -> bytes:
+    """Take the print of a lab whose monitors have answered to prepare in this order."""
+    lab = SmallLab(workloads=1, monitors=2)
+    while not any(lab.hooks.values()):
+        lab.take(lab.steps()[0])
+    while any(step.what == "hear" for step in lab.steps()):
+        lab.take(next(step for step in lab.steps() if step.what == "hear"))
+    for name in order:
+        lab.take(Step("hook", name))
+        lab.take(next(step for step in lab.steps() if step.who == GATHERER))
+    return Fingerprints().of(lab)
+
+
 def test_the_way_to_a_state_does_not_tell_it() -> None:
     """Two monitors' answers in either order come to the same; one answer does not."""
+    prints = [_at_the_hooks(order) for order in (("scope", "thermal"), ("thermal", "scope"))]
+    assert prints[0] == prints[1] != _at_the_hooks(("scope",))
+
+
+def test_what_the_gatherer_knows_tells_states_apart() -> None:
+    """A gatherer that has heard somebody join is another than one that has not, all else alike."""
     prints = []
-    for order in (("scope", "thermal"), ("thermal", "scope"), ("scope",)):
-        lab = SmallLab(workloads=1, monitors=2)
-        while not any(lab.hooks.values()):
-            lab.take(lab.steps()[0])
-        while any(step.what == "hear" for step in lab.steps()):
-            lab.take(next(step for step in lab.steps() if step.what == "hear"))
-        for name in order:
-            lab.take(next(step for step in lab.steps() if step == ("hook", name)))
-            lab.take(next(step for step in lab.steps() if step == ("hear", "gatherer")))
-        prints.append(fingerprint(lab, lab.now))
-    assert prints[0] == prints[1] != prints[2]
+    for forgets in (False, True):
+        lab = SmallLab(workloads=1, monitors=1)
+        lab.take(Step("hear", GATHERER, "scope"))
+        if forgets:
+            lab.shelf.open(GATHERER).lab.roster.leave("scope")
+        prints.append(Fingerprints().of(lab))
+    assert prints[0] != prints[1]
+
+
+def test_a_lab_goes_back_to_a_former_moment() -> None:
+    """What was frozen is met again, whatever was done meanwhile, and goes on as before."""
+    lab, prints = SmallLab(workloads=1, monitors=1), Fingerprints()
+    states, seen = [], []
+    for _ in range(25):
+        states.append(lab.freeze())
+        seen.append(prints.of(lab))
+        lab.take(lab.steps()[0])
+    for state, before in zip(reversed(states), reversed(seen), strict=True):
+        lab.restore(state)
+        assert prints.of(lab) == before
+    for before in seen:
+        assert prints.of(lab) == before
+        lab.take(lab.steps()[0])
