@@ -15,19 +15,24 @@ from pytest_gatherscatter.broker import container
 from pytest_gatherscatter.errors import SettingsInvalid
 
 START = """
+import os, sys
+import testcontainers.core.container
 from pytest_gatherscatter.broker import container
 from pytest_gatherscatter.errors import GatherScatterError
+if sys.argv[1:] == ["nobody"]:
+    os.setgroups([])
+    os.setuid(65534)
 try: container.start_docker()
 except GatherScatterError as error: print(error)
 """
 
 
-def told(engine: str, *before: str) -> str:
+def told(engine: str, *who: str) -> str:
     """What a process is told that wants a container of ``engine``: one line, and nothing else."""
     environ = {key: value for key, value in os.environ.items() if key != container.IMAGE_VARIABLE}
     # A process of its own, because the engine's client leaves a socket unclosed.
     done = subprocess.run(
-        [*before, sys.executable, "-W", "ignore", "-c", START],
+        [sys.executable, "-W", "ignore", "-c", START, *who],
         env=environ | {"DOCKER_HOST": engine, "TESTCONTAINERS_RYUK_DISABLED": "true"},
         capture_output=True,
         text=True,
@@ -70,8 +75,7 @@ def test_an_engine_of_others(tmp_path: Path) -> None:
         engine.bind(f"{tmp_path}/engine.sock")
         engine.listen()
         (tmp_path / "engine.sock").chmod(0o600)
-        nobody = ("setpriv", "--reuid=65534", "--clear-groups")
-        words = told(f"unix://{tmp_path}/engine.sock", *nobody)
+        words = told(f"unix://{tmp_path}/engine.sock", "nobody")
     assert words == "this user may not use the container engine; its group is 'docker'"
 
 
