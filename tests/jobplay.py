@@ -21,6 +21,7 @@ from pytest_gatherscatter.machine import (
     Run,
     Send,
     Told,
+    Wake,
     Woken,
 )
 from pytest_gatherscatter.testfiles import news
@@ -88,8 +89,11 @@ class Host:
 
     def feed(self, said: Input) -> None:
         """Feed the machine, do what it wants, and feed what becomes of it."""
+        woken = False
         for effect in self.machine.handle(said, now=self.play.now):
             match effect:
+                case Wake(_, at):
+                    woken |= at <= self.play.now
                 case Send(id, key, message):
                     assert key == f"job.{JOB}"
                     if self.play.over or not self.play.linked:
@@ -110,6 +114,8 @@ class Host:
                     self.done.append(text)
                 case _:
                     pass
+        if woken:
+            self.feed(Woken())
 
     def hear(self) -> None:
         """Take the originator's next message."""

@@ -66,11 +66,13 @@ class Lease:
 
     ``left`` are its tests that are not reported, once it is collected; ``running`` is the one
     that has begun. ``asked`` is whether it was asked to give back and has not answered.
+    ``seconds`` is how long it was expected to take when it was granted.
     """
 
     number: int
     portion: Portion
     worker: str
+    seconds: float = 0.0
     begun: bool = False
     left: list[int] | None = None
     running: int | None = None

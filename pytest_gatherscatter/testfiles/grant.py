@@ -30,7 +30,8 @@ class Grants:
                 portion = self.job.backlog.take(worker.name, names)
                 if portion is None:
                     break
-                self._grant(worker, Lease(self._number(), portion, worker.name))
+                seconds = self.job.seconds(portion.file, portion.tests)
+                self._grant(worker, Lease(self._number(), portion, worker.name, seconds))
         self._share(living)
 
     def _number(self) -> int:
@@ -45,7 +46,7 @@ class Grants:
         ahead = [one for one in worker.leases if not one.begun]
         if len(ahead) >= MOST_AHEAD or len(job.backlog) < living:
             return False
-        return sum(job.seconds(one.portion.file, one.portion.tests) for one in ahead) < AHEAD
+        return sum(one.seconds for one in ahead) < AHEAD
 
     def _grant(self, worker: Worker, lease: Lease) -> None:
         self.job.leases[lease.number] = lease

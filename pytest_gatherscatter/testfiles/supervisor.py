@@ -172,6 +172,8 @@ class SupervisorMachine:
         self._heard = 0.0
         self._missing_since: float | None = None
         self._says_at = 0.0
+        self._speaks = False
+        """Whether a wake is asked for, to say what was heard."""
         self._done = False
         self._left = ""
         self._take: dict[type[Message], Callable[[Any, float], None]] = {
@@ -196,6 +198,10 @@ class SupervisorMachine:
                 self._link_up(now)
             case Told(ChildSaid() as said):
                 self._said(said)
+                if not self._speaks:  # once all is heard that children have said by now
+                    self._speaks = True
+                    self._out.wake(now)
+                return self._out.take()
             case Told(ChildGone() as gone):
                 self._gone(gone)
             case Told(Leave(text)):
@@ -393,6 +399,7 @@ class SupervisorMachine:
     def _go_on(self, now: float) -> None:
         if self._done:
             return
+        self._speaks = False
         for child in self.children.values():
             if child.sent and now - child.sent_at >= REPEAT:
                 child.sent = 0
