@@ -4,13 +4,14 @@ import gc
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 
 from pytest_gatherscatter.simulation.outcome import Total
 from pytest_gatherscatter.simulation.scenario import play
 
 CHUNK = 20
-"""Seeds that a process plays before it says what came of them: about a second."""
+"""Seeds that a process plays before it says what came of them: half a second."""
 
 
 def processors() -> int:
@@ -21,8 +22,9 @@ def processors() -> int:
 def play_chunk(first: int, count: int) -> Total:
     """Play some seeds, one after the other."""
     total = Total()
-    for seed in range(first, first + count):
-        total.add(play(seed))
+    with _garbage_left_lying():
+        for seed in range(first, first + count):
+            total.add(play(seed))
     return total
 
 
@@ -45,10 +47,19 @@ def _parts(first: int, count: int, jobs: int) -> Iterator[Total]:
         return
     # Spawned, not forked: a process of a test run has threads by now.
     context = get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_collect_seldom) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         yield from pool.map(play_chunk, starts, sizes)
 
 
-def _collect_seldom() -> None:
-    """Look for garbage once a seed or two: each leaves a whole lab, a few megabytes, at once."""
-    gc.set_threshold(100_000, 20, 50)
+@contextmanager
+def _garbage_left_lying() -> Iterator[None]:
+    """Look for garbage once in some thirty seeds, instead of twice in each.
+
+    Nothing is garbage while a seed is played; then its whole lab is, a quarter of a megabyte.
+    """
+    usual = gc.get_threshold()
+    gc.set_threshold(100_000, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
