@@ -70,7 +70,8 @@ class MakesSafe(Rule):
         if isinstance(sight, HookCalled):
             key = sight.party, sight.section
             if sight.hook is Hook.STARTED:
-                self._due[key] = self._deadlines[sight.section]
+                # Who stood still until after the deadline starts late, and owes the end from then.
+                self._due[key] = max(self._deadlines[sight.section], sight.at)
                 self._frozen[sight.party] = 0.0
             else:
                 self._look(key, self._due.pop(key, None))
