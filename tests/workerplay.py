@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from outcomelog import add
@@ -150,6 +152,10 @@ class Worker:
             self.process.stdout.close()
 
 
+Starts: TypeAlias = Callable[..., Worker]
+"""What the fixture ``start`` returns: takes arguments of pytest, returns a worker."""
+
+
 def start(
     folder: Path, *arguments: str, given: dict[str, Any] | None = None, place: str = "."
 ) -> Worker:
@@ -179,3 +185,24 @@ def start(
     )
     worker.say(order)
     return worker
+
+
+def write(suite: Path, files: dict[str, str]) -> None:
+    """Write files of a suite; ``log(text)`` in them writes to the log, which tells what ran."""
+    for name, text in files.items():
+        path = suite / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        head = (
+            "import os, pytest, signal, sys, time, unittest, warnings\n"
+            f"def log(text):\n    with open({str(suite.parent / 'log')!r}, 'a') as file:\n"
+            "        file.write(f'{text}\\n')\n"
+        )
+        path.write_text((head if name.endswith(".py") else "") + textwrap.dedent(text))
+
+
+def logged(suite: Path) -> list[str]:
+    """Return what the suite's files logged, and forget it."""
+    log = suite.parent / "log"
+    lines = log.read_text().splitlines() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return lines

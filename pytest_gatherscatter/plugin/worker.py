@@ -60,7 +60,7 @@ def work(read: int, write: int) -> int:
         status = int(pytest.ExitCode.INTERNAL_ERROR)
         text = f"{type(error).__name__}: {error}"
     else:
-        text = "its session did not come up"
+        text = loop.stopped or "its session did not come up"
     if loop is None or not loop.told:
         said = speakable(clipped(text, TEXT))[:TEXT]
         channel.tell(WorkerEnded(status=status, stopped=said, output=Raw(b"{}")))

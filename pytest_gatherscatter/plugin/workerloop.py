@@ -5,6 +5,7 @@ to file: what pytest is told to be the next test stands for the next file. Betwe
 worker looks for commands; while a test runs nothing of ours does.
 """
 
+import sys
 import warnings
 from collections import deque
 from collections.abc import Generator
@@ -67,6 +68,7 @@ class WorkerLoop:
         self._tree = LazyTree(config)
         self._queue: deque[RunFile] = deque()
         self._over = False
+        self._interrupted = False
         self._file: OpenFile | None = None
         self._lease = -1
         self._todo: deque[int] = deque()
@@ -212,7 +214,8 @@ class WorkerLoop:
         last, state = self._last, session._setupstate  # noqa: SLF001 - there is no other way
         if last is None:
             return
-        capture = session.config.pluginmanager.get_plugin("capturemanager")
+        manager = session.config.pluginmanager
+        capture = None if self._interrupted else manager.get_plugin("capturemanager")
         if capture is not None:
             capture.resume_global_capture()
         call = pytest.CallInfo.from_call(
@@ -254,12 +257,14 @@ class WorkerLoop:
             self._channel.tell(WarningSeen(warning=packed))
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Note why the session ends."""
+        """Note why the session ends; pytest has stopped capturing."""
+        self._interrupted = True
         text = getattr(excinfo.value, "msg", None) or str(excinfo.value) or excinfo.typename
         self.stopped = self.stopped or str(text)
 
     def pytest_internalerror(self, excrepr: object) -> None:
-        """Note that pytest, or a plugin, failed."""
+        """Note that pytest, or a plugin, failed; pytest has stopped capturing."""
+        self._interrupted = True
         self.stopped = f"INTERNALERROR: {clipped(str(excrepr), TEXT - 100)}"
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -271,6 +276,9 @@ class WorkerLoop:
         output["exitstatus"] = int(exitstatus)
         output["shouldfail"] = session.shouldfail
         output["shouldstop"] = session.shouldstop
+        error = sys.exception()  # that of a command line that cannot be right passes through here
+        if isinstance(error, pytest.UsageError):
+            self.stopped = " ".join(map(str, error.args))
         self._tear_down(session, None)
         try:
             yield

@@ -4,64 +4,13 @@ import json
 import os
 import signal
 import textwrap
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import workerplay
 from outcomelog import plain_run
-from workerplay import Worker
+from workerplay import Starts, Worker, logged, write
 
 from pytest_gatherscatter.wire import testfiles as m
-
-Start = Callable[..., Worker]
-
-
-@pytest.fixture
-def suite(tmp_path: Path) -> Path:
-    """Return an empty suite; ``log`` beside it is for its tests to write to."""
-    folder = tmp_path / "suite"
-    folder.mkdir()
-    (folder / "pytest.ini").write_text(
-        "[pytest]\nasyncio_default_fixture_loop_scope = function\nmarkers = slow\n"
-    )
-    return folder
-
-
-def write(suite: Path, files: dict[str, str]) -> None:
-    """Write files of a suite; ``log(text)`` in them writes to the log, which tells what ran."""
-    for name, text in files.items():
-        path = suite / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        head = (
-            "import os, pytest, signal, sys, time, unittest, warnings\n"
-            f"def log(text):\n    with open({str(suite.parent / 'log')!r}, 'a') as file:\n"
-            "        file.write(f'{text}\\n')\n"
-        )
-        path.write_text((head if name.endswith(".py") else "") + textwrap.dedent(text))
-
-
-def logged(suite: Path) -> list[str]:
-    """Return what the suite's files logged, and forget it."""
-    log = suite.parent / "log"
-    lines = log.read_text().splitlines() if log.exists() else []
-    log.unlink(missing_ok=True)
-    return lines
-
-
-@pytest.fixture
-def start(suite: Path) -> Iterator[Start]:
-    """Return what starts workers; they end with the test."""
-    workers: list[Worker] = []
-
-    def begin(*arguments: str, **fields: object) -> Worker:
-        workers.append(workerplay.start(suite, *arguments, **fields))  # type: ignore[arg-type]
-        return workers[-1]
-
-    yield begin
-    for worker in workers:
-        worker.close()
-
 
 # ── as a plain run ─────────────────────────────────────────────────────────────────────
 
@@ -179,7 +128,7 @@ FILES = [
     [(), ("-k", "one or d or classes"), ("-m", "slow", "--doctest-modules"), ("deep", "other")],
     ids=["all", "k", "m", "paths"],
 )
-def test_all_ends_as_in_a_plain_run(suite: Path, start: Start, arguments: tuple[str, ...]) -> None:
+def test_all_ends_as_in_a_plain_run(suite: Path, start: Starts, arguments: tuple[str, ...]) -> None:
     """Outcome for outcome, fixture for fixture, in the order of a plain run."""
     write(suite, KINDS)
     expected, order = plain_run(suite, *arguments), logged(suite)
@@ -196,7 +145,7 @@ def test_all_ends_as_in_a_plain_run(suite: Path, start: Start, arguments: tuple[
     assert sum(one.deselected for one in worker.of(m.FileCollected)) or "-k" not in arguments
 
 
-def test_only_what_was_granted_is_imported(suite: Path, start: Start) -> None:
+def test_only_what_was_granted_is_imported(suite: Path, start: Starts) -> None:
     """No other test file is ever run, and no conftest off the way."""
     files = {
         f"{d}/test_{d}{n}.py": f"log('{d}{n}')\ndef test_it(): pass" for d in "ab" for n in "12"
@@ -211,7 +160,7 @@ def test_only_what_was_granted_is_imported(suite: Path, start: Start) -> None:
     assert logged(suite) == ["conftest b", "b2", "b1"]
 
 
-def test_package_fixtures_outlive_a_pause(suite: Path, start: Start) -> None:
+def test_package_fixtures_outlive_a_pause(suite: Path, start: Starts) -> None:
     """With no next file in sight nothing above the last one is torn down until it has to be."""
     up = "@pytest.fixture(scope='package', autouse=True)\ndef f():\n"
     fixture = up + "    log('up')\n    yield\n    log('down')\n    raise RuntimeError('too late')"
@@ -230,7 +179,7 @@ def test_package_fixtures_outlive_a_pause(suite: Path, start: Start) -> None:
     assert ended.status == 1
 
 
-def test_arguments_with_colons_pick_tests(suite: Path, start: Start) -> None:
+def test_arguments_with_colons_pick_tests(suite: Path, start: Starts) -> None:
     """Tests are run in the order that was asked for; what is not there is an error of its own."""
     body = """
         @pytest.mark.parametrize("x", "pq")
@@ -252,7 +201,7 @@ def test_arguments_with_colons_pick_tests(suite: Path, start: Start) -> None:
     assert worker.outcomes()["test_it.py::nothing"] == "collect failed"
 
 
-def test_a_file_that_is_not_there_is_told(suite: Path, start: Start) -> None:
+def test_a_file_that_is_not_there_is_told(suite: Path, start: Starts) -> None:
     """It may have been removed after the originator found it."""
     write(suite, {"test_it.py": ""})
     worker = start()
@@ -273,7 +222,7 @@ WAITS = """
 """
 
 
-def test_tests_are_given_back_from_the_end(suite: Path, start: Start) -> None:
+def test_tests_are_given_back_from_the_end(suite: Path, start: Starts) -> None:
     """Neither the one that runs nor the next one; what was given back may come home."""
     write(suite, {"test_it.py": WAITS, "test_next.py": "def test_n(): pass"})
     worker = start()
@@ -294,7 +243,7 @@ def test_tests_are_given_back_from_the_end(suite: Path, start: Start) -> None:
     assert logged(suite) == ["0", "1", "5", "2"]
 
 
-def test_a_group_is_not_cut(suite: Path, start: Start) -> None:
+def test_a_group_is_not_cut(suite: Path, start: Starts) -> None:
     """Tests of one ``xdist_group`` stay where the first of them is."""
     group = "@pytest.mark.xdist_group('g')\n"
     body = f"{group}def test_0():\n    while not os.path.exists('go'): time.sleep(0.01)\n"
@@ -312,7 +261,7 @@ def test_a_group_is_not_cut(suite: Path, start: Start) -> None:
     assert worker.names() == ["test_0", "test_1", "test_3"]
 
 
-def test_a_whole_file_stays_whole(suite: Path, start: Start) -> None:
+def test_a_whole_file_stays_whole(suite: Path, start: Starts) -> None:
     """``gs_whole_file`` is known, even under strict markers, and nothing is given back."""
     write(
         suite,
@@ -330,7 +279,7 @@ def test_a_whole_file_stays_whole(suite: Path, start: Start) -> None:
     assert len(worker.names()) == 6
 
 
-def test_other_tests_than_granted_are_strange(suite: Path, start: Start) -> None:
+def test_other_tests_than_granted_are_strange(suite: Path, start: Starts) -> None:
     """Numbers mean nothing where the ids are not those that they were made from."""
     write(suite, {"test_it.py": "def test_a(): pass\ndef test_b(): pass"})
     worker = start()
@@ -356,7 +305,7 @@ def test_other_tests_than_granted_are_strange(suite: Path, start: Start) -> None
     ],
     ids=["exit", "kill", "segfault"],
 )
-def test_a_death_shows_what_was_begun(suite: Path, start: Start, how: str, status: int) -> None:
+def test_a_death_shows_what_was_begun(suite: Path, start: Starts, how: str, status: int) -> None:
     """The last event is the test that killed, though it died in its fixture."""
     body = f"@pytest.fixture\ndef f():\n    {how}\ndef test_a(): pass\ndef test_b(f): pass"
     write(suite, {"test_it.py": body})
@@ -368,7 +317,7 @@ def test_a_death_shows_what_was_begun(suite: Path, start: Start, how: str, statu
     assert worker.process.returncode == status
 
 
-def test_a_death_in_import_shows_the_file(suite: Path, start: Start) -> None:
+def test_a_death_in_import_shows_the_file(suite: Path, start: Starts) -> None:
     """Before a file is imported its beginning is told."""
     write(suite, {"test_it.py": "os._exit(1)"})
     worker = start()
@@ -377,7 +326,7 @@ def test_a_death_in_import_shows_the_file(suite: Path, start: Start) -> None:
     assert worker.events == [m.FileBegun(lease=1)]
 
 
-def test_the_last_teardown_is_reported(suite: Path, start: Start) -> None:
+def test_the_last_teardown_is_reported(suite: Path, start: Starts) -> None:
     """An error of a session fixture comes with the worker's end, with what it printed."""
     fixture = (
         "@pytest.fixture(scope='session')\ndef f():\n    yield\n    print('said')\n    1 / 0\n"
@@ -385,6 +334,7 @@ def test_the_last_teardown_is_reported(suite: Path, start: Start) -> None:
     write(suite, {"test_it.py": fixture + "def test_a(f): pass"})
     worker = start()
     worker.grant("test_it.py")
+    worker.wait(m.FileFinished)
     ended = worker.finish()
     (report,) = map(Worker.data, ended.reports)
     assert report["nodeid"] == "test_it.py::test_a"
@@ -393,7 +343,7 @@ def test_the_last_teardown_is_reported(suite: Path, start: Start) -> None:
     assert ended.status == 1
 
 
-def test_the_end_waits_for_the_test_that_runs(suite: Path, start: Start) -> None:
+def test_the_end_waits_for_the_test_that_runs(suite: Path, start: Starts) -> None:
     """It is finished and torn down with all fixtures; the rest is not run."""
     body = "@pytest.fixture(scope='session', autouse=True)\ndef f():\n    yield\n    log('down')\n"
     write(suite, {"test_it.py": body + textwrap.dedent(WAITS), "test_next.py": "log('imported')"})
@@ -420,7 +370,7 @@ def test_the_end_waits_for_the_test_that_runs(suite: Path, start: Start) -> None
     ],
 )
 def test_a_session_that_ends_itself_says_why(
-    suite: Path, start: Start, how: str, status: int, text: str
+    suite: Path, start: Starts, how: str, status: int, text: str
 ) -> None:
     """What ends a plain run ends the worker, with its reason; fixtures are torn down."""
     body = "@pytest.fixture(scope='session', autouse=True)\ndef f():\n    yield\n    log('down')\n"
@@ -434,7 +384,7 @@ def test_a_session_that_ends_itself_says_why(
     assert logged(suite) == ["down"]
 
 
-def test_a_worker_ends_with_its_pipe(suite: Path, start: Start) -> None:
+def test_a_worker_ends_with_its_pipe(suite: Path, start: Starts) -> None:
     """Without a supervisor it finishes its test and tears down."""
     body = "@pytest.fixture(scope='session', autouse=True)\ndef f():\n    yield\n    log('down')\n"
     write(suite, {"test_it.py": body + textwrap.dedent(WAITS)})
@@ -447,7 +397,7 @@ def test_a_worker_ends_with_its_pipe(suite: Path, start: Start) -> None:
     assert logged(suite) == ["0", "down"]
 
 
-def test_a_fork_of_a_test_is_no_worker(suite: Path, start: Start) -> None:
+def test_a_fork_of_a_test_is_no_worker(suite: Path, start: Starts) -> None:
     """A child that comes back into pytest ends there, and tells nothing."""
     body = "def test_a():\n    pid = os.fork()\n    if pid:\n        os.waitpid(pid, 0)\n"
     write(suite, {"test_it.py": body + "def test_b(): pass"})
@@ -468,7 +418,7 @@ def test_a_fork_of_a_test_is_no_worker(suite: Path, start: Start) -> None:
     ],
 )
 def test_a_worker_that_cannot_start_says_why(
-    start: Start, suite: Path, conftest: str, argument: str, end: tuple[int, str]
+    start: Starts, suite: Path, conftest: str, argument: str, end: tuple[int, str]
 ) -> None:
     """Its surroundings may not be the originator's."""
     write(suite, {"conftest.py": conftest})
