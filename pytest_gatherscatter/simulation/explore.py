@@ -12,7 +12,8 @@ out by taking the step and seeing whom it touched (as Flanagan and Godefroid do)
   step that touches P in none of these ways comes to the same before and after P's death. So P
   dies only right before a step that would touch it, or to come back at once.
 - *Who only listens goes first.* A step that touches nobody but its party, and shows nothing to any
-  rule, comes to the same before and after all others' steps; so it is taken first and alone.
+  rule, comes to the same before and after all others' steps; so it is taken first and alone. So
+  is one that speaks to the gatherer, where both of them have died already.
   Letters are consumed by that, and none is written, so nothing is put off for ever.
 
 Each way has a twin that is followed and shows the rules the same, but for the order of what
@@ -163,6 +164,7 @@ class _Search:
         lab.restore(state)
         steps = lab.steps()
         quiet = not steps or steps[-1].what in {"time", "start"}
+        hooked = {step.who for step in steps if step.what == "hook"}
         touched: set[str] = set()
         reached = []
         torn: list[Step] = []
@@ -171,7 +173,7 @@ class _Search:
             if not self._take(place, step):
                 return False
             after = lab.freeze()
-            if self._reduced and self._lonely(step, state, after):
+            if self._reduced and self._lonely(step, state, after, hooked):
                 reached, touched, torn = [(step, after)], set(), []
                 break
             reached.append((step, after))
@@ -196,11 +198,11 @@ class _Search:
             self._meet(place, step, lab.freeze())
         return True
 
-    def _lonely(self, step: Step, before: State, after: State) -> bool:
+    def _lonely(self, step: Step, before: State, after: State, hooked: set[str]) -> bool:
         """Say whether a step comes to the same before and after all that others may do."""
         lab, who = self.lab, step.who
-        if step.what not in {"hear", "hook"} or who == GATHERER:
-            return False
+        if step.what != "hear" or who == GATHERER or lab.stalls or who in hooked:
+            return False  # what it hears may call its hook off; nor where time may pass before
         spoke = GATHERER in lab.touched
         if not lab.touched <= {who, GATHERER} or (spoke and lab.may_die(GATHERER)):
             return False

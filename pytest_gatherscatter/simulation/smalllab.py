@@ -157,7 +157,7 @@ class SmallLab:
             found = [Step("start", name) for name in dead if late or name in self.fresh]
             if due is not None or not dead:
                 found.append(Step("time"))
-        elif self.stalls:
+        elif self.stalls and self._next_due() is not None:
             found.append(Step("stall"))
         return found
 

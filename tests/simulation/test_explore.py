@@ -24,22 +24,30 @@ ENOUGH = 20_000
 """States, more than any lab of these tests has."""
 
 
-def explored(lab: tuple[int, int, int], *, reduced: bool = True, most: int = ENOUGH) -> Exploration:
-    """Explore a lab of so many workloads and monitors, of whom so many may die."""
-    workloads, monitors, deaths = lab
+Lab = tuple[int, int, int, int]
+"""How many workloads and monitors, how many parties may die, and how often all may stall."""
+
+
+def explored(lab: Lab, *, reduced: bool = True, most: int = ENOUGH) -> Exploration:
+    """Explore a lab."""
+    workloads, monitors, deaths, stalls = lab
     return explore(
-        lambda: SmallLab(workloads=workloads, monitors=monitors, deaths=deaths),
+        lambda: SmallLab(workloads=workloads, monitors=monitors, deaths=deaths, stalls=stalls),
         most=most,
         reduced=reduced,
     )
 
 
-@pytest.mark.parametrize(("lab", "states", "ends"), [((2, 2, 0), 300, 1), ((1, 1, 1), 1_500, 20)])
-def test_every_state(lab: tuple[int, int, int], states: int, ends: int) -> None:
+@pytest.mark.parametrize(
+    ("lab", "states", "ends"),
+    [((2, 2, 0, 0), 300, 1), ((1, 1, 0, 1), 300, 5), ((1, 1, 1, 0), 1_500, 20)],
+    ids=["nobody dies", "all stall once", "anybody dies once"],
+)
+def test_every_state(lab: Lab, states: int, ends: int) -> None:
     """No rule breaks in any state, and with all orders and all moments of death the ends are so.
 
-    Two workloads and two monitors of whom nobody dies; one of each, and any of the three parties
-    dies once, at any moment.
+    Two workloads and two monitors of whom nobody dies; one of each, and time passes once although
+    somebody has something to do; one of each, and any of the three parties dies, at any moment.
     """
     less, every = explored(lab), explored(lab, reduced=False)
     for found in (less, every):
@@ -52,18 +60,18 @@ def test_every_state(lab: tuple[int, int, int], states: int, ends: int) -> None:
 
 def test_some_deaths_in_the_whole_lab() -> None:
     """Two workloads, two monitors, all five may die: no rule breaks in the first states."""
-    found = explored((2, 2, 5), most=600)
+    found = explored((2, 2, 5, 0), most=600)
     assert found.violated is None, found.line
     assert not found.whole
 
 
-BUGS: dict[Callable[[pytest.MonkeyPatch], None], tuple[tuple[int, int, int], str]] = {
-    go_without_asking: ((1, 1, 1), "no go before all are ready"),
-    go_without_the_missing: ((1, 1, 1), "no go before all are ready"),
-    go_without_a_record: ((1, 1, 1), "one go, committed first, before t0"),
-    go_at_once: ((1, 1, 1), "never before t0"),
-    nobody_gives_up: ((1, 0, 1), "every workload is unblocked"),
-    tokens_fall: ((2, 0, 0), "tokens only grow"),
+BUGS: dict[Callable[[pytest.MonkeyPatch], None], tuple[Lab, str]] = {
+    go_without_asking: ((1, 1, 1, 0), "no go before all are ready"),
+    go_without_the_missing: ((1, 1, 1, 0), "no go before all are ready"),
+    go_without_a_record: ((1, 1, 1, 0), "one go, committed first, before t0"),
+    go_at_once: ((1, 1, 1, 0), "never before t0"),
+    nobody_gives_up: ((1, 0, 1, 0), "every workload is unblocked"),
+    tokens_fall: ((2, 0, 0, 0), "tokens only grow"),
 }
 """Bugs, the lab in which each shows, and the rule that finds it."""
 
@@ -85,7 +93,7 @@ def test_a_bug_is_found_with_and_without_what_is_left_out(
 def test_the_way_leads_to_the_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who takes the steps that are told stands right before what broke."""
     go_without_asking(monkeypatch)
-    found = explored((1, 1, 0))
+    found = explored((1, 1, 0, 0))
     lab = SmallLab(workloads=1, monitors=1)
     for step in found.way[:-1]:
         lab.take(step)
