@@ -1,6 +1,7 @@
 """The pages say what the code does: drawn parts, commands, settings, links, and played examples."""
 
 import importlib.util
+import inspect
 import re
 import shlex
 import sys
@@ -159,11 +160,11 @@ def test_readme_opens_with_what_a_newcomer_types() -> None:
 
 def test_options_keys_and_variables_of_the_pages_exist() -> None:
     """Whatever looks like an option, an ini key or a variable of ours is one."""
-    known_options = {f"--gs-{key.replace('_', '-')}" for key in options.OPTION_KEYS}
+    known_options = set(re.findall(r'"(--gs-[\w-]+)"', inspect.getsource(options)))
     keys = {*options.TEXT_KEYS, *options.QUANTITY_KEYS, "require", "section", "step"}
     source = "".join(path.read_text() for path in (ROOT / "pytest_gatherscatter").rglob("*.py"))
     for page, text in PAGES.items():
-        assert set(re.findall(r"--gs-[\w-]+", text)) <= known_options | {"--gs-local"}, page
+        assert set(re.findall(r"--gs-[\w-]+", text)) <= known_options, page
         assert {key[3:] for key in re.findall(r"\bgs_\w+", text)} <= keys, page
         for variable in re.findall(r"\b(?:GATHERSCATTER|GS)_[A-Z_]*[A-Z]", text):
             assert f'"{variable}"' in source, f"{page}: {variable}"
