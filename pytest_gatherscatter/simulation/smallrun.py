@@ -28,7 +28,9 @@ from pytest_gatherscatter.simulation.smallwatch import CLOCK, LONGEST_BODY
 from pytest_gatherscatter.simulation.world import (
     BodyBegan,
     BodyLeft,
+    LockTaken,
     TicketGone,
+    TicketSynced,
     VisitBegan,
     VisitEnded,
     WentAlone,
@@ -136,6 +138,7 @@ class SmallRun:
                 case SyncTicket(token):
                     ticket = SmallTicket(token, self.name, self._life)
                     lab.tickets = {**lab.tickets, self._section: ticket}
+                    lab.see(TicketSynced(lab.now, self.name, self._section, token))
                     guide.synced(token)
                 case FallQuiet():
                     self._hang_up(lab)
@@ -202,6 +205,7 @@ class SmallRun:
         until = self._lock_until
         if lab.locked in {None, self.name}:
             lab.locked, self._lock_until = self.name, None
+            lab.see(LockTaken(lab.now, self.name, self._section, BENCH))
             guide.locked()
             return
         lab.touched.add(lab.locked)

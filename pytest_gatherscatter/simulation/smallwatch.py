@@ -13,8 +13,10 @@ from pytest_gatherscatter.simulation.promise import (
     RefusesLowerOnly,
     SaysAgain,
     StaysStarted,
+    StopsAreTold,
     TicketsLast,
 )
+from pytest_gatherscatter.simulation.proof import proofs
 from pytest_gatherscatter.simulation.rule import Rule
 from pytest_gatherscatter.simulation.shelf import Shelf
 from pytest_gatherscatter.simulation.world import Heard, Said, Sight
@@ -25,7 +27,7 @@ BEGIN = 1_000_000.0
 CLOCK = "c10cc10c"
 LONGEST_BODY = 0.5
 
-PROMISES = (PromptlySafe, RefusesLowerOnly, StaysStarted, TicketsLast, SaysAgain)
+PROMISES = (PromptlySafe, RefusesLowerOnly, StaysStarted, TicketsLast, SaysAgain, StopsAreTold)
 """Of the small promises those that can be broken where nobody holds, and messages take no time."""
 
 
@@ -64,7 +66,7 @@ class Watch:
         self._places: dict[type, list[str]] = {}
         world: Any = THE_CLOCK
         every: list[Rule] = rules(world, frozenset(), LONGEST_BODY)
-        every += [kind(world) for kind in PROMISES]
+        every += [*(kind(world) for kind in PROMISES), *proofs(world)]
         self.names = [rule.name for rule in every]
         for rule in every:
             shelf.put(rule.name, rule)

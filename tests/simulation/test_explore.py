@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from simulation.planted.planting import plant
 from simulation.test_invariant import (
     go_at_once,
     go_without_a_record,
@@ -65,11 +66,17 @@ def test_some_deaths_in_the_whole_lab() -> None:
     assert not found.whole
 
 
+def leave_answered_first(patch: pytest.MonkeyPatch) -> None:
+    """Say that a leaving is known before it is on record, as the list of chosen bugs has it."""
+    plant("leave-answered-first", patch)
+
+
 BUGS: dict[Callable[[pytest.MonkeyPatch], None], tuple[Lab, str]] = {
     go_without_asking: ((1, 1, 1, 0), "no go before all are ready"),
     go_without_the_missing: ((1, 1, 1, 0), "no go before all are ready"),
     go_without_a_record: ((1, 1, 1, 0), "one go, committed first, before t0"),
     go_at_once: ((1, 1, 1, 0), "never before t0"),
+    leave_answered_first: ((1, 1, 1, 0), "an end that is told is on record"),
     nobody_gives_up: ((1, 0, 1, 0), "every workload is unblocked"),
     tokens_fall: ((2, 0, 0, 0), "tokens only grow"),
 }
