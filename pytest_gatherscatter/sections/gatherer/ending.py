@@ -62,7 +62,7 @@ class Ending:
     def stop(self, section: SectionRecord, *, now: float) -> None:
         """Tell the monitors to stop and report."""
         self.lab.move(section, SectionState.COLLECTING, now=now)
-        section.left_at = now
+        section.left_at = section.collects_since = now
         self.say_stopped(section)
         self.lab.at(now + section.entered.report_timeout)
 
@@ -70,6 +70,13 @@ class Ending:
         """Tell the monitors to stop and report; who has reported says its report again."""
         key = section_event("stopped", section.bench)
         self.lab.out.publish(key, self.lab.stopped(section))
+
+    def excuse(self, *, now: float) -> None:
+        """Let the time for reports begin anew: nobody could be heard until now."""
+        for section in self.lab.sections.values():
+            if section.state is SectionState.COLLECTING:
+                section.collects_since = now
+                self.lab.at(now + section.entered.report_timeout)
 
     def report(self, message: m.AgentReport, _: Received, now: float) -> None:
         """Take a report; what is stale or of a stranger is fenced, never merged."""
@@ -111,7 +118,7 @@ class Ending:
         """Close once every member has reported or is lost, or the report timeout ran out."""
         if section.state is not SectionState.COLLECTING:
             return
-        if section.unreported() and now < section.left_at + section.entered.report_timeout:
+        if section.unreported() and now < section.collects_since + section.entered.report_timeout:
             return
         self.lab.move(section, SectionState.CLOSED, now=now)
         # On record with its answer: it may be asked for once more, of another process.

@@ -155,7 +155,7 @@ class Gatherer:
             case SectionState.LIVE:
                 yield section.deadline
             case SectionState.COLLECTING:
-                yield section.left_at + section.entered.report_timeout
+                yield section.collects_since + section.entered.report_timeout
 
     def _progress(self, now: float) -> None:
         """See what has become possible on each bench where something changed."""

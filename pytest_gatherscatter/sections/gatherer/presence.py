@@ -43,6 +43,7 @@ class Presence:
         """Tell the lab that its gatherer is here, and say again what may have been lost."""
         self._linked = True
         self._excuse(now)
+        self.ending.excuse(now=now)
         self.lab.out.publish(GATHERER_STARTED, m.GathererStarted(gatherer=self.lab.facts.clock))
         for section in self.lab.sections.values():
             if section.state is SectionState.COMMITTED and now < section.t0:
@@ -189,6 +190,8 @@ class Presence:
         away, self._looked = now - self._looked > AWAY, now
         if away or not self._linked:
             self._excuse(now)
+        if not self._linked:
+            self.ending.excuse(now=now)
         for agent in self.lab.roster.silent(now=now):
             self.lab.roster.leave(agent.name)
             self._gone(agent.name, "silent: no keepalive", now)

@@ -115,6 +115,8 @@ class SectionRecord:
         """The gatherer that committed it went away meanwhile."""
         self.left: LeaveSection | None = None
         self.left_at = 0.0
+        self.collects_since = 0.0
+        """From when the report timeout counts: not while the gatherer could hear nobody."""
         self.reports: dict[str, AgentReport] = {}
         self.lost: dict[str, str] = {}
         self.fenced: list[str] = []

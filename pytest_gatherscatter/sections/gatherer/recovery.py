@@ -1,5 +1,6 @@
 """From recorded decisions back to a lab: a committed section keeps its bench closed."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -117,7 +118,7 @@ def _fold(
         case "left":
             section = lab.sections[event["section"]]
             section.left = _left(event)
-            section.left_at = now
+            section.left_at, section.collects_since = now, math.inf  # until the link is up
             section.life.to(SectionState.COLLECTING, now=now, why="recovered")
         case "closed" | "aborted" as what:
             section = lab.sections[event["section"]]

@@ -95,6 +95,41 @@ def test_nobody_is_passed_over_at_the_last_check_while_the_gatherer_is_cut_off()
     assert section.members == ("psu", "scope")
 
 
+def test_reports_have_their_time_when_the_gatherer_was_cut_off() -> None:
+    """The report timeout counts from when somebody can be heard: the report is not lost."""
+    play = Play("scope")
+    play.join("scope")
+    section = play.go("scope")
+    play.leave()
+    play.feed(LinkDown("the broker is gone"))
+    play.wait(section.entered.report_timeout + 5)
+    assert play.state() is S.COLLECTING
+    play.feed(LinkUp())
+    for _ in range(5):  # it is there all the time
+        play.wait(5)
+        play.join("scope")
+    assert play.state() is S.COLLECTING
+    play.report("scope")
+    closed = play.said(m.SectionClosed)[-1]
+    assert [(one.agent, one.reported) for one in closed.reports] == [("scope", True)]
+
+
+def test_a_report_that_never_comes_is_waited_for_once() -> None:
+    """Back on its link the gatherer waits for the report timeout, and no longer."""
+    play = Play("scope")
+    play.join("scope")
+    section = play.go("scope")
+    play.leave()
+    play.feed(LinkDown("the broker is gone"))
+    play.wait(section.entered.report_timeout + 5)
+    play.feed(LinkUp())
+    for _ in range(7):
+        play.wait(5)
+        play.join("scope")
+    closed = play.said(m.SectionClosed)[-1]
+    assert [(one.agent, one.text) for one in closed.reports] == [("scope", "no report in time")]
+
+
 def test_nobody_is_passed_over_who_answered_while_the_gatherer_was_frozen() -> None:
     """The answer is in its queue when it looks first."""
     play = Play()

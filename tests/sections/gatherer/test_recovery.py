@@ -277,6 +277,9 @@ def test_left_and_not_closed_is_not_inside_after_a_restart() -> None:
         assert new.state() is S.CLOSED
     new = Play(recovered=snapshotted)
     new.wait(30.1)
+    assert new.state() is S.COLLECTING  # nobody could report yet
+    new.feed(LinkUp())
+    new.wait(30.1)
     assert new.state() is S.CLOSED
 
 
