@@ -214,7 +214,8 @@ class Flow:
     # In and back
 
     def _enqueue(self, queue: Queue, message: Message, now: float) -> bool:
-        self._drop_expired(queue, now)
+        if queue.ready:
+            self._drop_expired(queue, now)
         if queue.full_for(message):
             if queue.arguments.overflow == "reject-publish-dlx":
                 self._dead.append((queue, Entry(0, message, None), DeathReason.MAXLEN))

@@ -182,7 +182,8 @@ class Party:
         if self.world.now < self._thaws_at:
             self._backlog.append(partial(self._act, self.life, action, args))
             return
-        self.now = self.clock.read()
+        clock = self.clock
+        self.now = clock.offset + clock.rate * self.world.now  # what it reads, without a call
         try:
             action(*args)
             if self.link.failed:

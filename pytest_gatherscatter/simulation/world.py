@@ -260,7 +260,7 @@ class World:
         self.over = False
         """Set when what was waited for has come; :meth:`run` returns then."""
         self._story = story
-        self._onlookers: dict[type, list[Onlooker]] = {}
+        self._onlookers: dict[type, list[Callable[[Sight], None]]] = {}
         self._wanted: set[str | None] = set()
         self._messages: dict[bytes, Message] = {}
         # What is to be done with what, instead of what a partial or a lambda would hold: these are
@@ -296,7 +296,7 @@ class World:
     def show(self, onlooker: Onlooker) -> None:
         """Show ``onlooker`` what it asks for, from now on."""
         for kind in onlooker.kinds:
-            self._onlookers.setdefault(kind, []).append(onlooker)
+            self._onlookers.setdefault(kind, []).append(onlooker.see)
             self._wanted.add(f"{kind.__name__}/{codec.VERSION}")
 
     def see(self, sight: Sight) -> None:
@@ -304,8 +304,8 @@ class World:
         if self._story:
             self.history.append(sight)
         kind = type(sight.message) if isinstance(sight, _SPOKEN) else type(sight)
-        for onlooker in self._onlookers.get(kind, ()):
-            onlooker.see(sight)
+        for see in self._onlookers.get(kind, ()):
+            see(sight)
 
     def message(self, body: bytes, kind: str | None) -> Message | None:
         """Read a body that somebody wants to see, each once: it leaves here and comes in there."""
