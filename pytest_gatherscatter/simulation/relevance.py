@@ -40,7 +40,7 @@ AGES = {
     "heard": 6.5,  # an agent's three keepalives; a workload waits six seconds
     "told_at": 5.0,
     "_looked": 5.0,  # a gatherer that looked four seconds ago, a workload five
-    "left_at": 2.0,
+    "collects_since": 2.0,
     "checked_at": 2.0,
     "asked_at": 2.0,
     "_probed_at": 1.0,
@@ -112,7 +112,7 @@ _SECTION = {
     _S.COMMITTED: _GOES,
     _S.LIVE: _GOES,
     _S.OVERDUE: _GOES,
-    _S.COLLECTING: (*_GOES, "left", "left_at", "cause"),
+    _S.COLLECTING: (*_GOES, "left", "collects_since", "cause"),
     _S.CLOSED: ("closed", "reports"),
     _S.ABORTED: ("cause", "deadline"),
 }
