@@ -186,13 +186,14 @@ def test_a_worker_dies_with_its_supervisor(suite: Path) -> None:
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and not logged(suite):
+    while not (runs := logged(suite)) and time.monotonic() < end:
         time.sleep(0.05)
     parent.send_signal(signal.SIGKILL)
     parent.wait(10)
     parent.stdout.close()
     while time.monotonic() < end and _runs(child):
         time.sleep(0.02)
+    assert runs
     assert not _runs(child)
 
 
