@@ -9,7 +9,6 @@ before it waits.
 import contextlib
 import os
 import select
-from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import msgspec
@@ -170,10 +169,3 @@ class Channel:
         """End a child that a test forked and that came back into pytest: it is no worker."""
         if os.getpid() != self._owner:
             os._exit(ORPHANED)
-
-
-def lines(buffer: bytearray) -> Iterable[bytes]:
-    """Take the whole lines out of what was read so far, for who reads a worker's events."""
-    *whole, rest = buffer.split(b"\n")
-    buffer[:] = rest
-    return [bytes(one) for one in whole]
