@@ -14,6 +14,7 @@ from typing import ClassVar
 from pamqp import base, commands
 from pamqp.exceptions import AMQPError as PamqpError
 
+from pytest_gatherscatter.embedded.header import table_end
 from pytest_gatherscatter.embedded.refusal import AmqpError, Code
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
@@ -128,6 +129,7 @@ def decode_method(payload: bytes) -> base.Frame:
         # A short text that is cut decodes to less than its length says, so measure it back.
         return _complete(frame, payload[_METHOD.size :])
     except (
+        AmqpError,
         ValueError,
         TypeError,
         LookupError,
@@ -155,7 +157,10 @@ def _complete(frame: base.Frame, data: bytes) -> base.Frame:
         bits = 0
         if kind == "shortstr":
             offset += 1 + data[offset]
-        elif kind in {"longstr", "table"}:
+        elif kind == "table":
+            # pamqp takes a text or table within it for whole that is cut.
+            offset = table_end(data, offset)
+        elif kind == "longstr":
             offset += 4 + int.from_bytes(data[offset : offset + 4])
         else:
             offset += _FIXED_SIZES[kind]

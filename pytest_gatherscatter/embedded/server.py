@@ -52,6 +52,8 @@ class Peer(asyncio.Protocol):
         self.session: Session | None = None
         self._reading = True
         self._stalled = False
+        self._leaving = False
+        self._unsent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a client in, or turn it away when there are too many."""
@@ -87,30 +89,57 @@ class Peer(asyncio.Protocol):
     def write(self) -> None:
         """Send what the session has to say, and follow what it wants of the socket."""
         session, transport = self.session, self.transport
-        if session is None or transport is None or transport.is_closing():
+        if session is None or transport is None or transport.is_closing() or self._leaving:
             return
         if session.pending:
             session.wrote(self._server.now())
             transport.write(session.take())
         if session.closed:
-            transport.close()
-            # A client that never reads the last bytes must not keep its socket.
-            self._server.later(self._server.limits.farewell, transport.abort)
-        elif session.blocked and self._reading:
-            self._reading = False
-            transport.pause_reading()
+            self._leave(transport)
+            return
+        if session.blocked:
             self._server.blocked(self)
-        elif not session.blocked and not self._reading:
-            self._reading = True
-            transport.resume_reading()
-        if session.starved and not self._stalled:
+        # Who asks and does not read is not read either: answers would pile up here.
+        full = self._stalled and transport.get_write_buffer_size() > self._server.limits.room
+        reading = not (session.blocked or session.choked or full)
+        if reading != self._reading:
+            self._reading = reading
+            if reading:
+                transport.resume_reading()
+            else:
+                transport.pause_reading()
+        if (session.starved or session.choked) and not self._stalled:
             self._server.grant(self)
 
+    def _leave(self, transport: asyncio.Transport) -> None:
+        """Say nothing more, and hear nothing more.
+
+        The client's end of it stays open for a moment: a socket that is closed with unread
+        octets in it takes back even what it has said last.
+        """
+        self._leaving = True
+        transport.write_eof()
+        transport.resume_reading()
+        # A client that never reads the last bytes must not keep its socket.
+        self._server.later(self._server.limits.farewell, transport.abort)
+
     def grant(self) -> None:
-        """Let the vhost send more to a client that reads."""
-        if self.session is not None and self.session.starved and not self._stalled:
-            self.session.grant(self._server.now())
+        """Let a client that reads have more of the vhost, and of what it asked for."""
+        if self.session is not None and not self._stalled and not self._leaving:
+            now = self._server.now()
+            self.session.grant(now)
+            self.session.proceed(now)
             self._server.settle(self)
+
+    def tick(self) -> None:
+        """Let time pass for the session."""
+        if self.session is not None and self.transport is not None:
+            now = self._server.now()
+            left = self.transport.get_write_buffer_size()
+            if not self._reading and left < self._unsent:
+                self.session.drained(now)
+            self._unsent = left
+            self.session.tick(now)
 
 
 class Server:
@@ -123,7 +152,7 @@ class Server:
         self._peers: dict[int, Peer] = {}
         self._numbers = 0
         self._deadline: asyncio.TimerHandle | None = None
-        self._blocked: list[Peer] = []
+        self._blocked: dict[Peer, None] = {}
         self._ending = False
         self._deserted = asyncio.Event()
 
@@ -147,6 +176,7 @@ class Server:
     def leave(self, peer: Peer, session: Session) -> None:
         """A client is gone."""
         del self._peers[cast("int", session.id)]
+        self._blocked.pop(peer, None)
         session.lost(self.now())
         if not self._peers:
             self._deserted.set()
@@ -165,7 +195,7 @@ class Server:
 
     def _relieve(self) -> None:
         if self._blocked and self._hub.relieved:
-            waiting, self._blocked = self._blocked, []
+            waiting, self._blocked = self._blocked, {}
             for peer in waiting:
                 if peer.session is not None:
                     peer.session.unblock(self.now())
@@ -173,7 +203,7 @@ class Server:
 
     def blocked(self, peer: Peer) -> None:
         """Remember a publisher that waits for memory."""
-        self._blocked.append(peer)
+        self._blocked[peer] = None
 
     def grant(self, peer: Peer) -> None:
         """Let a client have more, in its own turn of the loop: others have theirs before."""
@@ -198,10 +228,8 @@ class Server:
 
     def tick(self) -> None:
         """Heartbeats and time limits of every connection."""
-        now = self.now()
         for peer in list(self._peers.values()):
-            if peer.session is not None:
-                peer.session.tick(now)
+            peer.tick()
         self._hub.flush()
         self._write_all()
         self._schedule()

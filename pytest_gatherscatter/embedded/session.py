@@ -6,6 +6,7 @@ or raises for anything that a client can do: a client's fault ends its own conne
 RabbitMQ's code, and nobody else's.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from enum import Enum
 from hmac import compare_digest
@@ -86,7 +87,9 @@ class Session:
         self.capabilities: Mapping[str, object] = {}
         self._hub = hub
         self._reader = FrameReader()
+        self._frames: deque[RawFrame] = deque()
         self._out: list[bytes] = []
+        self._unsent = 0
         self._channels: dict[int, ChannelSession] = {}
         self._user = ""
         self._channel_max = hub.limits.channels
@@ -103,24 +106,40 @@ class Session:
         self._reader.feed(data)
         if self.phase is Phase.HEADER and not self._greet(now):
             return
+        self.proceed(now)
+
+    def proceed(self, now: float) -> None:
+        """Handle the frames that came, until there is more than the client's room to be taken.
+
+        A request of some octets may have an answer of megabytes: who asks for much in one
+        breath has it bit by bit, and is read on when it has read. See :attr:`choked`.
+        """
         ids = (0, 0)
         try:
-            while frames := self._reader.frames():
-                for frame in frames:
-                    # Content belongs to a publish, so that is what a refusal names.
-                    ids = method_id(frame[2]) if frame[0] == METHOD else _PUBLISH
-                    self._handle(frame, ids, now)
-                    self._hub.flush()
-                    if self.closed:
-                        return
+            while self._unsent <= self._hub.limits.room and not self.closed:
+                if not self._frames:
+                    self._frames.extend(self._reader.frames())
+                    if not self._frames:
+                        break
+                frame = self._frames.popleft()
+                # Content belongs to a publish, so that is what a refusal names.
+                ids = method_id(frame[2]) if frame[0] == METHOD else _PUBLISH
+                self._handle(frame, ids, now)
+                self._hub.flush()
         except AmqpError as error:
             self._close(error, ids, now)
         self._hub.flush()
+
+    @property
+    def choked(self) -> bool:
+        """Whether frames of the client wait for :meth:`proceed`."""
+        return bool(self._frames) and not self.closed
 
     def take(self) -> bytes:
         """What shall be sent, once."""
         data = b"".join(self._out)
         self._out.clear()
+        self._unsent = 0
         return data
 
     @property
@@ -152,6 +171,10 @@ class Session:
     def wrote(self, now: float) -> None:
         """The shell has given bytes to the client, which is as good as a heartbeat."""
         self._sent = now
+
+    def drained(self, now: float) -> None:
+        """The client, who is not read, has read: it lives."""
+        self._heard = now
 
     def lost(self, now: float) -> None:
         """The client is gone."""
@@ -199,6 +222,7 @@ class Session:
         """Give bytes to the client."""
         if self.phase is not Phase.CLOSED:
             self._out.append(data)
+            self._unsent += len(data)
             self._hub.talking[self.id] = None
 
     def emit(self, output: Output) -> None:
