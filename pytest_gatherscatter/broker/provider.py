@@ -176,9 +176,13 @@ def start_local(
     Raises:
         BrokerUnreachable: it did not start; the text has its own last words.
     """
+    alone = address is None
     with contextlib.ExitStack() as stack, tempfile.TemporaryFile() as words:
         if address is None:
-            private = tempfile.TemporaryDirectory(prefix="gatherscatter-")
+            # The broker removes it too: it outlives this process if that is killed.
+            private = tempfile.TemporaryDirectory(
+                prefix="gatherscatter-", ignore_cleanup_errors=True
+            )
             address = Path(stack.enter_context(private)) / "address"
         child = subprocess.Popen(  # noqa: S603 - our own module
             [
@@ -186,6 +190,7 @@ def start_local(
                 *("--address-file", str(address)),
                 *("--port", str(port)),
                 *("--parent-pid", str(os.getpid())),
+                *(("--private",) if alone else ()),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -8,7 +8,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from pytest_gatherscatter.embedded.address import default_address_path
+from pytest_gatherscatter.embedded.address import default_address_path, remove_place
 from pytest_gatherscatter.embedded.hub import Limits
 from pytest_gatherscatter.embedded.record import Profile
 from pytest_gatherscatter.embedded.server import serve
@@ -32,6 +32,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--address-file", type=Path, help="where to write the URL with its password"
+    )
+    parser.add_argument(
+        "--private",
+        action="store_true",
+        help="the address file's folder is for this broker alone, and goes with it",
     )
     parser.add_argument("--parent-pid", type=int, help="end when this process does")
     parser.add_argument(
@@ -65,6 +70,10 @@ def main(argv: list[str] | None = None) -> int:
     except (GatherScatterError, OSError, OverflowError) as error:
         sys.stderr.write(f"broker: {error}\n")
         return _USAGE
+    finally:
+        # Whoever made it may have been killed, and that is when this ends.
+        if options.private and options.address_file:
+            remove_place(options.address_file)
     return 0
 
 

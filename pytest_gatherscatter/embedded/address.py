@@ -9,6 +9,7 @@ same file takes over port and login from it, so that whoever was connected comes
 What a broker forgets at its end are messages, not the way to it.
 """
 
+import contextlib
 import json
 import os
 import stat
@@ -136,6 +137,19 @@ def hold_address(path: Path) -> LockFile:
         by = f" (pid {owner.pid})" if owner is not None else ""
         raise SettingsInvalid(str(path), f"another broker{by} serves it already")
     return lock
+
+
+def remove_place(path: Path) -> None:
+    """Remove an address file that nobody will look for again, its lock, and their folder.
+
+    The folder stays if there is anything else in it, and all of it while a broker serves it.
+    """
+    if read_address(path) is not None:
+        return
+    for one in (path, path.with_name(f"{path.name}.lock")):
+        one.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
 
 
 def withdraw_address(path: Path) -> None:

@@ -33,16 +33,33 @@ class LockFile:
             OSError: it cannot be opened (a symbolic link is not followed).
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(path, flags, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        while True:
+            descriptor = os.open(path, flags, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Its holder may have removed it since it was opened: then it is nobody's door.
+                named = _is_named(descriptor, path)
+            except BlockingIOError:
+                os.close(descriptor)
+                return None
+            except BaseException:
+                os.close(descriptor)
+                raise
+            if named:
+                return cls(descriptor)
             os.close(descriptor)
-            return None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return cls(descriptor)
+
+    def remove(self, path: Path) -> None:
+        """Let go and take the file away; ``path`` is where :meth:`take` found it.
+
+        Safe because it is unlinked while it is held, and whoever waits at the old file sees in
+        :meth:`take` that it has no name any more.
+        """
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                if _is_named(self._descriptor, path):
+                    path.unlink()
+        self.close()
 
     def write(self, text: str) -> None:
         """Make ``text`` the file's content: who holds it, for others to read."""
@@ -55,7 +72,7 @@ class LockFile:
         return -1 if self._descriptor is None else self._descriptor
 
     def close(self) -> None:
-        """Let go. A second call does nothing. The file stays: unlinking a lock file is a race."""
+        """Let go. A second call does nothing. The file stays, see :meth:`remove`."""
         descriptor = self._forget()
         if descriptor is not None:
             with contextlib.suppress(OSError):  # unlocked by name: a child being forked has a copy
@@ -72,6 +89,15 @@ class LockFile:
         descriptor, self._descriptor = self._descriptor, None
         _held.discard(self)
         return descriptor
+
+
+def _is_named(descriptor: int, path: Path) -> bool:
+    """Whether an open file is the one that a path leads to."""
+    try:
+        named = path.lstat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(descriptor), named)
 
 
 def is_locked(descriptor: int) -> bool:

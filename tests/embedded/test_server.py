@@ -284,6 +284,26 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     assert read_address(path) is None
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "in order"])
+def test_a_private_folder_goes_with_its_broker(tmp_path: Path, how: signal.Signals) -> None:
+    """However the process ends that had it made, in which no clean-up may ever run."""
+    command = (
+        "import time\nfrom pytest_gatherscatter.broker import provider\n"
+        "with provider.start_local() as broker:\n    print(broker.pid, flush=True)\n"
+        "    time.sleep(600)"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", command], env=environment, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert list(tmp_path.glob("gatherscatter-*/address"))
+        parent.send_signal(how)
+    until(lambda: True if process_start(pid) is None else None, "the broker's end")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_one_address_file_has_one_broker(broker: Running) -> None:
     """A second one says who is there, in one line, and ends."""
     command = [sys.executable, "-m", "pytest_gatherscatter.embedded"]

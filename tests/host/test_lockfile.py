@@ -1,5 +1,6 @@
 """Locks end with their owner, whatever the owner left behind."""
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -125,3 +126,32 @@ def test_a_forked_child_does_not_keep_it(tmp_path: Path, how: str) -> None:
         lock = LockFile.take(path)
         assert lock is not None
         lock.close()
+
+
+def test_a_removed_lock_lets_nobody_in_twice(tmp_path: Path) -> None:
+    """Processes that take, remove and take again for a while are never two at once inside."""
+    loop = """
+import sys, time
+from pathlib import Path
+from pytest_gatherscatter.host.lockfile import LockFile
+lock, inside, end = Path(sys.argv[1]), Path(sys.argv[2]), time.monotonic() + 1.0
+times = 0
+while time.monotonic() < end:
+    held = LockFile.take(lock)
+    if held is not None:
+        inside.mkdir()
+        inside.rmdir()
+        times += 1
+        held.remove(lock)
+print(times)
+"""
+    command = [sys.executable, "-c", loop, str(tmp_path / "lock"), str(tmp_path / "inside")]
+    with contextlib.ExitStack() as stack:
+        children = [
+            stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            for _ in range(3)
+        ]
+        told = [child.communicate(timeout=20)[0] for child in children]
+    assert [child.returncode for child in children] == [0, 0, 0]
+    assert sum(map(int, told)) > 10
+    assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ What it is not: a queue (who polls first after a release gets it), and a guard a
 users or other hosts. Those need a gatherer.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from pytest_gatherscatter.wire.names import check_name
 
 _FIRST_PAUSE = 0.01  # seconds: sections of a few milliseconds shall not wait for a long pause
 _LONGEST_PAUSE = 0.25  # seconds: four looks a second cost nothing and feel immediate
+# The labs of ``pytest --gs-local`` (see plugin/options.py), of which each run has a new one.
+_PRIVATE = "local-"
 _LONGEST_OWNER = 1024  # bytes of the owner's text that are read; it is a line for people
 
 
@@ -34,6 +37,9 @@ class BenchLock:
 
     def close(self) -> None:
         """Open the bench for the next one. A second call does nothing."""
+        if self.path.name.startswith(_PRIVATE):
+            self._lock.remove(self.path)
+            return
         self._lock.write("")
         self._lock.close()
 
@@ -66,6 +72,8 @@ def acquire(  # noqa: PLR0913 - where, how long, who, and who is told
     # Names hold no dots, so that two labs' benches never share a file.
     name = f"{check_name('lab', lab)}.{check_name('bench', bench)}.lock"
     path = (folder or runtime_directory()) / name
+    if name.startswith(_PRIVATE):
+        _sweep(path.parent)
     began = time.monotonic()
     pause = _FIRST_PAUSE
     while (lock := LockFile.take(path)) is None:
@@ -81,6 +89,14 @@ def acquire(  # noqa: PLR0913 - where, how long, who, and who is told
         pause = min(pause * 2, _LONGEST_PAUSE)
     lock.write(" ".join(owner.split()) + "\n")
     return BenchLock(path, lock)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what private runs left that were killed; what anybody holds stays."""
+    for path in folder.glob(f"{_PRIVATE}*.lock"):
+        with contextlib.suppress(OSError):
+            if (lock := LockFile.take(path)) is not None:
+                lock.remove(path)
 
 
 def _holder(path: Path) -> str:

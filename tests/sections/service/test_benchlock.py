@@ -129,3 +129,19 @@ def test_the_users_runtime_directory_is_the_place(
     lock = acquire("lab", "left", timeout=0, owner="me")
     assert lock.path == tmp_path / "gatherscatter" / "lab.left.lock"
     lock.close()
+
+
+def test_a_private_labs_lock_goes_with_its_run_or_with_the_next(tmp_path: Path) -> None:
+    """What a killed run left is removed, what somebody holds is not."""
+    (tmp_path / "local-0.default.lock").touch()
+    held = acquire("local-1", "default", timeout=0, owner="one", folder=tmp_path)
+    mine = acquire("local-2", "default", timeout=0, owner="two", folder=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "local-1.default.lock",
+        "local-2.default.lock",
+    ]
+    with pytest.raises(NotGathered):
+        acquire("local-1", "default", timeout=0, owner="three", folder=tmp_path)
+    held.close()
+    mine.close()
+    assert list(tmp_path.iterdir()) == []
