@@ -41,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "no_gatherer, not_gathered, quiet, span, check): run the test inside a critical "
         "section: monitors arm, start together with it and hand in what they saw.",
     )
+    config.addinivalue_line("markers", "gs_whole_file: run the tests of this file together")
     config.stash[_REPORTS] = Reports()
     config.pluginmanager.register(config.stash[_REPORTS], "gatherscatter-reports")
     options.check(config)

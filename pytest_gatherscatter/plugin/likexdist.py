@@ -62,7 +62,6 @@ class Early:
             nowhere = open(os.devnull, "w")  # noqa: SIM115, PTH123 - for the process's life
             config.add_cleanup(nowhere.close)
             manager.register(Silent(config, nowhere), "terminalreporter")
-        config.addinivalue_line("markers", "gs_whole_file: run the tests of this file together")
 
 
 Silent: type[pytest.TerminalReporter] = type(

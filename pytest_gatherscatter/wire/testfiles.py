@@ -79,7 +79,7 @@ class TestBegun(Event, frozen=True, kw_only=True):
 
 
 class TestRan(Event, frozen=True, kw_only=True):
-    """A test is torn down. ``reports`` are all of its phases, in order; ``seconds`` their sum."""
+    """A test is torn down. ``reports`` are of all its phases, in order; it took ``seconds``."""
 
     __test__ = False
 

@@ -14,13 +14,13 @@ import sys
 from collections.abc import Callable
 from threading import Thread
 
-import msgspec
-
+from pytest_gatherscatter.errors import MessageUnreadable
 from pytest_gatherscatter.machine import Told
+from pytest_gatherscatter.plugin.pipe import event
 from pytest_gatherscatter.testfiles.supervisor import ChildGone, ChildSaid
 from pytest_gatherscatter.wire import codec
 from pytest_gatherscatter.wire.messages import Message
-from pytest_gatherscatter.wire.testfiles import AnyEvent, WorkerDied
+from pytest_gatherscatter.wire.testfiles import WorkerDied
 
 STDOUT_LINES = 70
 """Lines of output that a dead worker is reported with, as Gorgon does."""
@@ -29,8 +29,6 @@ KEPT = 48 * 1024
 """Characters of its output and of its errors that are kept: they have to fit in one message."""
 
 CHUNK = 256 * 1024
-
-_events: "msgspec.json.Decoder[AnyEvent]" = msgspec.json.Decoder(AnyEvent)
 
 
 class Child:
@@ -51,6 +49,7 @@ class Child:
         self._post = post
         self._tails = {"stdout": b"", "stderr": b""}
         self._rest = b""
+        self._wrong = ""
         reads, self._commands = os.pipe()
         self._events, writes = os.pipe()
         try:
@@ -136,7 +135,11 @@ class Child:
             return bool(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            self._post(Told(ChildSaid(self.worker, _events.decode(line), len(line))))
+            try:
+                self._post(Told(ChildSaid(self.worker, event(line), len(line))))
+            except MessageUnreadable as error:  # a test may write where it should not
+                self._wrong = self._wrong or error.reason
+                self.end()
         return bool(data)
 
     def _death(self, status: int) -> WorkerDied:
@@ -148,6 +151,8 @@ class Child:
                 how = signal.Signals(-status).name
             except ValueError:
                 how = f"signal {-status}"
+        if self._wrong:
+            how = f"it said what cannot be read: {self._wrong}"[:500]
         return WorkerDied(how=how, stdout="\n".join(last), stderr=texts["stderr"])
 
 
