@@ -118,6 +118,8 @@ class Session:
         try:
             while self._unsent <= self._hub.limits.room and not self.closed:
                 if not self._frames:
+                    # A broken frame is no method's fault, least of all the one's before it.
+                    ids = (0, 0)
                     self._frames.extend(self._reader.frames())
                     if not self._frames:
                         break
