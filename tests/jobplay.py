@@ -104,18 +104,26 @@ class Host:
                 case Publish(id, _, message):
                     self.outbox.append(message)
                     self.feed(Confirmed(id))
-                case Run(_, StartChild(worker)):
-                    self.procs[worker] = Proc(worker)
-                case Run(_, TellChild(worker, command)):
-                    self.procs[worker].commands.append(command)
-                case Run(_, EndChild(worker)):
-                    self.kill(self.procs[worker], "SIGKILL")
-                case Run(_, Done(text)):
-                    self.done.append(text)
+                case Run(_, command):
+                    self.do(command)
                 case _:
                     pass
         if woken:
             self.feed(Woken())
+
+    def do(self, command: object) -> None:
+        """Do what the machine wants done."""
+        match command:
+            case StartChild(worker):
+                self.procs[worker] = Proc(worker)
+            case TellChild(worker, said):
+                self.procs[worker].commands.append(said)
+            case EndChild(worker):
+                self.kill(self.procs[worker], "SIGKILL")
+            case Done(text):
+                self.done.append(text)
+            case _:
+                pass
 
     def hear(self) -> None:
         """Take the originator's next message."""
