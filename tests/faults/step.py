@@ -119,12 +119,18 @@ def _go_is_out(stage: Stage) -> None:
     stage.proxies["gatherer"].let_go()
 
 
+def _knows_the_hold(stage: Stage) -> None:
+    """Wait until the test itself has said what it waits for: before, it may not be accepted."""
+    stage.gathering.says("probe moved")
+    stage.visitor.says("probe moved")
+
+
 STEPS = {
     "idle": Step("before anybody enters", _nothing, _nothing, idle=True),
     "entering": _step("as the test asks to enter", _held("burst", "EnterSection/1")),
     "queued": Step(
         "while the test is queued behind a person's hold",
-        lambda stage: void(stage.gathering.says("probe moved")),
+        _knows_the_hold,
         Stage.release_bench,
         ready=Stage.hold_bench,
     ),

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import rabbitmq
 from faults.brokers import MortalEmbedded
-from faults.stage import Stage
+from faults.stage import Stage, until
 from faults.step import kill
 from shells import Actor
 from soak.sample import Series, Watched
@@ -136,6 +136,8 @@ def soak(url: str, broker: int | None, lab: str, place: Path, length: float) -> 
         psu = stage.start("psu", "monitor", "psu")
         psu.says("joined: a gatherer is here")
         run = stage.start("run", how=(sys.executable, "-c", RUN))
+        # Who has never met a gatherer may take it that there is none.
+        until(lambda: len(run.lines) > 0, run.text)
         watched = {"run": Watched(run.process.pid), "psu": Watched(psu.process.pid)}
         if broker is not None:
             watched["broker"] = Watched(broker)
