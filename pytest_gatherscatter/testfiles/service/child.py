@@ -16,10 +16,8 @@ from threading import Thread
 
 from pytest_gatherscatter.errors import MessageUnreadable
 from pytest_gatherscatter.machine import Told
-from pytest_gatherscatter.plugin.pipe import event
+from pytest_gatherscatter.plugin.pipe import Command, event, line
 from pytest_gatherscatter.testfiles.supervisor import ChildGone, ChildSaid
-from pytest_gatherscatter.wire import codec
-from pytest_gatherscatter.wire.messages import Message
 from pytest_gatherscatter.wire.testfiles import WorkerDied
 
 STDOUT_LINES = 70
@@ -68,15 +66,15 @@ class Child:
         self._thread = Thread(target=self._read, name=f"gatherscatter {worker}", daemon=True)
         self._thread.start()
 
-    def tell(self, command: Message) -> None:
+    def tell(self, command: Command) -> None:
         """Hand it a command."""
-        self._tell(codec.encode(command) + b"\n")
+        self._tell(line(command))
 
-    def _tell(self, line: bytes) -> None:
+    def _tell(self, told: bytes) -> None:
         # A child reads between two tests, and a pipe holds 64 KiB: commands are some hundred
         # bytes, and at most three of them wait.
         with contextlib.suppress(BrokenPipeError):
-            os.write(self._commands, line)
+            os.write(self._commands, told)
 
     def end(self) -> None:
         """End it now, and all that it started."""
@@ -134,9 +132,9 @@ class Child:
             self._tails[what] = (self._tails[what] + data)[-KEPT:]
             return bool(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
+        for said in lines:
             try:
-                self._post(Told(ChildSaid(self.worker, event(line), len(line))))
+                self._post(Told(ChildSaid(self.worker, event(said), len(said))))
             except MessageUnreadable as error:  # a test may write where it should not
                 self._wrong = self._wrong or error.reason
                 self.end()
