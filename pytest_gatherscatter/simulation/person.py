@@ -4,7 +4,7 @@ from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.machine import Effect, Effects, Input, Told
 from pytest_gatherscatter.simulation.party import LAB, Party, reply_way
 from pytest_gatherscatter.wire.messages import Message
-from pytest_gatherscatter.wire.names import GATHERER_KEY, reply_key
+from pytest_gatherscatter.wire.names import STEER_KEY, reply_key
 
 
 class _Speaker:
@@ -16,7 +16,7 @@ class _Speaker:
 
     def handle(self, message: Input, *, now: float) -> list[Effect]:  # noqa: ARG002
         if isinstance(message, Told) and isinstance(message.request, Message):
-            self._effects.send(GATHERER_KEY, message.request, reply_to=self._reply)
+            self._effects.send(STEER_KEY, message.request, reply_to=self._reply)
         return self._effects.take()
 
 

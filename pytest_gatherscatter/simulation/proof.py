@@ -4,6 +4,7 @@ from pytest_gatherscatter.simulation.rule import Promise, Rule
 from pytest_gatherscatter.simulation.world import (
     BodyBegan,
     Heard,
+    LockReleased,
     LockTaken,
     Recorded,
     Said,
@@ -82,7 +83,7 @@ class BodiesAreLocked(Promise):
     """Every body has the lock of its bench on its host: a lone one may be there at any time."""
 
     name = "every body has its bench's lock"
-    kinds = frozenset({LockTaken, BodyBegan})
+    kinds = frozenset({LockTaken, LockReleased, BodyBegan})
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -91,6 +92,8 @@ class BodiesAreLocked(Promise):
     def see(self, sight: Sight) -> None:  # noqa: D102
         if isinstance(sight, LockTaken):
             self._locked.add(sight.section)
+        elif isinstance(sight, LockReleased):
+            self._locked.discard(sight.section)
         elif isinstance(sight, BodyBegan) and sight.section not in self._locked:
             self.miss(f"{sight.party} is inside {sight.section} without the lock of {sight.bench}")
 

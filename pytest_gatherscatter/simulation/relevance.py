@@ -19,8 +19,9 @@ from pytest_gatherscatter.sections.gatherer.steering import Steering
 from pytest_gatherscatter.sections.hook import SectionInfo
 from pytest_gatherscatter.sections.monitor.arming import Arming, ArmingState
 from pytest_gatherscatter.sections.monitor.hookcall import CallHook
-from pytest_gatherscatter.sections.workload.guide import Guide, Phase
+from pytest_gatherscatter.sections.workload.guide import Guide
 from pytest_gatherscatter.sections.workload.machine import Workload
+from pytest_gatherscatter.sections.workload.phase import Phase
 from pytest_gatherscatter.sections.workload.state import AFTER_GO, WorkloadState
 from pytest_gatherscatter.simulation.admission import GoOnlyWhenReady
 from pytest_gatherscatter.simulation.smallrun import SmallRun

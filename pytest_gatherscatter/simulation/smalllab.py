@@ -48,6 +48,7 @@ from pytest_gatherscatter.wire import messages as m
 from pytest_gatherscatter.wire.names import (
     GATHERER_KEY,
     GATHERER_STARTED,
+    STEER_KEY,
     agent_key,
     bench_events,
     section_event,
@@ -229,7 +230,8 @@ class SmallLab:
         if not left:
             del self.letters[who, of]
         self.see(Heard(self.now, who, letter.message))
-        self._feed(who, Received(letter.message, 0, reply_to=letter.reply_to), torn=torn)
+        key = STEER_KEY if of == PERSON else ""
+        self._feed(who, Received(letter.message, 0, reply_to=letter.reply_to, key=key), torn=torn)
 
     def _pass(self) -> None:
         """Let time pass up to the next deadline, and wake up whose it is."""

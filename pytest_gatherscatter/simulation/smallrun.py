@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from pytest_gatherscatter.errors import NotGathered
 from pytest_gatherscatter.machine import Effect, Input, LinkDown, LinkUp, Told
 from pytest_gatherscatter.sections.section import Demand
-from pytest_gatherscatter.sections.workload.guide import TURN, Guide, Phase
+from pytest_gatherscatter.sections.workload.guide import TURN, Guide
 from pytest_gatherscatter.sections.workload.memory import Memory
+from pytest_gatherscatter.sections.workload.phase import Phase
 from pytest_gatherscatter.sections.workload.state import AnswerTo, TellOf
 from pytest_gatherscatter.sections.workload.step import (
     Connect,
@@ -16,6 +17,7 @@ from pytest_gatherscatter.sections.workload.step import (
     Fetch,
     LetGo,
     LookForDebts,
+    ReleaseLock,
     Rest,
     Serve,
     SettleDebt,
@@ -28,6 +30,7 @@ from pytest_gatherscatter.simulation.smallwatch import CLOCK, LONGEST_BODY
 from pytest_gatherscatter.simulation.world import (
     BodyBegan,
     BodyLeft,
+    LockReleased,
     LockTaken,
     TicketGone,
     TicketSynced,
@@ -135,6 +138,9 @@ class SmallRun:
                     lab.see(TicketGone(lab.now, self.name, section))
                 case TakeLock(seconds):
                     self._take_lock(lab, guide, seconds)
+                case ReleaseLock():
+                    self._unlock(lab)
+                    lab.see(LockReleased(lab.now, self.name, self._section, BENCH))
                 case SyncTicket(token):
                     ticket = SmallTicket(token, self.name, self._life)
                     lab.tickets = {**lab.tickets, self._section: ticket}

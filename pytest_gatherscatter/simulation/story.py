@@ -13,6 +13,7 @@ from pytest_gatherscatter.simulation.world import (
     Heard,
     HookAnswered,
     HookCalled,
+    LockReleased,
     LockTaken,
     Recorded,
     Said,
@@ -80,6 +81,8 @@ def _words(sight: Sight, *, whole: bool) -> str:  # noqa: C901, PLR0911, PLR0912
             return f"= its ticket of {sight.section} {sight.token} is on disk"
         case LockTaken():
             return f"= has the lock of {sight.bench}"
+        case LockReleased():
+            return f"= opens the lock of {sight.bench}"
         case TicketGone():
             return f"= takes the ticket of {sight.section} away"
         case Froze():

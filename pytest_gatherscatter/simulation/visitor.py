@@ -11,9 +11,11 @@ from pytest_gatherscatter.broker.port import PortEvent, PortUp
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.errors import GatherScatterError, NotGathered
 from pytest_gatherscatter.machine import LinkDown, Told
-from pytest_gatherscatter.sections.workload.guide import LOCK_TURN, Guide, Phase
+from pytest_gatherscatter.sections.workload.bench import LOCK_TURN
+from pytest_gatherscatter.sections.workload.guide import Guide
 from pytest_gatherscatter.sections.workload.machine import Workload
 from pytest_gatherscatter.sections.workload.memory import Memory
+from pytest_gatherscatter.sections.workload.phase import Phase
 from pytest_gatherscatter.sections.workload.state import AnswerTo, TellOf
 from pytest_gatherscatter.sections.workload.step import (
     Connect,
@@ -22,6 +24,7 @@ from pytest_gatherscatter.sections.workload.step import (
     Fetch,
     LetGo,
     LookForDebts,
+    ReleaseLock,
     Rest,
     Serve,
     SettleDebt,
@@ -38,6 +41,7 @@ from pytest_gatherscatter.simulation.party import LAB, RECONNECT, Party, reply_w
 from pytest_gatherscatter.simulation.world import (
     BodyBegan,
     BodyLeft,
+    LockReleased,
     LockTaken,
     TicketGone,
     TicketSynced,
@@ -180,6 +184,10 @@ class Visitor(Party):
             case SettleDebt(section):
                 self._owed.pop(section, None)
                 self._remove_ticket(section)
+            case ReleaseLock():
+                self._unlock()
+                bench = guide.demand.bench
+                self.world.see(LockReleased(self.world.now, self.name, self.section, bench))
             case LetGo(owed, outcome):
                 self._let_go(guide, owed=owed, outcome=outcome)
             case Fail(error):

@@ -155,6 +155,15 @@ class LockTaken(Struct, frozen=True):
     bench: str
 
 
+class LockReleased(Struct, frozen=True):
+    """A workload that is queued again has opened its bench's lock."""
+
+    at: float
+    party: str
+    section: str
+    bench: str
+
+
 class TicketGone(Struct, frozen=True):
     """A section's ticket was taken off its host's disk, by its owner or whoever settled it."""
 
@@ -199,6 +208,7 @@ Sight: TypeAlias = (
     | VisitEnded
     | TicketSynced
     | LockTaken
+    | LockReleased
     | TicketGone
     | Happened
     | Died

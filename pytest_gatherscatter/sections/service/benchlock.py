@@ -80,10 +80,7 @@ def acquire(  # noqa: PLR0913 - where, how long, who, and who is told
         waited = time.monotonic() - began
         holder = _holder(path)
         if waited >= timeout:
-            raise NotGathered(
-                f"bench {bench} of lab {lab} is busy on this host: {holder} holds it"
-                f" (waited {waited:.1f} s of {timeout:g} s)"
-            )
+            raise NotGathered(f"bench {bench} of lab {lab} is busy on this host: {holder} holds it")
         on_wait(waited, holder)
         time.sleep(min(pause, max(0.0, timeout - waited)))
         pause = min(pause * 2, _LONGEST_PAUSE)

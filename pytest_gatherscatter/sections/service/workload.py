@@ -52,8 +52,9 @@ from pytest_gatherscatter.sections.service.visit import (
     owner_line,
     sleep_until,
 )
-from pytest_gatherscatter.sections.workload.guide import TURN, Guide, Phase
+from pytest_gatherscatter.sections.workload.guide import TURN, Guide
 from pytest_gatherscatter.sections.workload.memory import Memory
+from pytest_gatherscatter.sections.workload.phase import Phase
 from pytest_gatherscatter.sections.workload.step import (
     Connect,
     Fail,
@@ -61,6 +62,7 @@ from pytest_gatherscatter.sections.workload.step import (
     Fetch,
     LetGo,
     LookForDebts,
+    ReleaseLock,
     Rest,
     Serve,
     SettleDebt,
@@ -316,6 +318,8 @@ class Workloads:
                     self._to_lab.settle_debt(section)
                 case TakeLock() as step:
                     self._take_lock(visit, step)
+                case ReleaseLock():
+                    visit.unlock()
                 case SyncTicket(token):
                     self._sync_ticket(visit)
                     guide.synced(token)

@@ -17,11 +17,13 @@ is what runs::
 from collections.abc import Callable
 
 from pytest_gatherscatter.errors import BrokerError, NoGatherer, NotGathered, SectionFailed
-from pytest_gatherscatter.machine import State, Woken
+from pytest_gatherscatter.machine import Woken
 from pytest_gatherscatter.sections.demand import Demand
 from pytest_gatherscatter.sections.section import error_of
+from pytest_gatherscatter.sections.workload.bench import LOCK_TURN, Bench
 from pytest_gatherscatter.sections.workload.machine import Workload
 from pytest_gatherscatter.sections.workload.memory import Memory
+from pytest_gatherscatter.sections.workload.phase import Phase
 from pytest_gatherscatter.sections.workload.state import (
     ENDED,
     BodyEnded,
@@ -42,7 +44,6 @@ from pytest_gatherscatter.sections.workload.step import (
     SleepUntil,
     Step,
     SyncTicket,
-    TakeLock,
     Tell,
 )
 
@@ -51,9 +52,6 @@ TURN = 0.5
 
 ATTEMPT = 2.0
 """Seconds of one attempt to connect, for the same reason; a far TLS broker takes about one."""
-
-LOCK_TURN = 0.05
-"""Seconds between two looks at a bench's lock while the connection is served."""
 
 CLOCK_PATIENCE = 1.0
 """Seconds for which a gathered section waits for the gatherer's clock to be read: far over
@@ -68,29 +66,6 @@ REPORT_GRACE = 5.0
 LOOK_AGAIN = 5.0
 """Seconds between two looks at the tickets while a bench is busy: its owner may have died
 meanwhile, and reading a directory costs a fraction of a millisecond."""
-
-
-class Phase(State):
-    """What a visit is about. In the phases marked as rest its caller has to say what follows."""
-
-    SEEK = "seek"
-    """Looking for the lab, and waiting until all are ready."""
-    LOCK = "lock"
-    """There is none, and it may run alone: waiting for the bench on this host."""
-    GATHERED = "gathered"
-    """A rest: all are ready, or the bench is taken for a section that runs alone."""
-    COMMIT = "commit"
-    """Lock, clock and ticket, then Go."""
-    QUIET = "quiet"
-    """Go is known: closing, then sleeping to t0."""
-    INSIDE = "inside"
-    """A rest: the body runs."""
-    LEAVE = "leave"
-    """The lab is told how it went, and closes the section."""
-    DROP = "drop"
-    """It is not to be: the lab is told if it can be."""
-    OVER = "over"
-    """The last rest: nothing is open any more."""
 
 
 class Guide:
@@ -151,8 +126,7 @@ class Guide:
         self._unreached = ""
         self._refused: BrokerError | None = None
         self._looked = float("-inf")
-        self._has_lock = False
-        self._busy: NotGathered | None = None
+        self._bench = Bench()
         self._ticket = 0
         self._quiet = False
         self._todo: list[Step] = []
@@ -204,11 +178,11 @@ class Guide:
 
     def locked(self) -> None:
         """Take it that the bench's lock is held."""
-        self._has_lock, self._busy = True, None
+        self._bench.taken()
 
     def busy(self, error: NotGathered) -> None:
         """Take it that somebody else holds the bench's lock; ``error`` says who."""
-        self._busy = error
+        self._bench.busy(error)
 
     def synced(self, token: int) -> None:
         """Take it that the ticket with ``token`` is on disk."""
@@ -329,21 +303,17 @@ class Guide:
 
     def _lock(self, now: float, up: bool) -> Step:  # noqa: ARG002, FBT001 - as above
         """Take the bench on this host; nothing else keeps lone sections apart."""
-        if self._has_lock:
-            self.phase = Phase.GATHERED
-            return Rest()
-        if self._busy is not None:
-            return Fail(self._busy)
-        limit = self.demand.queue_timeout
-        return TakeLock(limit, waited=0.0, left=limit)
+        if not self._bench.held:
+            return self._bench.wait(self.demand.queue_timeout, now - self._began)
+        self.phase = Phase.GATHERED
+        return Rest()
 
     # ── enter ──────────────────────────────────────────────────────────────────────────
 
     def _commit(self, now: float, up: bool) -> Step:  # noqa: FBT001 - as above
         machine = self.machine
         if machine.state is WorkloadState.GO:
-            self.phase = Phase.QUIET
-            return FallQuiet()
+            return self._gone(now)
         if machine.state in ENDED:
             return Fail(self._refusal())
         if self._refused is not None:
@@ -352,22 +322,30 @@ class Guide:
             return self._connect(ATTEMPT, now)
         if (debt := self._debt(now)) is not None:
             return debt
-        return self._prepare(now) if machine.state is WorkloadState.GATHERED else Serve(TURN)
+        return self._prepare(now)
 
     def _prepare(self, now: float) -> Step:
         """See that lock, clock and ticket are there; a lone section may hold the bench."""
         machine, waited = self.machine, now - self._began
-        if not self._has_lock:
-            left = self.demand.gather_timeout - waited
-            busy, self._busy = self._busy, None
-            if busy is None:
-                return TakeLock(0.0, waited=waited, left=left)
-            return Fail(busy) if left <= 0 else Serve(LOCK_TURN)
+        if machine.state is WorkloadState.ACCEPTED and self._bench.held:
+            # Queued again by a gatherer that restarted: whoever is before it now needs the bench.
+            return self._bench.release()
+        if machine.state is not WorkloadState.GATHERED:
+            return Serve(TURN)
+        if not self._bench.held:
+            return self._bench.look(self.demand.gather_timeout, waited)
         if not machine.clock_settled and waited < CLOCK_PATIENCE:
             return Serve(LOCK_TURN)
         if self._ticket != machine.token:
             return SyncTicket(machine.token)
         return Tell(TicketSynced(machine.token, self.memory.needed))
+
+    def _gone(self, now: float) -> Step:
+        """Fall quiet; a Go that outran the news that it was queued again needs the lock anew."""
+        if not self._bench.held:
+            return self._bench.snatch(self.demand.gather_timeout, now - self._began)
+        self.phase = Phase.QUIET
+        return FallQuiet()
 
     def _hush(self, now: float, up: bool) -> Step:  # noqa: ARG002, FBT001 - as above
         machine = self.machine

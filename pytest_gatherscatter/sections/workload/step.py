@@ -57,6 +57,10 @@ class TakeLock(Struct, frozen=True):
     left: float
 
 
+class ReleaseLock(Struct, frozen=True):
+    """Open the bench on this host again, for whoever is before it in the queue now."""
+
+
 class SyncTicket(Struct, frozen=True):
     """Write the ticket with ``token`` and sync it; one with an older token is replaced."""
 
@@ -105,6 +109,7 @@ Step: TypeAlias = (
     | LookForDebts
     | SettleDebt
     | TakeLock
+    | ReleaseLock
     | SyncTicket
     | FallQuiet
     | SleepUntil

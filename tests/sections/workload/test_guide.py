@@ -7,17 +7,17 @@ import pytest
 from pytest_gatherscatter.errors import LoginRefused, NoGatherer, NotGathered, SectionVetoed
 from pytest_gatherscatter.machine import LinkDown, LinkUp, Received, Returned, Send, Told
 from pytest_gatherscatter.sections.section import Demand
+from pytest_gatherscatter.sections.workload.bench import LOCK_TURN
 from pytest_gatherscatter.sections.workload.guide import (
     ATTEMPT,
     CLOCK_PATIENCE,
     INTERRUPT_SECONDS,
-    LOCK_TURN,
     LOOK_AGAIN,
     REPORT_GRACE,
     Guide,
-    Phase,
 )
 from pytest_gatherscatter.sections.workload.memory import Memory
+from pytest_gatherscatter.sections.workload.phase import Phase
 from pytest_gatherscatter.sections.workload.state import AnswerTo, GiveUp, TicketSynced
 from pytest_gatherscatter.sections.workload.step import (
     Connect,
@@ -26,6 +26,7 @@ from pytest_gatherscatter.sections.workload.step import (
     Fetch,
     LetGo,
     LookForDebts,
+    ReleaseLock,
     Rest,
     Serve,
     SettleDebt,
@@ -119,8 +120,8 @@ class Shell:
         assert self.guide.phase is Phase.GATHERED
         return self
 
-    def inside(self) -> "Shell":
-        """Go as far as inside."""
+    def ready(self) -> "Shell":
+        """Go as far as ready: lock and ticket are there, and the commit is asked for."""
         self.gathered()
         self.guide.enter(self.now)
         assert isinstance(self.until(TakeLock), TakeLock)
@@ -129,6 +130,17 @@ class Shell:
         assert self.until(SyncTicket) == SyncTicket(TOKEN)
         self.guide.synced(TOKEN)
         self.until(Serve)
+        return self
+
+    def failure(self) -> str:
+        """Fail, and say why."""
+        step = self.next()
+        assert isinstance(step, Fail)
+        return str(step.error)
+
+    def inside(self) -> "Shell":
+        """Go as far as inside."""
+        self.ready()
         self.hear(go(self.now))
         assert self.next() == FallQuiet()
         self.lose()
@@ -183,8 +195,9 @@ def test_a_lock_that_stays_busy_ends_a_lone_section() -> None:
     shell = Shell(why="none")
     shell.until(LetGo)
     shell.until(TakeLock)
+    shell.now += shell.guide.demand.queue_timeout
     shell.guide.busy(BUSY)
-    assert shell.next() == Fail(BUSY)
+    assert shell.failure() == f"{BUSY.text} (waited 3600.0 s of 3600 s)"
 
 
 @pytest.mark.parametrize(("tried", "attempts"), [(False, 2), (True, 1)])
@@ -299,7 +312,36 @@ def test_a_gathered_section_waits_for_a_lone_one_and_then_fails() -> None:
     shell.now += 10.0
     assert isinstance(shell.until(TakeLock), TakeLock)
     shell.guide.busy(BUSY)
-    assert shell.next() == Fail(BUSY)
+    assert shell.failure() == f"{BUSY.text} (waited 10.0 s of 10 s)"
+
+
+def test_who_is_queued_again_lets_go_of_the_bench() -> None:
+    """Else whoever is gathered before it on this host waits for a lock that waits for it."""
+    shell = Shell().ready()
+    shell.hear(m.SectionWaiting(section=ID, state="queued"))
+    assert shell.next() == ReleaseLock()
+    assert isinstance(shell.next(), Serve)
+    shell.hear(m.SectionGathered(section=ID, token=TOKEN + 1, members=()))
+    assert isinstance(shell.next(), TakeLock)
+    shell.guide.locked()
+    assert shell.until(SyncTicket) == SyncTicket(TOKEN + 1)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_go_that_overtook_it_takes_the_bench_anew_or_does_not_start(busy: bool) -> None:  # noqa: FBT001 - a case
+    """Its ticket bears the token, so it goes; the bench may be another's by now."""
+    shell = Shell().ready()
+    shell.hear(m.SectionRefused(section=ID, cause=m.UNKNOWN, text="unknown"))
+    assert shell.next() == ReleaseLock()
+    shell.hear(go(shell.now))
+    assert isinstance(shell.next(), TakeLock)
+    if busy:
+        shell.guide.busy(BUSY)
+        assert "ann holds it" in shell.failure()
+        assert shell.guide.gone
+    else:
+        shell.guide.locked()
+        assert shell.next() == FallQuiet()
 
 
 def test_a_connection_lost_beside_a_busy_lock_is_found_again_first() -> None:
