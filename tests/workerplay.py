@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 from outcomelog import add
 
-from pytest_gatherscatter.plugin.pipe import Command, Start, event, line
+from pytest_gatherscatter.testfiles.service.pipe import Command, Start, event, line
 from pytest_gatherscatter.wire.testfiles import (
     AnyEvent,
     FileCollected,

@@ -10,7 +10,7 @@ import pytest
 from pytest_gatherscatter.broker import provider
 from pytest_gatherscatter.errors import GatherScatterError
 from pytest_gatherscatter.plugin import options
-from pytest_gatherscatter.plugin.pipe import line, start_of
+from pytest_gatherscatter.testfiles.service.pipe import line, start_of
 from pytest_gatherscatter.testfiles.service.supervisor import SupervisorService
 
 NO_JOB = pytest.ExitCode.NO_TESTS_COLLECTED

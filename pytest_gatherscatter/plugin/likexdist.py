@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_gatherscatter.plugin.pipe import Start
+from pytest_gatherscatter.testfiles.service.pipe import Start
 
 OFF = (
     *("distload", "looponfail"),  # xdist's

@@ -1,7 +1,7 @@
 """A worker of test files: a child of pytest that runs what its supervisor hands it.
 
 ``python -m pytest_gatherscatter.plugin.worker READ WRITE``, with the descriptors of two pipes
-(see ``pipe``). To the project's plugins it looks like a worker of pytest-xdist: they know those.
+(see ``testfiles/service/pipe.py``). To the project's plugins it looks like a worker of pytest-xdist: they know those.
 It has its own session, so that a terminal's Ctrl-C is for the originator alone, and it dies with
 its supervisor: the kernel ends it (``PR_SET_PDEATHSIG``; it follows the *thread* that started the
 child), and where the kernel cannot, the end of the pipe does, between two tests.
@@ -21,9 +21,9 @@ from msgspec import Raw
 
 from pytest_gatherscatter.errors import MessageUnreadable
 from pytest_gatherscatter.plugin import likexdist
-from pytest_gatherscatter.plugin.pipe import ORPHANED, Channel, Start
 from pytest_gatherscatter.plugin.plain import clipped, speakable
 from pytest_gatherscatter.plugin.workerloop import TEXT, WorkerLoop
+from pytest_gatherscatter.testfiles.service.pipe import ORPHANED, Channel, Start
 from pytest_gatherscatter.wire.testfiles import WorkerEnded
 
 PR_SET_PDEATHSIG = 1

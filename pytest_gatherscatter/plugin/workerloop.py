@@ -16,7 +16,6 @@ import pytest
 from msgspec import Raw
 
 from pytest_gatherscatter.plugin.lazy import LazyTree
-from pytest_gatherscatter.plugin.pipe import Channel
 from pytest_gatherscatter.plugin.plain import clipped, speakable
 from pytest_gatherscatter.plugin.reports import (
     Location,
@@ -26,6 +25,7 @@ from pytest_gatherscatter.plugin.reports import (
     pack_warning,
 )
 from pytest_gatherscatter.plugin.testfile import Opener, OpenFile
+from pytest_gatherscatter.testfiles.service.pipe import Channel
 from pytest_gatherscatter.wire.testfiles import (
     FileBegun,
     FileFinished,

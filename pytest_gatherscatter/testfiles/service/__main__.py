@@ -8,7 +8,7 @@ import os
 import sys
 
 from pytest_gatherscatter.errors import GatherScatterError
-from pytest_gatherscatter.plugin.pipe import line, start_of
+from pytest_gatherscatter.testfiles.service.pipe import line, start_of
 from pytest_gatherscatter.testfiles.service.supervisor import SupervisorService
 
 WAIT = 30.0

@@ -16,7 +16,7 @@ from threading import Thread
 
 from pytest_gatherscatter.errors import MessageUnreadable
 from pytest_gatherscatter.machine import Told
-from pytest_gatherscatter.plugin.pipe import Command, event, line
+from pytest_gatherscatter.testfiles.service.pipe import Command, event, line
 from pytest_gatherscatter.testfiles.supervisor import ChildGone, ChildSaid
 from pytest_gatherscatter.wire.testfiles import WorkerDied
 

@@ -162,7 +162,7 @@ def test_warnings_follow_the_filters_of_the_project(suite: Path, start: Starts) 
 
 PARENT = """
 import os, subprocess, sys, time
-from pytest_gatherscatter.plugin.pipe import Start, line
+from pytest_gatherscatter.testfiles.service.pipe import Start, line
 from pytest_gatherscatter.wire.testfiles import RunFile
 ours, theirs = os.pipe()
 back, forth = os.pipe()
