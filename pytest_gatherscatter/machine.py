@@ -94,7 +94,8 @@ class Received(Struct, frozen=True):
     """A message that came in; ``delivery`` is the pump's number for it.
 
     ``reply_to`` is the key on which the sender takes answers; ``user`` is the login that the
-    broker vouches for, if the sender set it.
+    broker vouches for, if the sender set it; ``key`` is the one that it was sent with, which the
+    broker may allow to some logins only.
     """
 
     message: Message
@@ -102,6 +103,7 @@ class Received(Struct, frozen=True):
     reply_to: str | None = None
     user: str | None = None
     redelivered: bool = False
+    key: str = ""
 
 
 class Woken(Struct, frozen=True):

@@ -24,6 +24,7 @@ from pytest_gatherscatter.sections.gatherer import Gatherer, GathererFacts
 from pytest_gatherscatter.sections.gatherer.record import SectionRecord
 from pytest_gatherscatter.sections.gatherer.state import SectionState
 from pytest_gatherscatter.wire import messages as m
+from pytest_gatherscatter.wire.names import GATHERER_KEY, STEER_KEY
 
 M = TypeVar("M", bound=m.Message)
 
@@ -78,9 +79,13 @@ class Play:
             elif isinstance(effect, Publish):
                 self.feed(Confirmed(effect.id))
 
-    def tell(self, message: m.Message, reply_to: str | None = None) -> None:
-        """Let the machine receive a message."""
-        self.feed(Received(message, next(self._deliveries), reply_to=reply_to))
+    def tell(
+        self, message: m.Message, reply_to: str | None = None, *, key: str = "", user: str = ""
+    ) -> None:
+        """Let the machine receive a message, with the key that fits it if no other is said."""
+        key = key or (STEER_KEY if isinstance(message, m.STEERING) else GATHERER_KEY)
+        delivery = next(self._deliveries)
+        self.feed(Received(message, delivery, reply_to=reply_to, user=user or None, key=key))
 
     def wait(self, seconds: float) -> None:
         """Let time pass, with every wake that falls into it."""

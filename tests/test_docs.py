@@ -122,6 +122,7 @@ def test_names_on_the_wire_are_as_told() -> None:
         names.reply_key("<id>"),
         names.section_key("<id>"),
         names.GATHERER_KEY,
+        names.STEER_KEY,
         names.GATHERER_STARTED,
         names.agent_event("joined", "<name>"),
         names.agent_event("left", "<name>"),

@@ -6,8 +6,9 @@ for the two topic exchanges of a lab, with which keys it may publish and bind. S
 gatherer can say go, because nobody else may publish with ``section.go.…``, and an agent hears
 what is for itself, because it may bind no other ``agent.…`` key.
 
-What stands inside a message RabbitMQ does not weigh: whoever may write to the gatherer may say
-anything to it, also in somebody else's name.
+What stands inside a message RabbitMQ does not weigh. So what persons steer with has a key of its
+own, which the operator's role has alone; and the gatherer lets a section be spoken for only by the
+login that entered it. But whoever may write to the gatherer may call itself any agent.
 """
 
 import re
@@ -143,7 +144,7 @@ def _gatherer(lab: str, agents: Iterable[str]) -> Rights:
             direct: (_key(names.agent_key, NAME), _key(names.reply_key, ID)),
             events: event_keys,
         },
-        hears={direct: (names.GATHERER_KEY,), events: ()},
+        hears={direct: (names.GATHERER_KEY, re.escape(names.STEER_KEY)), events: ()},
     )
 
 
@@ -179,6 +180,11 @@ def _workload(lab: str, agents: Iterable[str]) -> Rights:
 def _observer(lab: str, agents: Iterable[str]) -> Rights:
     del agents
     return _asker(lab) + _watching(lab, (EVERYTHING,))
+
+
+def _operator(lab: str, agents: Iterable[str]) -> Rights:
+    steers = Rights(says={names.direct_exchange(lab): (re.escape(names.STEER_KEY),)})
+    return _observer(lab, agents) + steers
 
 
 def _originator(lab: str, agents: Iterable[str]) -> Rights:
@@ -226,9 +232,11 @@ ROLES: Mapping[str, Callable[[str, Iterable[str]], Rights]] = MappingProxyType(
 )
 """The rights of each role, by lab and, for who has an inbox of that name, by agents.
 
-An originator gives test files out, a listener has them run by workers, which have no connection
-of their own but in the sections of their tests, as a workload.
+An observer looks (``status``, ``watch``, ``doctor``), an operator also steers (``hold``, ``reset``,
+``leave``). An originator gives test files out, a listener has them run by workers, which have no
+connection of their own but in the sections of their tests, as a workload.
 """
+        "operator": _operator,
 
 
 def rights(roles: Iterable[str], labs: Iterable[str], agents: Iterable[str] = ()) -> Rights:

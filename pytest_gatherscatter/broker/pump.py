@@ -183,6 +183,7 @@ class Pump:
             reply_to=event.properties.reply_to,
             user=event.properties.user_id,
             redelivered=event.redelivered,
+            key=event.key,
         )
         try:
             self._handle(received, delivery, now)
@@ -220,6 +221,8 @@ class Pump:
                 if self._run is not None:
                     self._run(effect)
             case Settle():
+                if effect.verdict is Verdict.DEAD:
+                    log.warning("set aside: %s", effect.reason)
                 self._settle(effect.delivery, effect.verdict)
 
     def _publish(

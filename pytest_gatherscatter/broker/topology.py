@@ -221,9 +221,9 @@ def gatherer_topology(lab: str) -> Topology:
     It sees to what the lab shares each time, so that what somebody deleted comes back. It hears
     of agents that join or leave only by requests: events are for those who watch.
     """
-    return lab_topology(lab, shared=False) + _inbox(
-        lab, names.gatherer_queue(lab), ((names.direct_exchange(lab), names.GATHERER_KEY),)
-    )
+    direct = names.direct_exchange(lab)
+    keys = ((direct, names.GATHERER_KEY), (direct, names.STEER_KEY))
+    return lab_topology(lab, shared=False) + _inbox(lab, names.gatherer_queue(lab), keys)
 
 
 def agent_topology(lab: str, name: str, benches: Iterable[str]) -> Topology:

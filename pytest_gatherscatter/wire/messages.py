@@ -629,6 +629,9 @@ class ResetDone(Message, frozen=True, kw_only=True):
     lines: tuple[Text, ...]
 
 
+STEERING = (HoldBench, ReleaseBench, ResetLab)
+"""What only persons say: it counts with the key for persons only."""
+
 SectionMessage: TypeAlias = (
     JoinLab
     | JoinAccepted

@@ -22,6 +22,9 @@ ID_PATTERN = r"^[0-9a-f]{8,32}$(?!\n)"
 """What an identifier that programs make (a section, a run, an instance) may be."""
 
 GATHERER_KEY = "gatherer"
+STEER_KEY = "gatherer.steer"
+"""The gatherer's ear for persons, apart so that a broker can refuse it to everybody else."""
+
 GATHERER_STARTED = "gatherer.started"
 JOB_SOUGHT = "job.sought"
 

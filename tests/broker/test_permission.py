@@ -4,8 +4,10 @@ One login for each role, made by importing what ``gatherscatter permissions --de
 """
 
 import json
+import os
 import re
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +37,7 @@ USERS = {
     "anybody": ("monitor", ()),
     "tests": ("workload", ()),
     "watcher": ("observer", ()),
+    "steerer": ("operator", ()),
     "sender": ("originator", ()),
     "runner": ("listener", ()),
 }
@@ -176,20 +179,25 @@ NOT_THE_GATHERERS: dict[str, Deed] = {
     "hear all the answers": hear(direct, "reply.*"),
     "take out the gatherer's letters": take(inbox),
     "take out dead letters": take(dead),
+    "hear what persons steer with": hear(direct, "gatherer.steer"),
     "delete the events": lambda channel, at, _: channel.exchange_delete(events(at)),
     "delete the dead letters": lambda channel, at, _: channel.queue_delete(dead(at)),
 }
 """What only the gatherer may."""
 
+NOT_AN_OPERATORS = NOT_THE_GATHERERS | {"steer": say(direct, names.STEER_KEY)}
+"""What only the gatherer may, or somebody with the operator's role."""
+
 FORBIDDEN: dict[str, dict[str, Deed]] = {
     "gatherer": {
+        "steer": say(direct, names.STEER_KEY),
         "have an agent's inbox": have(others_inbox),
         "hear what is for an agent": hear(direct, "agent.thermal"),
         "have a section's captures": have(captures, exclusive=False),
         "send captures": say(direct, "section.0123456789abcdef"),
     },
     "scope": {
-        **NOT_THE_GATHERERS,
+        **NOT_AN_OPERATORS,
         "have another agent's inbox": have(others_inbox),
         "hear what is for another agent": hear(direct, "agent.thermal"),
         "hear all that is for agents": hear(direct, "agent.*"),
@@ -197,11 +205,11 @@ FORBIDDEN: dict[str, dict[str, Deed]] = {
         "tell a test's steps": say(events, "step.finished.0123456789abcdef"),
     },
     "anybody": {
-        **NOT_THE_GATHERERS,
+        **NOT_AN_OPERATORS,
         "hear all that is for agents": hear(direct, "agent.*"),
     },
     "tests": {
-        **NOT_THE_GATHERERS,
+        **NOT_AN_OPERATORS,
         "have an agent's inbox": have(others_inbox),
         "hear what is for an agent": hear(direct, "agent.thermal"),
         "hear all captures": hear(direct, "section.*"),
@@ -209,7 +217,7 @@ FORBIDDEN: dict[str, dict[str, Deed]] = {
         "say that an agent left": say(events, "agent.left.scope"),
     },
     "watcher": {
-        **NOT_THE_GATHERERS,
+        **NOT_AN_OPERATORS,
         "have an agent's inbox": have(others_inbox),
         "hear what is for an agent": hear(direct, "agent.thermal"),
         "have a section's captures": have(captures, exclusive=False),
@@ -219,8 +227,16 @@ FORBIDDEN: dict[str, dict[str, Deed]] = {
         "offer a job": say(events, "job.offered.0123456789abcdef"),
         "report to a job": say(direct, "job.0123456789abcdef"),
     },
-    "sender": {
+    "steerer": {
         **NOT_THE_GATHERERS,
+        "have an agent's inbox": have(others_inbox),
+        "hear captures": hear(direct, "section.0123456789abcdef"),
+        "tell a test's steps": say(events, "step.finished.0123456789abcdef"),
+        "say that an agent left": say(events, "agent.left.scope"),
+        "offer a job": say(events, "job.offered.0123456789abcdef"),
+    },
+    "sender": {
+        **NOT_AN_OPERATORS,
         "have an agent's inbox": have(others_inbox),
         "have a listener's inbox": have(runners_inbox),
         "hear what is for a listener": hear(direct, "supervisor.0123456789abcdef"),
@@ -229,7 +245,7 @@ FORBIDDEN: dict[str, dict[str, Deed]] = {
         "hear of sections": hear(events, "section.go.default"),
     },
     "runner": {
-        **NOT_THE_GATHERERS,
+        **NOT_AN_OPERATORS,
         "have an agent's inbox": have(others_inbox),
         "have a job's inbox": have(jobs_inbox),
         "hear what is for a job": hear(direct, "job.0123456789abcdef"),
@@ -281,6 +297,8 @@ def test_the_same_deeds_are_allowed_where_they_belong(guarded: Guarded) -> None:
         ("tests", lambda channel, at, _: channel.queue_delete(captures(at))),
         ("watcher", hear(events, "#")),
         ("watcher", say(direct, "gatherer")),
+        ("steerer", hear(events, "#")),
+        ("steerer", say(direct, names.STEER_KEY)),
         ("sender", have(jobs_inbox)),
         ("sender", hear(direct, "job.0123456789abcdef")),
         ("sender", hear(events, names.JOB_SOUGHT)),
@@ -333,7 +351,7 @@ def shells(guarded: Guarded, tmp_path: Path) -> Iterator[dict[str, Shell]]:
 
 
 def test_with_them_everything_still_works(shells: dict[str, Shell]) -> None:
-    """Monitors, one before the gatherer; a section with captures; seeing, holding, the doctor."""
+    """Monitors, one before the gatherer; a section with captures; seeing, steering, the doctor."""
     scope = shells["scope"].start("monitor", "scope")
     scope.says("monitor scope of lab")
     shells["gatherer"].start("gatherer").says("every section needs")
@@ -368,8 +386,47 @@ def test_with_them_everything_still_works(shells: dict[str, Shell]) -> None:
     assert (status["dead_letters"], status["unreadable"]) == (0, 0)
     ran = shells["tests"].run("workload", "--require", "scope", "--", "true")
     assert ran.returncode == 0, ran.stderr
+    steers(shells)
     shells["anybody"].started[0].signal(15)
     watching.says("thermal left")
+
+
+def steers(shells: dict[str, Shell]) -> None:
+    """An operator holds, resets and leaves; for anybody else RabbitMQ refuses to pass it on."""
+    steerer, tests = shells["steerer"], shells["tests"]
+    for other in ("tests", "watcher", "scope"):
+        refused = shells[other].run("reset", "--all")
+        assert refused.returncode != 0
+        assert "ACCESS_REFUSED" in refused.stderr, refused.stderr
+        assert refused.stderr.count("\n") == 1, refused.stderr
+    holding = steerer.start("hold", "probe moved")
+    holding.says("is held")
+    waits = tests.start("workload", "--require", "scope", "--", "true")
+    waits.says("probe moved")
+    holding.signal(2)
+    assert (holding.ends(), waits.ends()) == (0, 0)
+    holding = steerer.start("hold")
+    holding.says("is held")
+    assert steerer.run("reset", "--all").stdout.startswith("hold of ")
+    assert holding.ends() == 1
+    inside = tests.start("workload", "--require", "scope", "--", "sh", "-c", "echo in; sleep 60")
+    inside.says("in")
+    os.killpg(inside.process.pid, signal.SIGKILL)  # what it started holds its ticket too
+    inside.ends()
+    left = steerer.run("leave")
+    assert "is left" in left.stdout, left.stdout + left.stderr
+
+
+def test_test_files_are_run_elsewhere(shells: dict[str, Shell]) -> None:
+    """Who gives them out and who runs them need no more than their roles."""
+    folder = shells["sender"].folder
+    for number in range(2):
+        (folder / f"test_{number}.py").write_text("def test_it(): pass\n")
+    pytest_ = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    runner = shells["runner"].start("--gs-worker", "2", how=pytest_)
+    sender = shells["sender"].start("--gs-dispatch", how=pytest_)
+    sender.says("2 passed")
+    assert (sender.ends(), runner.ends()) == (0, 0)
 
 
 def test_commands_for_rabbitmqctl(rabbitmq_node: rabbitmq.Node, lab: str) -> None:

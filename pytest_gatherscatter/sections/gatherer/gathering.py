@@ -49,7 +49,7 @@ class Gathering:
             return
         lab.believe(message.token)
         lab.token += 1
-        section = SectionRecord(message, lab.token, reply, now=now)
+        section = SectionRecord(message, lab.token, reply, now=now, user=received.user)
         lab.sections[section.id] = section
         lab.answer("accepted", section, lab.accepted(section))
         lab.at(now + UNTAKEN)

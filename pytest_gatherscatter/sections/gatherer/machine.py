@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
+from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.machine import (
     Confirmed,
     Effect,
@@ -18,6 +19,7 @@ from pytest_gatherscatter.machine import (
     Woken,
 )
 from pytest_gatherscatter.sections.gatherer.commit import Commit
+from pytest_gatherscatter.sections.gatherer.door import refusal
 from pytest_gatherscatter.sections.gatherer.ending import GONE, Ending
 from pytest_gatherscatter.sections.gatherer.gathering import Gathering
 from pytest_gatherscatter.sections.gatherer.lab import KEPT, UNTAKEN, GathererFacts, Lab
@@ -70,9 +72,7 @@ class Gatherer:
             case Confirmed() | Returned() | Failed():
                 self._outcome(message, now)
             case Received():
-                take = self._take.get(type(message.message))
-                if take is not None:  # anything else asks nothing of a gatherer
-                    take(message.message, message, now)
+                self._hear(message, now)
             case Woken():
                 self._look(now)
             case Unreadable():
@@ -92,6 +92,16 @@ class Gatherer:
     def snapshot(self) -> list[Mapping[str, Any]]:
         """Return the fewest events from which this machine could be recovered as it is now."""
         return snapshot(self.lab)
+
+    def _hear(self, received: Received, now: float) -> None:
+        """Take a message, or set it aside if who sent it may not say that."""
+        take = self._take.get(type(received.message))
+        if take is None:
+            return  # it asks nothing of a gatherer
+        if why := refusal(self.lab, received):
+            self.lab.out.settle(received.delivery, Verdict.DEAD, why)
+        else:
+            take(received.message, received, now)
 
     def _outcome(self, message: Confirmed | Returned | Failed, now: float) -> None:
         """Learn from what became of a publish; a lost connection says nothing of the other."""

@@ -88,12 +88,16 @@ class Participant:
 class SectionRecord:
     """One section. ``entered`` is what the workload asked for; times are the gatherer's."""
 
-    def __init__(self, entered: EnterSection, token: int, reply: str, *, now: float) -> None:
+    def __init__(
+        self, entered: EnterSection, token: int, reply: str, *, now: float, user: str | None = None
+    ) -> None:
         self.id = entered.section
         self.entered = entered
         self.bench = entered.bench
         self.token = token
         self.reply = reply
+        self.user = user
+        """The login that entered it, if the broker vouched for one."""
         self.life: Lifecycle[SectionState] = Lifecycle(
             f"section {entered.section} ({entered.name})",
             SectionState.ENTERED,
@@ -148,6 +152,7 @@ class SectionRecord:
             "owner": entered.owner,
             "run": entered.run,
             "reply": self.reply,
+            "user": self.user,
             "gather_timeout": entered.gather_timeout,
             "report_timeout": entered.report_timeout,
             "min_monitors": entered.min_monitors,

@@ -234,7 +234,9 @@ def _restore(
         report_timeout=opened["report_timeout"],
         min_monitors=opened["min_monitors"],
     )
-    section = SectionRecord(entered, opened["token"], opened["reply"], now=now)
+    section = SectionRecord(
+        entered, opened["token"], opened["reply"], now=now, user=opened.get("user")
+    )
     section.recovered = section.was_committed = True
     shift = _shift(lab, event)
     section.sent = event["sent"] + shift

@@ -28,8 +28,14 @@ from pytest_gatherscatter.broker.url import safe_url
 from pytest_gatherscatter.errors import BrokerLost, MessageUnreadable, NoGatherer
 from pytest_gatherscatter.settings import Settings
 from pytest_gatherscatter.wire import codec
-from pytest_gatherscatter.wire.messages import Message
-from pytest_gatherscatter.wire.names import GATHERER_KEY, dead, direct_exchange, reply_key
+from pytest_gatherscatter.wire.messages import STEERING, LeaveSection, Message
+from pytest_gatherscatter.wire.names import (
+    GATHERER_KEY,
+    STEER_KEY,
+    dead,
+    direct_exchange,
+    reply_key,
+)
 
 M = TypeVar("M", bound=Message)
 
@@ -122,10 +128,13 @@ class Asker:
         )
 
     def send(self, message: Message) -> int:
-        """Send to the gatherer, with this asker's key for the answer; the number of the publish."""
+        """Send to the gatherer, with this asker's key for the answer; the number of the publish.
+
+        What steers goes by the key for persons, and leaving too: it is in another's name.
+        """
         return self.link.publish(
             direct_exchange(self.lab),
-            GATHERER_KEY,
+            STEER_KEY if isinstance(message, (*STEERING, LeaveSection)) else GATHERER_KEY,
             codec.encode(message),
             Properties(type=codec.type_of(message), reply_to=self.key),
             mandatory=True,
