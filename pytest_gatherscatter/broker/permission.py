@@ -226,6 +226,7 @@ ROLES: Mapping[str, Callable[[str, Iterable[str]], Rights]] = MappingProxyType(
         "monitor": _monitor,
         "workload": _workload,
         "observer": _observer,
+        "operator": _operator,
         "originator": _originator,
         "listener": _listener,
     }
@@ -236,7 +237,6 @@ An observer looks (``status``, ``watch``, ``doctor``), an operator also steers (
 ``leave``). An originator gives test files out, a listener has them run by workers, which have no
 connection of their own but in the sections of their tests, as a workload.
 """
-        "operator": _operator,
 
 
 def rights(roles: Iterable[str], labs: Iterable[str], agents: Iterable[str] = ()) -> Rights:
