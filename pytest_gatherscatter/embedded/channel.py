@@ -12,21 +12,19 @@ from typing import ClassVar, Protocol
 from pamqp import base, commands
 
 from pytest_gatherscatter.embedded.argument import time_problem
-from pytest_gatherscatter.embedded.frames import (
-    BODY,
-    HEADER,
-    METHOD,
+from pytest_gatherscatter.embedded.frames import BODY, HEADER, METHOD, encode_content
+from pytest_gatherscatter.embedded.header import Header, read_header, with_deaths
+from pytest_gatherscatter.embedded.hub import Hub
+from pytest_gatherscatter.embedded.method import (
     GetOk,
     QueueDeclareOk,
     RecoverAsync,
-    Return,
     decode_method,
-    encode_content,
+    encode_ack,
     encode_deliver,
     encode_method,
+    encode_return,
 )
-from pytest_gatherscatter.embedded.header import Header, read_header, with_deaths
-from pytest_gatherscatter.embedded.hub import Hub
 from pytest_gatherscatter.embedded.record import (
     CancelNotify,
     ChannelId,
@@ -46,7 +44,10 @@ class Wire(Protocol):
     """What a channel needs of its session."""
 
     frame_max: int
-    capabilities: Mapping[str, object]
+
+    @property
+    def capabilities(self) -> Mapping[str, object]:
+        """What the client says that it can bear."""
 
     def send(self, data: bytes) -> None:
         """Give bytes to the client."""
@@ -147,12 +148,10 @@ class ChannelSession:
         self._confirms += 1
         # A return comes before the confirm of the same message.
         self._hub.flush()
-        answer = (
-            commands.Basic.Nack(self._confirms, requeue=False)
-            if outcome is Outcome.REFUSED
-            else commands.Basic.Ack(self._confirms)
-        )
-        self._reply(answer)
+        if outcome is Outcome.REFUSED:
+            self._reply(commands.Basic.Nack(self._confirms, requeue=False))
+        else:
+            self._wire.send(encode_ack(self.number, self._confirms))
 
     # Out
 
@@ -176,7 +175,15 @@ class ChannelSession:
                 self._reply(commands.Basic.Cancel(output.consumer_tag, nowait=True))
         else:
             message = output.message
-            self._reply(Return(output.code, output.text, message.exchange, message.key))
+            self._wire.send(
+                encode_return(
+                    self.number,
+                    code=output.code,
+                    text=output.text,
+                    exchange=message.exchange,
+                    key=message.key,
+                )
+            )
             self._send_content(message)
 
     def _send_content(self, message: Message) -> None:

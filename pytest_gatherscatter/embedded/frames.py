@@ -1,20 +1,11 @@
-"""Bytes and frames: what arrives is cut and checked before pamqp sees it.
+"""Frames: the stream of bytes is cut and checked before anybody looks into it.
 
-pamqp has four habits that a server cannot take from a stranger. It raises alike for
-"incomplete" and "malformed", so lengths are checked first. It does not look at a heartbeat's
-end octet. Its decoders copy the rest of a table at each entry, so a method has a limit of its
-own. And its outgoing frames refuse names that RabbitMQ takes (``test_x[p1]``), so frames that
-carry names are sent by subclasses that do not validate.
+A length that is too large is refused by its first octets, and no more than one unfinished frame
+is held for a client.
 """
 
-import struct
 from struct import Struct
-from typing import ClassVar
 
-from pamqp import base, commands
-from pamqp.exceptions import AMQPError as PamqpError
-
-from pytest_gatherscatter.embedded.header import table_end
 from pytest_gatherscatter.embedded.refusal import AmqpError, Code
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
@@ -30,9 +21,6 @@ OVERHEAD = 8
 METHOD_MAX = 16_384
 
 _FRAME = Struct(">BHI")
-_METHOD = Struct(">HH")
-_DELIVER = Struct(">QB")
-_RECOVER_ASYNC = (60, 100)
 
 HEARTBEAT_FRAME = _FRAME.pack(HEARTBEAT, 0, 0) + bytes([FRAME_END])
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
@@ -46,14 +34,24 @@ class FrameReader:
 
     def __init__(self) -> None:
         self.frame_max = HANDSHAKE_MAX
+        # What is left of earlier reads, which grows, and else what came last, as it came: most
+        # reads are whole frames, and these are cut out of it with one copy.
         self._held = bytearray()
+        self._fresh = b""
 
     def feed(self, data: bytes) -> None:
         """Take what arrived."""
-        self._held += data
+        if self._held or self._fresh:
+            self._held += self._fresh
+            self._held += data
+            self._fresh = b""
+        else:
+            self._fresh = data
 
     def protocol_header(self) -> bytes | None:
         """The first eight octets of the stream, once they are there."""
+        self._held += self._fresh
+        self._fresh = b""
         if len(self._held) < len(PROTOCOL_HEADER):
             return None
         header = bytes(self._held[: len(PROTOCOL_HEADER)])
@@ -68,25 +66,32 @@ class FrameReader:
         """
         found: list[RawFrame] = []
         offset = 0
-        held = self._held
+        source = self._held or self._fresh
+        length = len(source)
         try:
-            while len(held) - offset >= _FRAME.size:
-                kind, channel, size = _FRAME.unpack_from(held, offset)
+            while length - offset >= _FRAME.size:
+                kind, channel, size = _FRAME.unpack_from(source, offset)
                 problem = self._problem(kind, size)
-                end = offset + _FRAME.size + size
-                if problem is None and len(held) <= end:
-                    break
-                if problem is None and held[end] != FRAME_END:
-                    problem = f"frame end is {held[end]}, not {FRAME_END}"
-                if problem is not None:
-                    if found:
-                        # The next call meets it again and raises.
+                start = offset + _FRAME.size
+                end = start + size
+                if problem is None:
+                    if length <= end:
                         break
-                    raise AmqpError(Code.FRAME_ERROR, problem)
-                found.append((kind, channel, bytes(held[offset + _FRAME.size : end])))
-                offset = end + 1
+                    if source[end] == FRAME_END:
+                        found.append((kind, channel, bytes(source[start:end])))
+                        offset = end + 1
+                        continue
+                    problem = f"frame end is {source[end]}, not {FRAME_END}"
+                if found:
+                    # The next call meets it again and raises.
+                    break
+                raise AmqpError(Code.FRAME_ERROR, problem)
         finally:
-            del held[:offset]
+            if source is self._held:
+                del self._held[:offset]
+            else:
+                self._held += self._fresh[offset:]
+                self._fresh = b""
         return found
 
     def _problem(self, kind: int, size: int) -> str | None:
@@ -101,83 +106,9 @@ class FrameReader:
         return None
 
 
-def method_id(payload: bytes) -> tuple[int, int]:
-    """Class and method number of a method frame, for a refusal; zeros when it has none."""
-    try:
-        kind, number = _METHOD.unpack_from(payload)
-    except struct.error:
-        return 0, 0
-    return kind, number
-
-
-def decode_method(payload: bytes) -> base.Frame:
-    """Decode a method frame's payload.
-
-    Raises:
-        AmqpError: 502 when it is malformed, 503 when there is no such method.
-    """
-    ids = method_id(payload)
-    if ids == _RECOVER_ASYNC:
-        # pamqp warns when it makes one, and a warning may be an error here.
-        return RecoverAsync(requeue=payload[_METHOD.size :] != b"\x00")
-    kind: type[base.Frame] | None = commands.INDEX_MAPPING.get(ids[0] << 16 | ids[1])
-    if kind is None:
-        raise AmqpError(Code.COMMAND_INVALID, f"unknown method {ids[0]}.{ids[1]}")
-    try:
-        frame: base.Frame = kind()
-        frame.unmarshal(payload[_METHOD.size :])
-        # A short text that is cut decodes to less than its length says, so measure it back.
-        return _complete(frame, payload[_METHOD.size :])
-    except (
-        AmqpError,
-        ValueError,
-        TypeError,
-        LookupError,
-        OverflowError,
-        RecursionError,
-        struct.error,
-        PamqpError,
-    ) as error:
-        raise AmqpError(Code.SYNTAX_ERROR, f"malformed {kind.name}") from error
-
-
-_FIXED_SIZES = {"octet": 1, "short": 2, "long": 4, "longlong": 8, "timestamp": 8}
-
-
-def _complete(frame: base.Frame, data: bytes) -> base.Frame:
-    """See that the arguments fill the payload exactly."""
-    offset = bits = 0
-    for name in frame.attributes():
-        kind = frame.amqp_type(name)
-        if kind == "bit":
-            # Eight neighbours share an octet.
-            offset += bits % 8 == 0
-            bits += 1
-            continue
-        bits = 0
-        if kind == "shortstr":
-            offset += 1 + data[offset]
-        elif kind == "table":
-            # pamqp takes a text or table within it for whole that is cut.
-            offset = table_end(data, offset)
-        elif kind == "longstr":
-            offset += 4 + int.from_bytes(data[offset : offset + 4])
-        else:
-            offset += _FIXED_SIZES[kind]
-    if offset != len(data):
-        raise ValueError("its arguments do not fill it")
-    return frame
-
-
 def encode_frame(kind: int, channel: int, payload: bytes) -> bytes:
     """One frame as bytes."""
     return _FRAME.pack(kind, channel, len(payload)) + payload + b"\xce"
-
-
-def encode_method(channel: int, frame: base.Frame) -> bytes:
-    """One method frame as bytes."""
-    payload: bytes = frame.marshal()
-    return encode_frame(METHOD, channel, frame.index.to_bytes(4) + payload)
 
 
 def encode_content(channel: int, header: bytes, body: bytes, frame_max: int) -> bytes:
@@ -189,57 +120,3 @@ def encode_content(channel: int, header: bytes, body: bytes, frame_max: int) -> 
         for start in range(0, len(body), step)
     )
     return b"".join(parts)
-
-
-def encode_deliver(  # noqa: PLR0913 - the protocol's own arguments
-    channel: int, *, tag: str, number: int, redelivered: bool, exchange: str, key: str
-) -> bytes:
-    """Basic.Deliver, by hand: it is what the broker sends most, and pamqp takes its time."""
-    payload = b"".join(
-        (
-            _METHOD.pack(60, 60),
-            _text(tag),
-            _DELIVER.pack(number, redelivered),
-            _text(exchange),
-            _text(key),
-        )
-    )
-    return encode_frame(METHOD, channel, payload)
-
-
-def _text(value: str) -> bytes:
-    data = value.encode()
-    return bytes([len(data)]) + data
-
-
-class RecoverAsync(commands.Basic.Recover):
-    """Basic.RecoverAsync: Recover without an answer."""
-
-    __slots__: ClassVar[list[str]] = []
-
-
-class _AnyName:
-    """Leaves out pamqp's pattern for names: RabbitMQ takes any UTF-8."""
-
-    __slots__: ClassVar[list[str]] = []
-
-    def validate(self) -> None:
-        """Accept; the names came from short texts, so their length is right."""
-
-
-class QueueDeclareOk(_AnyName, commands.Queue.DeclareOk):
-    """Queue.DeclareOk with any name."""
-
-    __slots__: ClassVar[list[str]] = commands.Queue.DeclareOk.__slots__
-
-
-class Return(_AnyName, commands.Basic.Return):
-    """Basic.Return with any exchange name."""
-
-    __slots__: ClassVar[list[str]] = commands.Basic.Return.__slots__
-
-
-class GetOk(_AnyName, commands.Basic.GetOk):
-    """Basic.GetOk with any exchange name."""
-
-    __slots__: ClassVar[list[str]] = commands.Basic.GetOk.__slots__

@@ -9,47 +9,25 @@ RabbitMQ's code, and nobody else's.
 from collections import deque
 from collections.abc import Mapping
 from enum import Enum
-from hmac import compare_digest
 
 from pamqp import base, commands
-from pamqp.common import FieldTable
 
 from pytest_gatherscatter.embedded.channel import ChannelSession
 from pytest_gatherscatter.embedded.frames import (
     FRAME_MAX,
-    FRAME_MIN,
     HEARTBEAT,
     HEARTBEAT_FRAME,
     METHOD,
     PROTOCOL_HEADER,
     FrameReader,
     RawFrame,
-    decode_method,
-    encode_method,
-    method_id,
 )
+from pytest_gatherscatter.embedded.handshake import Handshake
 from pytest_gatherscatter.embedded.hub import Hub
+from pytest_gatherscatter.embedded.method import decode_method, encode_method, method_id
 from pytest_gatherscatter.embedded.record import ConnectionId, Output
 from pytest_gatherscatter.embedded.refusal import AmqpError, Code
 
-VHOST_NAME = "/"
-_CAPABILITIES: FieldTable = {
-    "publisher_confirms": True,
-    "exchange_exchange_bindings": True,
-    "basic.nack": True,
-    "consumer_cancel_notify": True,
-    "connection.blocked": True,
-    "consumer_priorities": False,
-    "authentication_failure_close": True,
-    "per_consumer_qos": True,
-    "direct_reply_to": False,
-}
-_PROPERTIES: FieldTable = {
-    "product": "pytest-gatherscatter embedded broker",
-    "platform": "Python",
-    "information": "for one machine; forgets everything at its end",
-    "capabilities": _CAPABILITIES,
-}
 _CLOSE, _CLOSE_OK = (10, 50), (10, 51)
 _CHANNEL_OPEN, _CHANNEL_CLOSE, _CHANNEL_CLOSE_OK = (20, 10), (20, 40), (20, 41)
 _PUBLISH = (60, 40)
@@ -58,12 +36,10 @@ _TEXT_MAX = 255
 
 
 class Phase(Enum):
-    """Where a connection is; each but the last two is named after what is awaited."""
+    """Where a connection is."""
 
     HEADER = "protocol header"
-    START_OK = "Connection.StartOk"
-    TUNE_OK = "Connection.TuneOk"
-    OPEN = "Connection.Open"
+    HANDSHAKE = "handshake"
     RUNNING = "running"
     CLOSING = "Connection.CloseOk"
     CLOSED = "closed"
@@ -83,18 +59,20 @@ class Session:
         self.phase = Phase.HEADER
         self.blocked = False
         self.frame_max = FRAME_MAX
-        self.heartbeat = 0
-        self.capabilities: Mapping[str, object] = {}
         self._hub = hub
+        self._handshake = Handshake(hub.login, hub.limits)
         self._reader = FrameReader()
         self._frames: deque[RawFrame] = deque()
         self._out: list[bytes] = []
         self._unsent = 0
         self._channels: dict[int, ChannelSession] = {}
-        self._user = ""
-        self._channel_max = hub.limits.channels
         self._heard = self._sent = self._since = now
         self._connected = False
+
+    @property
+    def capabilities(self) -> Mapping[str, object]:
+        """What the client says that it can bear."""
+        return self._handshake.capabilities
 
     # What a shell calls
 
@@ -162,11 +140,11 @@ class Session:
         elif self.phase not in {Phase.RUNNING, Phase.CLOSED}:
             if now - self._since >= self._hub.limits.handshake:
                 self._end(now)
-        elif self.phase is Phase.RUNNING and self.heartbeat:
+        elif self.phase is Phase.RUNNING and (heartbeat := self._handshake.heartbeat):
             # A blocked publisher is not read, so its silence says nothing.
-            if not self.blocked and now - self._heard > 2 * self.heartbeat:
+            if not self.blocked and now - self._heard > 2 * heartbeat:
                 self._end(now)
-            elif now - self._sent >= self.heartbeat / 2:
+            elif now - self._sent >= heartbeat / 2:
                 self.send(HEARTBEAT_FRAME)
                 self._sent = now
 
@@ -245,12 +223,8 @@ class Session:
             self.send(PROTOCOL_HEADER)
             self._end(now)
             return False
-        self.phase = Phase.START_OK
-        self._reply(
-            commands.Connection.Start(
-                server_properties=_PROPERTIES, mechanisms="PLAIN", locales="en_US"
-            )
-        )
+        self.phase = Phase.HANDSHAKE
+        self._reply(self._handshake.start())
         return True
 
     def _handle(self, frame: RawFrame, ids: tuple[int, int], now: float) -> None:
@@ -268,7 +242,7 @@ class Session:
                 raise AmqpError(Code.UNEXPECTED_FRAME, "content on channel 0")
             self._handle_connection(decode_method(payload), now)
         elif self.phase is not Phase.RUNNING:
-            raise AmqpError(Code.COMMAND_INVALID, f"expected {self.phase.value}")
+            raise AmqpError(Code.COMMAND_INVALID, f"expected {self._handshake.awaited.value}")
         else:
             self._handle_channel(number, kind, payload, ids, now)
 
@@ -276,70 +250,29 @@ class Session:
         if isinstance(frame, commands.Connection.Close):
             self._reply(commands.Connection.CloseOk())
             self._end(now)
-        elif self.phase is Phase.START_OK and isinstance(frame, commands.Connection.StartOk):
-            self._on_start_ok(frame, now)
-        elif self.phase is Phase.TUNE_OK and isinstance(frame, commands.Connection.TuneOk):
-            self._on_tune_ok(frame)
-        elif self.phase is Phase.OPEN and isinstance(frame, commands.Connection.Open):
-            self._on_open(frame, now)
+        elif self.phase is Phase.HANDSHAKE:
+            self._shake(frame, now)
         elif self.phase is Phase.RUNNING and isinstance(frame, commands.Connection.UpdateSecret):
             # The one password of this broker never expires, so there is nothing to renew.
             self._reply(commands.Connection.UpdateSecretOk())
         else:
-            raise AmqpError(
-                Code.COMMAND_INVALID, f"{frame.name} while {self.phase.value} is expected"
-            )
+            raise AmqpError(Code.COMMAND_INVALID, f"{frame.name} while {self.phase.value}")
 
-    def _on_start_ok(self, frame: commands.Connection.StartOk, now: float) -> None:
-        capabilities = (frame.client_properties or {}).get("capabilities")
-        if isinstance(capabilities, dict):
-            self.capabilities = capabilities
-        # pamqp decodes what it can, and leaves bytes that are no UTF-8.
-        said: str | bytes = frame.response
-        response = said.encode() if isinstance(said, str) else said
-        login = self._hub.login
-        wanted = f"\0{login.user}\0{login.password}".encode()
-        known = frame.mechanism == "PLAIN" and compare_digest(response, wanted)
-        if not known:
-            if self.capabilities.get("authentication_failure_close") is True:
-                raise AmqpError(
-                    Code.ACCESS_REFUSED,
-                    f"Login was refused using authentication mechanism {frame.mechanism}. "
-                    "The address file of this broker holds its URL.",
-                )
-            # Older clients take a closed socket for a refused login.
+    def _shake(self, frame: base.Frame, now: float) -> None:
+        handshake = self._handshake
+        answer = handshake.answer(frame)
+        if handshake.refused:
             self._end(now)
             return
-        self._user = login.user
-        self.phase = Phase.TUNE_OK
-        limits = self._hub.limits
-        self._reply(commands.Connection.Tune(limits.channels, FRAME_MAX, limits.heartbeat))
-
-    def _on_tune_ok(self, frame: commands.Connection.TuneOk) -> None:
-        # 0 means no limit of the client's own.
-        channel_max = frame.channel_max or self._hub.limits.channels
-        frame_max = frame.frame_max or FRAME_MAX
-        if channel_max > self._hub.limits.channels:
-            raise AmqpError(Code.NOT_ALLOWED, f"negotiated channel_max = {channel_max} is too high")
-        if not FRAME_MIN <= frame_max <= FRAME_MAX:
-            raise AmqpError(
-                Code.NOT_ALLOWED,
-                f"negotiated frame_max = {frame_max} is not from {FRAME_MIN} to {FRAME_MAX}",
-            )
-        self._channel_max = channel_max
-        self.frame_max = self._reader.frame_max = frame_max
-        self.heartbeat = frame.heartbeat
-        self.phase = Phase.OPEN
-
-    def _on_open(self, frame: commands.Connection.Open, now: float) -> None:
-        if frame.virtual_host != VHOST_NAME:
-            raise AmqpError(Code.NOT_ALLOWED, f"vhost {frame.virtual_host} not found")
-        self._hub.vhost.connect(self.id, self._user)
-        self._hub.vhost.resume(self.id, room=self._hub.limits.room, now=now)
-        self._hub.sessions[self.id] = self
-        self._connected = True
-        self.phase = Phase.RUNNING
-        self._reply(commands.Connection.OpenOk())
+        self.frame_max = self._reader.frame_max = handshake.frame_max
+        if handshake.done:
+            self._hub.vhost.connect(self.id, handshake.user)
+            self._hub.vhost.resume(self.id, room=self._hub.limits.room, now=now)
+            self._hub.sessions[self.id] = self
+            self._connected = True
+            self.phase = Phase.RUNNING
+        if answer is not None:
+            self._reply(answer)
 
     # Channels
 
@@ -381,10 +314,11 @@ class Session:
                 self.block()
 
     def _open_channel(self, number: int, kind: int, payload: bytes) -> None:
-        if number > self._channel_max:
+        most = self._handshake.channel_max
+        if number > most:
             raise AmqpError(
                 Code.NOT_ALLOWED,
-                f"channel number {number} is past the negotiated channel_max ({self._channel_max})",
+                f"channel number {number} is past the negotiated channel_max ({most})",
             )
         if kind != METHOD or not isinstance(decode_method(payload), commands.Channel.Open):
             raise AmqpError(Code.CHANNEL_ERROR, "expected 'channel.open'")
