@@ -80,7 +80,7 @@ _SIGNED_INT = 2**31
 class QueueArguments:
     """What the arguments of a declaration mean; times in seconds, sizes in bytes.
 
-    ``raw`` is as the client has sent them, for later declarations to be compared with.
+    ``raw`` is as the client has sent those that later declarations are compared with.
     """
 
     raw: Mapping[str, object]
@@ -113,7 +113,7 @@ class QueueArguments:
         if kind not in {None, "classic"}:
             raise unsupported("x-queue-type")
         arguments = cls(
-            raw=dict(raw),
+            raw={name: raw[name] for name in _COMPARED if name in raw},
             expires=asked.seconds("x-expires", least=1),
             message_ttl=asked.seconds("x-message-ttl", least=0),
             dead_letter_exchange=exchange,

@@ -8,6 +8,7 @@ that is wrong twice is refused for the same reason.
 from collections.abc import Callable, Mapping
 
 from pytest_gatherscatter.embedded.argument import QueueArguments
+from pytest_gatherscatter.embedded.budget import Budget
 from pytest_gatherscatter.embedded.directory import freeze, refuse_default, refuse_reserved
 from pytest_gatherscatter.embedded.exchange import Binding, Destination
 from pytest_gatherscatter.embedded.flow import Flow
@@ -21,8 +22,8 @@ NOTHING: Mapping[str, object] = {}
 class Declaration(Flow):
     """What is declared and deleted; subclassed by the vhost, and by nobody else."""
 
-    def __init__(self, profile: Profile, name: Callable[[], str]) -> None:
-        super().__init__(profile)
+    def __init__(self, profile: Profile, budget: Budget, name: Callable[[], str]) -> None:
+        super().__init__(profile, budget)
         self._name = name
 
     # Exchanges and bindings

@@ -6,6 +6,12 @@ moves: messages, consumers and time.
 
 from collections.abc import Mapping
 
+from pytest_gatherscatter.embedded.budget import (
+    Budget,
+    binding_size,
+    exchange_size,
+    queue_size,
+)
 from pytest_gatherscatter.embedded.exchange import INDEXES, Binding, Destination, Exchange
 from pytest_gatherscatter.embedded.queue import Connection, Queue
 from pytest_gatherscatter.embedded.record import Profile
@@ -19,14 +25,15 @@ from pytest_gatherscatter.embedded.refusal import (
     unsupported,
 )
 
-_RESERVED = "amq."
+RESERVED = "amq."
 
 
 class Directory:
     """Exchanges and queues by name, and bindings by where they lead."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, budget: Budget) -> None:
         self.profile = profile
+        self.budget = budget
         self.exchanges: dict[str, Exchange] = {
             name: Exchange(name, kind, durable=True)
             for name, kind in (
@@ -83,6 +90,7 @@ class Directory:
         there = self.exchanges.get(name)
         if there is None:
             refuse_reserved("exchange", name)
+            self.budget.take(exchange_size(name), f"declare exchange '{name}'")
             self.exchanges[name] = Exchange(
                 name, kind, durable=durable, auto_delete=auto_delete, internal=internal
             )
@@ -100,7 +108,7 @@ class Directory:
         """Delete an exchange if it is there; AmqpError 403, 406."""
         if not name:
             raise _default_exchange()
-        if name.startswith(_RESERVED):
+        if name.startswith(RESERVED):
             raise AmqpError(
                 Code.ACCESS_REFUSED,
                 f"deletion of system exchange '{name}' in vhost '/' not allowed",
@@ -114,8 +122,9 @@ class Directory:
 
     def _remove_exchange(self, exchange: Exchange) -> None:
         del self.exchanges[exchange.name]
+        self.budget.give(exchange_size(exchange.name))
         for binding in list(exchange.bindings):
-            exchange.discard(binding)
+            self._discard(exchange, binding)
             self._forget(binding)
         self.forget_destination(Destination("exchange", exchange.name))
 
@@ -131,22 +140,29 @@ class Directory:
         return queue
 
     def add_queue(self, queue: Queue) -> None:
-        """Take a new queue."""
+        """Take a new queue; AmqpError 406 when there is no room for it."""
+        self.budget.take(
+            queue_size(queue.name, queue.arguments.raw), f"declare queue '{queue.name}'"
+        )
         self.queues[queue.name] = queue
 
     def remove_queue(self, queue: Queue) -> None:
         """Forget a queue and all that leads to it."""
         del self.queues[queue.name]
+        self.budget.give(queue_size(queue.name, queue.arguments.raw))
         self.forget_destination(Destination("queue", queue.name))
 
     # Bindings
 
     def bind(self, binding: Binding) -> None:
-        """Bind; a queue is there and may be touched. AmqpError 403, 404."""
+        """Bind; a queue is there and may be touched. AmqpError 403, 404, 406 (no room for it)."""
         refuse_default(binding)
         source = self.exchange(binding.source)
         if binding.destination.kind == "exchange":
             self.exchange(binding.destination.name)
+        if binding in source.bindings:
+            return
+        self.budget.take(binding_size(binding), f"bind to exchange '{binding.source}'")
         source.add(binding)
         self._leading.setdefault(binding.destination, {})[binding] = None
 
@@ -154,7 +170,7 @@ class Directory:
         """Unbind; what is not bound, or not there at all, is no error, as on RabbitMQ. 403."""
         refuse_default(binding)
         exchange = self.exchanges.get(binding.source)
-        if exchange is not None and exchange.discard(binding):
+        if exchange is not None and self._discard(exchange, binding):
             self._forget(binding)
             self._delete_if_unused(exchange)
 
@@ -167,8 +183,14 @@ class Directory:
         """Drop every binding that leads to something that is gone."""
         for binding in self._leading.pop(destination, {}):
             exchange = self.exchanges[binding.source]
-            exchange.discard(binding)
+            self._discard(exchange, binding)
             self._delete_if_unused(exchange)
+
+    def _discard(self, exchange: Exchange, binding: Binding) -> bool:
+        there = exchange.discard(binding)
+        if there:
+            self.budget.give(binding_size(binding))
+        return there
 
     def _forget(self, binding: Binding) -> None:
         leading = self._leading.get(binding.destination)
@@ -242,7 +264,7 @@ def refuse_default(binding: Binding) -> None:
 
 def refuse_reserved(kind: str, name: str) -> None:
     """AmqpError 403 for a name of the broker's own, chosen by a client."""
-    if name.startswith(_RESERVED):
+    if name.startswith(RESERVED):
         raise AmqpError(
-            Code.ACCESS_REFUSED, f"{kind} name '{name}' contains reserved prefix '{_RESERVED}*'"
+            Code.ACCESS_REFUSED, f"{kind} name '{name}' contains reserved prefix '{RESERVED}*'"
         )

@@ -93,9 +93,9 @@ class FanoutIndex:
         return iter(self._bag)
 
 
-MOST_KNOWN = 1024
-"""Keys whose destinations a topic exchange keeps: a lab's are few and come again and again, a
-stranger's may not."""
+MOST_KNOWN = 16_384
+"""Keys and their destinations that a topic exchange keeps, in sum: a lab's are few and come again
+and again, a stranger's may not."""
 
 
 @dataclass(slots=True)
@@ -117,6 +117,7 @@ class TopicIndex:
     def __init__(self) -> None:
         self._root = _Node()
         self._known: dict[str, tuple[Destination, ...]] = {}
+        self._room = MOST_KNOWN
 
     def add(self, key: str, destination: Destination) -> None:
         """Take a binding, see :class:`Index`."""
@@ -145,17 +146,24 @@ class TopicIndex:
         """Who gets it, see :class:`Index`."""
         known = self._known.get(key)
         if known is None:
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-            known = self._known[key] = tuple(self._walk(key))
+            known = tuple(self._walk(key))
+            self._room -= 1 + len(known)
+            if self._room < 0:
+                self._forget_known()
+            else:
+                self._known[key] = known
         return iter(known)
+
+    def _forget_known(self) -> None:
+        self._known.clear()
+        self._room = MOST_KNOWN
 
     def _changed(self, pattern: str) -> None:
         """Forget what is not known any more: a pattern without wildcards is one key."""
         if "*" in pattern or "#" in pattern:
-            self._known.clear()
-        else:
-            self._known.pop(pattern, None)
+            self._forget_known()
+        elif (known := self._known.pop(pattern, None)) is not None:
+            self._room += 1 + len(known)
 
     def _walk(self, key: str) -> Iterator[Destination]:
         nodes = _closed([(self._root, False)])

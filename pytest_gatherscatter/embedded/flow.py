@@ -12,6 +12,7 @@ from itertools import count
 
 from msgspec.structs import replace
 
+from pytest_gatherscatter.embedded.budget import CHANNEL, Budget, consumer_size
 from pytest_gatherscatter.embedded.directory import Directory
 from pytest_gatherscatter.embedded.queue import (
     Channel,
@@ -38,8 +39,9 @@ from pytest_gatherscatter.embedded.refusal import AmqpError, Code
 class Flow:
     """Queues being served; subclassed by the vhost, and by nobody else."""
 
-    def __init__(self, profile: Profile) -> None:
-        self._directory = Directory(profile)
+    def __init__(self, profile: Profile, budget: Budget) -> None:
+        self._directory = Directory(profile, budget)
+        self._budget = budget
         self._connections: dict[ConnectionId, Connection] = {}
         self._channels: dict[ChannelId, Channel] = {}
         self._outputs: list[Output] = []
@@ -175,13 +177,18 @@ class Flow:
         left: dict[Queue, None] = {}
         for channel in channels:
             for consumer in channel.consumers.values():
-                consumer.queue.remove_consumer(consumer)
+                self._end_consumer(consumer)
                 left[consumer.queue] = None
         for channel in channels:
             self._requeue(self._failed(list(channel.unacked.values())))
             del self._channels[channel.id]
+            self._budget.give(CHANNEL)
             channel.connection.channels.pop(channel.id, None)
         self._released(left)
+
+    def _end_consumer(self, consumer: Consumer) -> None:
+        consumer.queue.remove_consumer(consumer)
+        self._budget.give(consumer_size(consumer.tag))
 
     def _released(self, queues: Iterable[Queue]) -> None:
         for queue in queues:
@@ -200,7 +207,7 @@ class Flow:
             del self._connections[queue.owner].exclusive[queue.name]
         # RabbitMQ's channels tell of their consumers in the order of the tags.
         for consumer in sorted(queue.consumers, key=lambda c: c.tag):
-            queue.remove_consumer(consumer)
+            self._end_consumer(consumer)
             del consumer.channel.consumers[consumer.tag]
             self._outputs.append(CancelNotify(consumer.channel.id, consumer.tag))
         return self._empty(queue)

@@ -29,6 +29,9 @@ class Limits:
     # How long a client may take to answer Connection.Close before its socket is closed.
     farewell: float = 3.0
     room: int = 1024 * 1024
+    # For all that is declared: the design's largest lab, a thousand agents with a queue, five
+    # bindings and a connection each, weighs an eighth of it.
+    declared: int = 64 * 1024 * 1024
 
 
 class Receiver(Protocol):
@@ -70,7 +73,7 @@ class Hub:
         self.limits = limits or Limits()
         self.wall = wall
         self.profile = profile
-        self.vhost = VHost(profile=profile, name=name)
+        self.vhost = VHost(profile=profile, name=name, declared=self.limits.declared)
         self.partial = 0
         self.sessions: dict[ConnectionId, Receiver] = {}
         # Sessions with something to send, for the shell to write.

@@ -2,7 +2,14 @@
 
 from collections.abc import Mapping
 
-from pytest_gatherscatter.embedded.directory import Directory
+from pytest_gatherscatter.embedded.budget import (
+    CHANNEL,
+    binding_size,
+    consumer_size,
+    exchange_size,
+    queue_size,
+)
+from pytest_gatherscatter.embedded.directory import RESERVED, Directory
 from pytest_gatherscatter.embedded.queue import Channel, Connection, Queue
 from pytest_gatherscatter.embedded.record import ChannelId, ConnectionId
 
@@ -23,6 +30,15 @@ def problems(
     for channel in channels.values():
         found += _of_channel(channel, connections)
         held += sum(unacked.entry.message.size for unacked in channel.unacked.values())
+    spent = sum(queue_size(name, q.arguments.raw) for name, q in directory.queues.items())
+    for name, exchange in directory.exchanges.items():
+        if name and not name.startswith(RESERVED):  # these were always there
+            spent += exchange_size(name)
+        spent += sum(map(binding_size, exchange.bindings))
+    for channel in channels.values():
+        spent += CHANNEL + sum(map(consumer_size, channel.consumers))
+    if spent != directory.budget.spent:
+        found.append(f"{directory.budget.spent} octets are declared where {spent} are there")
     if held != bytes_held:
         found.append(f"{bytes_held} bytes are counted where {held} are held")
     return found

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from itertools import count
 
 from pytest_gatherscatter.embedded.argument import check_consumer
+from pytest_gatherscatter.embedded.budget import CHANNEL, Budget, consumer_size
 from pytest_gatherscatter.embedded.declaration import NOTHING, Declaration
 from pytest_gatherscatter.embedded.invariant import problems
 from pytest_gatherscatter.embedded.queue import (
@@ -47,13 +48,18 @@ class VHost(Declaration):
         profile: which RabbitMQ's refusals are copied.
         name: gives the random part of server-made names; without it they are numbered, which
             a simulation wants and a server must not have (a client could guess them).
+        declared: octets for all that is declared, see :class:`Budget`; None is no limit.
     """
 
     def __init__(
-        self, *, profile: Profile = Profile.RABBITMQ_4_3, name: Callable[[], str] | None = None
+        self,
+        *,
+        profile: Profile = Profile.RABBITMQ_4_3,
+        name: Callable[[], str] | None = None,
+        declared: int | None = None,
     ) -> None:
         numbers = count(1)
-        super().__init__(profile, name or (lambda: str(next(numbers))))
+        super().__init__(profile, Budget(declared), name or (lambda: str(next(numbers))))
 
     def drain(self) -> list[Output]:
         """All that was to be said since the last call, in order."""
@@ -97,9 +103,10 @@ class VHost(Declaration):
         self._work(now)
 
     def open_channel(self, connection: ConnectionId, channel: ChannelId) -> None:
-        """Open a channel; ValueError when the id is in use."""
+        """Open a channel; ValueError when the id is in use. AmqpError 530: there are too many."""
         if channel in self._channels:
             raise ValueError(f"channel {channel!r} is open already")
+        self._budget.take(CHANNEL, "open a channel", Code.NOT_ALLOWED)
         owner = self._connections[connection]
         self._channels[channel] = owner.channels[channel] = Channel(channel, owner)
 
@@ -136,7 +143,8 @@ class VHost(Declaration):
         """Start a consumer and answer its tag; an empty tag has one made.
 
         Raises:
-            AmqpError: 403 (exclusive use), 404, 405, 530 (the tag is in use), 540.
+            AmqpError: 403 (exclusive use), 404, 405, 530 (the tag is in use, or there are too
+                many), 540.
         """
         asker = self._channels[channel]
         if queue == "amq.rabbitmq.reply-to":
@@ -148,6 +156,7 @@ class VHost(Declaration):
         check_consumer(name, arguments)
         tag = tag or f"amq.ctag-{self._name()}"
         source.assert_consumable(exclusive=exclusive)
+        self._budget.take(consumer_size(tag), f"consume from queue '{name}'", Code.NOT_ALLOWED)
         consumer = Consumer(tag, asker, source, no_ack, exclusive, asker.prefetch)
         asker.consumers[tag] = consumer
         source.add_consumer(consumer)
@@ -159,7 +168,7 @@ class VHost(Declaration):
         """End a consumer; what it holds stays to be settled. An unknown tag is no error."""
         consumer = self._channels[channel].consumers.pop(tag, None)
         if consumer is not None:
-            consumer.queue.remove_consumer(consumer)
+            self._end_consumer(consumer)
             self._released([consumer.queue])
             self._work(now)
 

@@ -317,3 +317,26 @@ def test_every_channel_of_many_connections(shared: Running) -> None:
             opens = b"".join(_method(20, 10, arguments=b"\0", on=n) for n in range(2, 2049))
             offender.socket.sendall(opens)
         assert [offender.end() for offender in offenders] == [530] * 10
+
+
+def test_who_declares_without_end_is_refused(shared: Running) -> None:
+    """Patterns of many words, each of which costs more memory than octets: 406 in time."""
+    with others_go_on(shared, most=120 * MIB):
+        offender = Offender(shared)
+        offender.say(commands.Queue.Declare(queue="mine", exclusive=True))
+        binds = (
+            commands.Queue.Bind(
+                queue="mine", exchange="amq.topic", routing_key=f"{n}" + ".a" * 120, nowait=True
+            )
+            for n in range(3000)
+        )
+        offender.say(*binds)
+        until(lambda: isinstance(offender.heard(), commands.Queue.DeclareOk) or None, "the queue")
+        close = offender.heard()
+        assert isinstance(close, commands.Channel.Close)
+        assert close.reply_code == 406
+        assert "the limit of" in close.reply_text
+        offender.say(commands.Connection.Close(200, "bye", 0, 0), on=0)
+        assert offender.end() is None
+    with shared.connect() as connection:  # its queue is gone, and all that led to it
+        connection.channel().queue_declare("mine", exclusive=True)

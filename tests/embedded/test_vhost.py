@@ -844,3 +844,72 @@ def test_ids_in_use_are_told() -> None:
         vhost.connect("a", "x")
     with pytest.raises(ValueError, match="channel 'a1' is open already"):
         vhost.open_channel("b", "a1")
+
+
+# ── how much there may be of all that ──────────────────────────────────────────────────
+
+DECLARED = 20_000
+Declaring = Callable[[VHost, int], object]
+TOO_MUCH: dict[str, tuple[Declaring, Code]] = {
+    "queues": (
+        lambda vhost, n: vhost.declare_queue("ch", f"more{n}", exclusive=True, now=0.0),
+        Code.PRECONDITION_FAILED,
+    ),
+    "queues with long arguments": (
+        lambda vhost, n: vhost.declare_queue(
+            "ch",
+            f"more{n}",
+            exclusive=True,
+            arguments={"x-dead-letter-exchange": "x" * 5000},
+            now=0.0,
+        ),
+        Code.PRECONDITION_FAILED,
+    ),
+    "exchanges": (
+        lambda vhost, n: vhost.declare_exchange(f"more{n}", "topic", auto_delete=True),
+        Code.PRECONDITION_FAILED,
+    ),
+    "bindings": (
+        lambda vhost, n: vhost.bind_queue("ch", "mine", "amq.fanout", str(n)),
+        Code.PRECONDITION_FAILED,
+    ),
+    "bindings of many words": (
+        lambda vhost, n: vhost.bind_queue("ch", "mine", "amq.topic", f"{n}" + ".a" * 10),
+        Code.PRECONDITION_FAILED,
+    ),
+    "bindings with long arguments": (
+        lambda vhost, n: vhost.bind_queue("ch", "mine", "amq.direct", str(n), {"a": "x" * 5000}),
+        Code.PRECONDITION_FAILED,
+    ),
+    "consumers": (
+        lambda vhost, n: vhost.consume("ch", "mine", f"more{n}", now=0.0),
+        Code.NOT_ALLOWED,
+    ),
+    "channels": (lambda vhost, n: vhost.open_channel("conn", f"more{n}"), Code.NOT_ALLOWED),
+}
+
+
+@pytest.mark.parametrize("kind", TOO_MUCH)
+def test_what_is_declared_has_a_limit(kind: str) -> None:
+    """RabbitMQ's code, nothing changed by what is refused, and room again once it is gone."""
+    declare, code = TOO_MUCH[kind]
+    vhost = VHost(declared=DECLARED)
+    for _ in range(2):  # what the first time has left behind would count the second time
+        vhost.connect("conn", "guest")
+        vhost.open_channel("conn", "ch")
+        vhost.declare_queue("ch", "mine", exclusive=True, now=0.0)
+        done = 0
+        with pytest.raises(AmqpError, match=rf"the limit of {DECLARED} octets") as refused:  # noqa: PT012 - until it raises
+            while True:
+                declare(vhost, done)
+                done += 1
+        assert refused.value.code is code
+        assert 0 < done < 40
+        assert vhost.problems(0.0) == []
+        if kind == "bindings":
+            declare(vhost, 0)  # it is there, and asks for nothing more
+        vhost.disconnect("conn", now=0.0)
+        for number in range(done):
+            vhost.delete_exchange(f"more{number}")
+        assert vhost.problems(0.0) == []
+        assert set(vhost.counts().values()) == {0, 4}  # the exchanges that are always there
