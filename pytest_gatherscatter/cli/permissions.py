@@ -47,7 +47,7 @@ def permissions(  # noqa: PLR0913 - each is an option
     vhost: str,
     definitions: bool,
 ) -> None:
-    """Print the least rights on RabbitMQ of a monitor, a workload, a gatherer, an observer.
+    """Print the least rights on RabbitMQ of a monitor, a workload, a gatherer, an operator, …
 
     As commands for rabbitmqctl, or as definitions, which also hold what all of a lab share: with
     them nobody needs a gatherer to have been there first (RabbitMQ 4 refuses commands for exchanges
