@@ -394,10 +394,12 @@ def test_with_them_everything_still_works(shells: dict[str, Shell]) -> None:
 def steers(shells: dict[str, Shell]) -> None:
     """An operator holds, resets and leaves; for anybody else RabbitMQ refuses to pass it on."""
     steerer, tests = shells["steerer"], shells["tests"]
-    for other in ("tests", "watcher", "scope"):
-        refused = shells[other].run("reset", "--all")
+    others = {"tests": ["reset", "--all"], "scope": ["reset", "--all"], "watcher": ["hold"]}
+    for other, words in others.items():
+        refused = shells[other].run(*words)
         assert refused.returncode != 0
-        assert "ACCESS_REFUSED" in refused.stderr, refused.stderr
+        assert "ACCESS_REFUSED - access to topic 'gatherer.steer'" in refused.stderr, refused.stderr
+        assert "gatherscatter permissions" in refused.stderr, refused.stderr
         assert refused.stderr.count("\n") == 1, refused.stderr
     holding = steerer.start("hold", "probe moved")
     holding.says("is held")

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self, TypeVar
 
+from pytest_gatherscatter.broker.dial import ACCESS_REFUSED
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.port import (
     Delivered,
@@ -25,7 +26,7 @@ from pytest_gatherscatter.broker.port import (
 )
 from pytest_gatherscatter.broker.topology import reply_topology
 from pytest_gatherscatter.broker.url import safe_url
-from pytest_gatherscatter.errors import BrokerLost, MessageUnreadable, NoGatherer
+from pytest_gatherscatter.errors import BrokerLost, BrokerRefused, MessageUnreadable, NoGatherer
 from pytest_gatherscatter.settings import Settings
 from pytest_gatherscatter.wire import codec
 from pytest_gatherscatter.wire.messages import STEERING, LeaveSection, Message
@@ -81,6 +82,7 @@ class Asker:
         self._returned: set[int] = set()
         self.down: str | None = None
         """Why the connection is lost, while it is."""
+        self._refusal: str | None = None
 
     def __enter__(self) -> Self:
         """Connect.
@@ -105,6 +107,7 @@ class Asker:
 
         Raises:
             NoGatherer: there is none, or it does not answer within ``timeout`` seconds.
+            BrokerRefused: this login may not ask that.
             BrokerLost: the connection went away meanwhile.
         """
         patience = self._patience if timeout is None else timeout
@@ -116,6 +119,9 @@ class Asker:
                 sent.add(self.send(question))
                 again = now + AGAIN
             self._turn(min(end, again) - now)
+            if self._refusal is not None:
+                cure = "'gatherscatter permissions' prints what each role needs"
+                raise BrokerRefused(ACCESS_REFUSED, f"{self._refusal}; {cure}")
             if self.down is not None and not self._reconnect:
                 raise BrokerLost(f"the connection to {self.where} is lost: {self.down}")
             if (found := self._find(question, answer)) is not None:
@@ -191,5 +197,8 @@ class Asker:
                 self._returned.add(number)
             case PortDown(reason):
                 self.down = reason
+                code, _, text = reason.partition(" ")
+                if code == str(ACCESS_REFUSED):  # coming back would not help
+                    self._refusal = text
             case PortUp():
                 self.down = None
