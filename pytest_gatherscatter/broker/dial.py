@@ -154,8 +154,9 @@ def _parameters(
         virtual_host=url.vhost,
         credentials=credentials,
         heartbeat=heartbeat,
-        socket_timeout=seconds,
-        stack_timeout=seconds,
+        # Whoever dials ends an attempt when its time is over, and says so in its own words.
+        socket_timeout=seconds + 1.0,
+        stack_timeout=seconds + 1.0,
         blocked_connection_timeout=BLOCKED_SECONDS,
         ssl_options=_ssl_options(url),
         client_properties={"connection_name": name},
