@@ -264,3 +264,30 @@ class NotMeasured(SectionMisused, KeyError):
     def __str__(self) -> str:
         """Show the line as it is: a ``KeyError`` would put it in quotes."""
         return str(self.args[0])
+
+
+# Test files
+
+
+class SourceRefused(GatherScatterError):
+    """A listener does not fetch files from where a job says; the text says what is allowed."""
+
+
+class SyncFailed(GatherScatterError):
+    """The files of a job did not come into the workspace; the text says what the command said.
+
+    ``stdout`` and ``stderr`` are its last output.
+    """
+
+    def __init__(self, text: str, stdout: str = "", stderr: str = "") -> None:
+        super().__init__(text)
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+class CallbackFailed(SyncFailed):
+    """A job's callback raised, ended its process, or took too long."""
+
+
+class WorkspaceTaken(GatherScatterError):
+    """There is no workspace to be had: others use it, or it belongs to somebody else."""

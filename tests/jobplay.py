@@ -158,7 +158,7 @@ class Host:
         elif proc.queued and not proc.over:
             self.open(proc, proc.queued.popleft())
         elif proc.over:
-            self.say(proc, m.WorkerEnded(output=Raw(b"{}")))
+            self.say(proc, m.WorkerEnded())
             self.kill(proc, "exit status 0")
         else:
             return False
@@ -262,6 +262,9 @@ class Play:
             if isinstance(effect, Run):
                 assert isinstance(effect.command, news.News)
                 self.shown.append(effect.command)
+                if isinstance(effect.command, news.WorkerCame):
+                    outfit = news.Outfit(effect.command.worker, Raw(b"{}"))
+                    outcomes.append(Told(outfit))
             elif isinstance(effect, Publish):
                 for host in self.hosts.values():
                     if host.there and host.linked:

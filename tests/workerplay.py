@@ -15,12 +15,14 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 from outcomelog import add
 
+from pytest_gatherscatter.plugin.reports import pack_output, unpack_output
 from pytest_gatherscatter.testfiles.service.pipe import Command, Start, event, line
 from pytest_gatherscatter.wire.testfiles import (
     AnyEvent,
     FileCollected,
     GiveBack,
     JobOver,
+    OutputTold,
     RunFile,
     TestRan,
     WorkerEnded,
@@ -134,6 +136,10 @@ class Worker:
                 add(ends, report["nodeid"], "collect", report["outcome"], xfail=False)
         return ends
 
+    def output(self) -> dict[str, Any]:
+        """Return what plugins handed in."""
+        return unpack_output("".join(one.part for one in self.of(OutputTold)))
+
     @staticmethod
     def data(raw: msgspec.Raw) -> dict[str, Any]:
         """Return what is in a packed report."""
@@ -180,7 +186,7 @@ def start(
         run=RUN,
         arguments=("-p", "no:cacheprovider", *arguments),
         root=str(folder),
-        input=given or {},
+        input=pack_output(given or {}),
         place=place,
     )
     worker.say(order)

@@ -5,8 +5,11 @@ together name one process for good, and only boot and time namespace one clock. 
 the kernel does not tell, the answers are empty and prove nothing.
 """
 
+import contextlib
+import ctypes
 import hashlib
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -46,6 +49,25 @@ def clock_id() -> str:
     if namespace.exists():
         facts += str(namespace.readlink())
     return hashlib.sha256(facts.encode()).hexdigest()[:32]
+
+
+def machine_id() -> str:
+    """Name this host and this boot of it: equal names see the same files.
+
+    A container shares its host's boot, and not its files; it has a name of its own.
+    """
+    facts = f"{boot_id()} {socket.gethostname()}"
+    return hashlib.sha256(facts.encode()).hexdigest()[:32]
+
+
+PR_SET_PDEATHSIG = 1
+"""From ``<linux/prctl.h>``."""
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when the thread that started it ends; Linux."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def line(path: str) -> str:

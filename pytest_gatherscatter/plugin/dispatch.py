@@ -16,6 +16,12 @@ from pytest_gatherscatter.testfiles.service.supervisor import SupervisorService
 NO_JOB = pytest.ExitCode.NO_TESTS_COLLECTED
 """Exit status of a worker that no job came to."""
 
+SHOWS = ("collectonly", "showfixtures", "show_fixtures_per_test")
+"""Options with which pytest collects, and runs nothing."""
+
+PRINTS = {"setupshow": "--setup-show", "setuponly": "--setup-only", "setupplan": "--setup-plan"}
+"""Options that print while tests run, which nobody would see of a worker."""
+
 MOST = 256
 """Workers on one machine: each is a process of some ten MiB."""
 
@@ -34,22 +40,28 @@ def begin(config: pytest.Config) -> int | None:
         raise pytest.UsageError(f"{ways[0]}: tests run in other processes, where --pdb cannot ask")
     if option("numprocesses", default=None) or option("tx", default=None):
         raise pytest.UsageError(f"{ways[0]} and -n: either distributes the tests, not both")
+    for name, said in PRINTS.items():
+        if option(name, default=False):
+            raise pytest.UsageError(f"{ways[0]} and {said}: nobody sees what workers print")
     wait = _number(option("gs_wait"), "--gs-wait", least=0, most=86_400)
     retries = int(_number(option("gs_retries"), "--gs-retries", least=0, most=100))
     if option("gs_worker"):
         return _work(
             config, int(_number(option("gs_worker"), "--gs-worker", least=1, most=MOST)), wait
         )
-    if option("collectonly"):
+    if any(option(name, default=False) for name in SHOWS):
         return None  # nothing is run, so there is nothing to share
     spawn = 0
     if option("gs_spawn") == "auto":
         spawn = len(os.sched_getaffinity(0))
     elif option("gs_spawn"):
         spawn = int(_number(option("gs_spawn"), "--gs-spawn", least=1, most=MOST))
-    from pytest_gatherscatter.plugin.originator import Originator  # noqa: PLC0415 - not a worker's
+    from pytest_gatherscatter.plugin.originator import (  # noqa: PLC0415 - not a worker's
+        Originator,
+        Wishes,
+    )
 
-    originator = Originator(config, spawn=spawn, wait=wait, retries=retries)
+    originator = Originator(config, Wishes(spawn=spawn, wait=wait, retries=retries))
     config.pluginmanager.register(originator, "gatherscatter-originator")
     config.pluginmanager.register(originator.files, "gatherscatter-finder")
     return None
@@ -87,7 +99,7 @@ def _work(config: pytest.Config, slots: int, wait: float) -> int:
             settings.lab,
             found.url,
             slots=slots,
-            order=lambda worker, terms: line(start_of(worker, terms, str(config.rootpath))),
+            order=lambda start: line(start_of(start, str(config.rootpath))),
         )
         text = service.run(lambda: bool(ended), wait=wait)
     except GatherScatterError as error:

@@ -28,6 +28,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.register(parser)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
+    """Let pytest-cov see in time that the tests run elsewhere: it gathers what workers measure."""
+    options.distribute(early_config)
+    return (yield)
+
+
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Register the hooks that tests may implement."""
     pluginmanager.add_hookspecs(hookspecs)

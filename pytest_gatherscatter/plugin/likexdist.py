@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+from pytest_gatherscatter.plugin.reports import unpack_output
 from pytest_gatherscatter.testfiles.service.pipe import Start
 
 OFF = (
     *("distload", "looponfail"),  # xdist's
     *("usepdb", "trace", "collectonly", "lf", "failedfirst", "newfirst", "cacheclear"),
     *("stepwise", "stepwise_skip", "stepwise_reset"),
-    *("gs_local", "gs_dispatch", "gs_worker"),
+    *("gs_dispatch", "gs_worker"),
 )
 NOTHING = (
     "numprocesses",
@@ -99,7 +100,8 @@ def adapt(config: pytest.Config, start: Start) -> None:
         if hasattr(config.option, name):
             setattr(config.option, name, value)
     config.option.basetemp = start.basetemp or None
-    given: dict[str, Any] = {"mainargv": ["pytest", *start.arguments], **start.input}
+    given: dict[str, Any] = {"mainargv": ["pytest", *start.arguments]}
+    given |= unpack_output(start.input)
     worker = {"workerid": start.worker, "workercount": start.count, "testrunuid": start.run}
     config.workerinput = given | worker  # type: ignore[attr-defined]
     config.workeroutput = {}  # type: ignore[attr-defined]

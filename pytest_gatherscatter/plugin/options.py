@@ -39,6 +39,12 @@ QUANTITY_KEYS = {
 
 OPTION_KEYS = ("broker", "lab", "bench", "require", "no_gatherer", "not_gathered", "artifacts")
 
+EXCLUDED = (
+    *(".git", ".hg", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"),
+    *(".tox", ".nox", ".venv"),
+)
+"""What listeners do not fetch, unless ``gs_exclude`` says otherwise: each host makes its own."""
+
 _SETTINGS = pytest.StashKey["Settings"]()
 
 
@@ -93,6 +99,18 @@ def _register_dispatch(parser: pytest.Parser) -> None:
         help="hold N workers (1) for the first job that is offered, from the same files",
     )
     option(
+        "--gs-source",
+        metavar="SOURCE",
+        help="where listeners fetch the files: /PATH, USER@HOST:/PATH or rsync://HOST/MODULE/PATH, "
+        "or none (the root directory on this host, by ssh from others)",
+    )
+    option(
+        "--gs-label",
+        metavar="LABELS",
+        action="append",
+        help="only for listeners that have all of these labels, with commas between them",
+    )
+    option(
         "--gs-wait",
         metavar="SECONDS",
         default="60",
@@ -104,12 +122,25 @@ def _register_dispatch(parser: pytest.Parser) -> None:
         default="0",
         help="how often to run a test again whose worker died (0)",
     )
+    parser.addini(
+        "gs_exclude",
+        "rsync patterns of what listeners do not fetch",
+        type="linelist",
+        default=list(EXCLUDED),
+    )
 
 
 def dispatches(config: pytest.Config) -> bool:
     """Whether this run's test files are run elsewhere, or it runs those of another."""
     option = config.getoption
     return bool(option("gs_spawn") or option("gs_dispatch") or option("gs_worker"))
+
+
+def distribute(early_config: pytest.Config) -> None:
+    """Say in the first reading of the command line, as xdist would, that tests run elsewhere."""
+    given = early_config.known_args_namespace
+    if (given.gs_spawn or given.gs_dispatch) and not given.collectonly:
+        given.dist = "gatherscatter"
 
 
 def _add_quantity(parser: pytest.Parser, name: str, text: str) -> None:

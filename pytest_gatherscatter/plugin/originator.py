@@ -10,27 +10,27 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from pytest_gatherscatter.broker import provider
 from pytest_gatherscatter.errors import BrokerError, GatherScatterError
 from pytest_gatherscatter.plugin import options
+from pytest_gatherscatter.plugin.choice import Chooser
+from pytest_gatherscatter.plugin.duration import Memory
 from pytest_gatherscatter.plugin.finder import FileFinder
-from pytest_gatherscatter.plugin.reports import unpack_report, unpack_warning
+from pytest_gatherscatter.plugin.node import Node
+from pytest_gatherscatter.plugin.replay import Count, Replay
+from pytest_gatherscatter.plugin.reports import unpack_report
+from pytest_gatherscatter.plugin.source import job_source
 from pytest_gatherscatter.testfiles import news
 from pytest_gatherscatter.testfiles.ledger import Ledger
-from pytest_gatherscatter.testfiles.schedule import smoothed
 from pytest_gatherscatter.testfiles.service.originator import OriginatorService
 from pytest_gatherscatter.testfiles.state import JobFacts
 from pytest_gatherscatter.wire.testfiles import JobTerms
-
-DURATIONS = "gatherscatter/durations"
-"""Where pytest's cache keeps seconds by file and test id."""
 
 UNRUN = 50
 """Names that are listed of what was not run: more than a person reads."""
@@ -39,17 +39,17 @@ END_SECONDS = 10.0
 """How long the processes of ``--gs-spawn`` may take to end once the job is over."""
 
 
-class Node:
-    """What pytest asks of a report's node: which worker it is, and where.
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line wants of a job.
 
-    The line above a traceback is kept by pytest under the name that is set here; so none is made
-    of facts about an interpreter that nobody told.
+    ``spawn`` is how many workers to start here, 0 for none. ``wait`` is for how many seconds it may
+    be without any worker. ``retries`` says how often a test is run again whose worker died.
     """
 
-    def __init__(self, worker: str, host: str) -> None:
-        self.id = worker
-        self.gateway = self
-        self._workerinfocache = f"[{worker}] {host}"
+    spawn: int
+    wait: float
+    retries: int
 
 
 class Originator:
@@ -57,41 +57,74 @@ class Originator:
 
     Args:
         config: pytest's.
-        spawn: how many workers to start here, 0 for none.
-        wait: seconds for which the job may be without any worker.
-        retries: how often a test is run again whose worker died.
+        wishes: what the command line wants.
     """
 
-    def __init__(self, config: pytest.Config, *, spawn: int, wait: float, retries: int) -> None:
+    def __init__(self, config: pytest.Config, wishes: Wishes) -> None:
         self.config = config
-        self.spawn = spawn
-        self.wait = wait
-        self.retries = retries
-        self._interrupted = False
-        self.files = FileFinder()
-        self._ended: news.JobEnded | None = None
+        self.wishes = wishes
+        self.files = FileFinder(config)
+        self._chooser: Chooser
+        self._memory: Memory
+        self._names: list[str] = []
         self._nodes: dict[str, Node] = {}
-        self._seconds: dict[str, dict[str, float]] = {}
-        self._item_index = 0
+        self._interrupted = False
+        self._ended: news.JobEnded | None = None
 
     # ── pytest's hooks ─────────────────────────────────────────────────────────────────
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Read what earlier runs left in the cache, before this one changes it."""
+        self._chooser = Chooser(self.config)
+        self._memory = Memory(self.config)
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None and self.wishes.spawn != 1:
+            terminal.showfspath = False  # which file a dot is of: workers take turns
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_collection_finish(self) -> Generator[None, None, None]:
+        """Choose among the files before anybody is told of them."""
+        self._names = self._chooser.files(self.files.names)
+        self.files.announce(len(self._names))
+        yield
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_report_collectionfinish(self) -> Generator[None, list[object], list[object]]:
+        """Say what was chosen; pytest's own plugins speak of tests, and saw none."""
+        said = yield
+        ours = self._chooser.lines if self.config.get_verbosity() >= 0 else []
+        return [*(one for one in said if not _is_of_cache(one)), *ours]
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run the job, and replay it."""
-        if not self.files.names:
+        if session.testsfailed and not session.config.option.continue_on_collection_errors:
+            errors = "error" if session.testsfailed == 1 else "errors"
+            raise session.Interrupted(f"{session.testsfailed} {errors} during collection")
+        if not self._names:
             return True
         try:
             with contextlib.ExitStack() as stack:
                 self._run(session, stack)
         except GatherScatterError as error:
             session.shouldfail = str(error)
-        self._keep_durations()
+        why = self._ended.text if self._ended is not None else str(session.shouldfail or "")
+        self.config.hook.pytest_gs_after_job_finishes(config=self.config, why=why)
         if self._interrupted:
             raise KeyboardInterrupt
         if session.shouldfail:
             raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
         return True
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Write down what the next run has to know, after pytest's own plugins did."""
+        if self._names:
+            self._memory.keep()
+            self._chooser.keep(stopped=self._ended is None or bool(self._ended.text))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """List what was not run."""
@@ -108,34 +141,50 @@ class Originator:
     # ── the job ────────────────────────────────────────────────────────────────────────
 
     def _run(self, session: pytest.Session, stack: contextlib.ExitStack) -> None:
-        config = self.config
+        self.config.hook.pytest_gs_before_originate(config=self.config, files=tuple(self._names))
         lab, url = self._broker(stack)
-        job = secrets.token_hex(8)
-        facts = JobFacts(
-            job,
-            f"pid {os.getpid()} in {config.invocation_params.dir}"[:500],
-            JobTerms(
-                arguments=tuple(str(one) for one in config.invocation_params.args),
-                root=str(config.rootpath),
-                place=os.path.relpath(config.invocation_params.dir, config.rootpath),
-                run=job,
-                workers=self.spawn,
-            ),
-            wait=self.wait,
-            retries=self.retries,
-        )
-        known = _known(config)
-        if self.spawn:
+        facts = self._facts(secrets.token_hex(8))
+        if self.wishes.spawn:
             # It comes up while we connect; and it is waited for when our last words are said.
-            stack.enter_context(_supervisor(lab, url, job, self.spawn))
-        service = OriginatorService(lab, url, Ledger(facts, self.files.names, known))
+            stack.enter_context(_supervisor(lab, url, facts.job, self.wishes.spawn))
+        known = self._memory.known
+        service = OriginatorService(lab, url, Ledger(facts, self._names, known))
         stack.callback(service.close)
         service.open()
+        replay = Replay(session, Count({file: len(known.get(file, ())) for file in self._names}))
         for one in self._until_over(session, service):
-            self._show(session, one)
+            self._show(one, replay, service)
+        replay.settle()
         if self._ended is not None and (self._ended.text or self._ended.unrun):
             text = self._ended.text or "not all that was found was run"
-            session.shouldfail = session.shouldfail or text
+            if not session.shouldstop:
+                session.shouldfail = session.shouldfail or text
+
+    def _facts(self, job: str) -> JobFacts:
+        config = self.config
+        place = config.invocation_params.dir
+        basetemp = ""
+        if self.wishes.spawn:  # there is no public way to it outside of a test
+            basetemp = str(config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]  # noqa: SLF001
+        terms = JobTerms(
+            arguments=tuple(str(one) for one in config.invocation_params.args),
+            root=str(config.rootpath),
+            place=os.path.relpath(place, config.rootpath),
+            here=not {"", str(place)}.isdisjoint(sys.path),
+            basetemp=basetemp,
+            run=job,
+            workers=self.wishes.spawn,
+        )
+        return JobFacts(
+            job,
+            f"pid {os.getpid()} in {place}"[:500],
+            terms,
+            wait=self.wishes.wait,
+            retries=self.wishes.retries,
+            choices=self._chooser.choices(self._names),
+            ordered=self._chooser.ordered,
+            source=None if self.wishes.spawn else job_source(config, terms),
+        )
 
     def _until_over(
         self, session: pytest.Session, service: OriginatorService
@@ -167,7 +216,7 @@ class Originator:
         found = provider.resolve(settings.broker, env=os.environ)
         if found.url is not None:
             return settings.lab, found.url
-        if not self.spawn:
+        if not self.wishes.spawn:
             raise BrokerError(f"--gs-dispatch needs a broker, and {found.why}")
         broker = provider.start_local()
         stack.callback(broker.stop)
@@ -175,105 +224,67 @@ class Originator:
 
     # ── showing it ─────────────────────────────────────────────────────────────────────
 
-    def _show(self, session: pytest.Session, one: news.News) -> None:  # noqa: C901 - a case each
+    def _show(self, one: news.News, replay: Replay, service: OriginatorService) -> None:
         match one:
+            case news.WorkerCame() | news.WorkerGone():
+                self._come_or_go(one, replay, service)
             case news.FileOpened():
-                session.testscollected += len(one.tests)
-                if one.deselected:
-                    gone = [SimpleNamespace(nodeid=one.file) for _ in range(one.deselected)]
-                    self.config.hook.pytest_deselected(items=gone)
-                for raw in one.reports:
-                    self._collect(unpack_report(self.config, raw))
-            case news.FileLost(file=file, why=why):
-                self._collect(
-                    pytest.CollectReport(nodeid=file, outcome="failed", longrepr=why, result=[])
-                )
+                self._chooser.open(one.file, one.tests)
+                if not one.deselected:
+                    self._memory.open(one.file, one.tests)
+                replay.open(one)
+            case news.FileLost():
+                replay.lose_file(one)
             case news.TestReported():
-                self._test(one)
-            case news.WorkerCame(worker=worker, host=host):
-                self._nodes[worker] = Node(worker, host)
-            case news.TestLost(file=file, test=test, worker=worker, why=why):
-                self._replay(worker, [_lost(f"{file}::{test}", why)])
-            case news.WarningTold(warning=raw):
-                message, when, nodeid, location = unpack_warning(raw)
-                self.config.hook.pytest_warning_recorded.call_historic(
-                    kwargs={
-                        "warning_message": message,
-                        "when": when,
-                        "nodeid": nodeid,
-                        "location": location,
-                    }
-                )
-            case news.WorkerGone(died=died) if died:
-                reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-                if reporter is not None:
-                    reporter.ensure_newline()
-                    reporter.write_line(died.splitlines()[0], red=True)
-            case news.WorkerGone(worker=worker):
-                self._replay(worker, [unpack_report(self.config, raw) for raw in one.reports])
+                self._test(one, replay)
+            case news.TestLost(worker=worker):
+                replay.lose_test(one, self._nodes[worker])
+            case news.WarningTold():
+                replay.warn(one)
+            case news.ListenerFailed():
+                self._cannot(one)
             case news.JobEnded():
                 self._ended = one
 
-    def _collect(self, report: Any) -> None:  # noqa: ANN401 - made by pytest
-        self.config.hook.pytest_collectreport(report=report)
-
-    def _test(self, one: news.TestReported) -> None:
+    def _test(self, one: news.TestReported, replay: Replay) -> None:
         reports = [unpack_report(self.config, raw) for raw in one.reports]
         seconds = sum(getattr(report, "duration", 0.0) for report in reports)
-        self._seconds.setdefault(one.file, {})[one.test] = seconds
-        self._replay(one.worker, reports)
+        self._memory.note(one.file, one.test, seconds)
+        if not any(report.failed for report in reports):
+            self._chooser.passed(one.file, one.test)
+        replay.test(reports, self._nodes[one.worker])
 
-    def _replay(self, worker: str, reports: list[Any]) -> None:
-        """Let pytest hear the reports of one test, as if it had run here."""
-        if not reports:
+    def _cannot(self, failed: news.ListenerFailed) -> None:
+        """Tell at once of a host that cannot help, with what its programs printed."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is None:
             return
-        node = self._nodes[worker]
-        hook = self.config.hook
-        nodeid, location = reports[0].nodeid, reports[0].location
-        hook.pytest_runtest_logstart(nodeid=nodeid, location=location)
-        self._item_index += 1
-        for report in reports:
-            report.node = node
-            report.worker_id = worker
-            report.item_index = self._item_index
-            hook.pytest_runtest_logreport(report=report)
-        hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
+        reporter.ensure_newline()
+        reporter.write_line(f"listener {failed.host} cannot help: {failed.why}", red=True)
+        for name, text in (("output", failed.stdout), ("errors", failed.stderr)):
+            if text.strip():
+                reporter.write_line(f"--- its {name} ---\n{text.rstrip()}")
 
-    def _keep_durations(self) -> None:
-        cache = getattr(self.config, "cache", None)
-        if cache is None or not self._seconds:
+    def _come_or_go(
+        self, gone: news.WorkerCame | news.WorkerGone, replay: Replay, service: OriginatorService
+    ) -> None:
+        if isinstance(gone, news.WorkerCame):
+            node = self._nodes[gone.worker] = Node(self.config, gone, service.facts.terms)
+            service.equip(node.outfit())
             return
-        known = _known(self.config)
-        for file, tests in self._seconds.items():
-            before = known.get(file, {})
-            known[file] = {
-                test: round(smoothed(before.get(test), seconds), 4)
-                for test, seconds in tests.items()
-            }
-        cache.set(DURATIONS, known)
+        node = self._nodes[gone.worker]
+        replay.test([unpack_report(self.config, raw) for raw in gone.reports], node)
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if gone.died and reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(gone.died.splitlines()[0], red=True)
+        node.down(gone)
 
 
-def _known(config: pytest.Config) -> dict[str, dict[str, float]]:
-    cache = getattr(config, "cache", None)
-    known = None if cache is None else cache.get(DURATIONS, None)
-    return known if isinstance(known, dict) else {}
-
-
-def _lost(nodeid: str, why: str) -> pytest.TestReport:
-    """Make the report of a test whose worker died."""
-    file, _, name = nodeid.partition("::")
-    return pytest.TestReport(
-        nodeid=nodeid,
-        location=(file, None, name),
-        keywords={},
-        outcome="failed",
-        longrepr=why,
-        when="call",
-        sections=[],
-        duration=0.0,
-        start=0.0,
-        stop=0.0,
-    )
+def _is_of_cache(said: object) -> bool:
+    """Say whether a line of the header is of pytest's ``--lf`` or ``--sw``."""
+    lines = said if isinstance(said, list) else [said]
+    return any(str(line).startswith(("run-last-failure:", "stepwise:")) for line in lines)
 
 
 @contextlib.contextmanager

@@ -27,8 +27,11 @@ REPORT = 200 * 1024
 REPORTS = 600 * 1024
 """Bytes of all reports of a test, or of a file's collection."""
 
-OUTPUT = 600 * 1024
-"""Bytes of what plugins hand in at a worker's end."""
+INPUT = 200 * 1024
+"""Bytes of what plugins have for a worker's start."""
+
+OUTPUT = 64 * 1024 * 1024
+"""Bytes of what plugins hand in at a worker's end: coverage of a large project is some of it."""
 
 SHORT = 2_000
 """Characters of a field in what is left of a report that nothing else made small enough."""
@@ -206,15 +209,15 @@ def _message(category: type[Warning], text: str) -> Warning:
 # ── what plugins hand in ───────────────────────────────────────────────────────────────
 
 
-def pack_output(output: dict[str, Any]) -> Raw:
-    """Return ``config.workeroutput`` as JSON; bytes come back as bytes. Never raises.
+def pack_output(output: dict[str, Any], most: int = OUTPUT) -> Raw:
+    """Return ``workeroutput``, or ``workerinput``, as JSON; bytes come back as bytes. Never raises.
 
-    Beyond ``OUTPUT`` bytes the longest values become ``None``.
+    Beyond ``most`` bytes the longest values become ``None``.
     """
     packed = {str(key): _bytes_as_text(one) for key, one in output.items()}
     sizes = {key: len(encoded(one)) for key, one in packed.items()}
     for key in sorted(sizes, key=sizes.__getitem__, reverse=True):
-        if sum(sizes.values()) > OUTPUT:
+        if sum(sizes.values()) > most:
             packed[key], sizes[key] = None, 4
     return Raw(encoded(packed))
 
@@ -229,9 +232,12 @@ def _bytes_as_text(value: object) -> Any:  # noqa: ANN401 - JSON
     return plain(value)
 
 
-def unpack_output(raw: Raw) -> dict[str, Any]:
-    """Return what plugins of a worker handed in."""
-    found = _bytes_again(msgspec.json.decode(raw))
+def unpack_output(raw: Raw | str) -> dict[str, Any]:
+    """Return what plugins packed; nothing where that cannot be read."""
+    try:
+        found = _bytes_again(msgspec.json.decode(raw))
+    except (msgspec.DecodeError, ValueError):
+        return {}
     return found if isinstance(found, dict) else {}
 
 

@@ -13,7 +13,7 @@ from msgspec import Raw
 from pytest_gatherscatter.plugin.lazy import LazyTree
 from pytest_gatherscatter.plugin.plain import clipped, encoded, speakable, text_of
 from pytest_gatherscatter.plugin.reports import pack_report, pack_together
-from pytest_gatherscatter.wire.testfiles import MOST_TESTS, FileCollected
+from pytest_gatherscatter.wire.testfiles import MOST_TESTS, Choice, FileCollected
 
 WHOLE = "gs_whole_file"
 """The marker that keeps a file in one piece."""
@@ -83,7 +83,7 @@ class Opener:
         """Count."""
         self._deselected += len(items)
 
-    def open(self, file: str) -> OpenFile:
+    def open(self, file: str, choice: Choice | None = None) -> OpenFile:
         """Import and collect a file. What goes wrong in it stands in its reports."""
         session, config = self._session, self._session.config
         self._reports, self._deselected = [], 0
@@ -97,6 +97,8 @@ class Opener:
                 self._complain(f"{file}::{name}", f"not found: {file}::{name}")
             session.items = items
             config.hook.pytest_collection_modifyitems(session=session, config=config, items=items)
+            if choice is not None:
+                self._choose(file, items, choice)
         if len(items) > MOST_TESTS:
             self._complain(file, f"{len(items)} tests in one file, {MOST_TESTS} allowed")
             items.clear()
@@ -113,6 +115,19 @@ class Opener:
             reports=pack_together([pack_report(config, one) for one in self._reports], REPORTS),
             seconds=time.perf_counter() - began,
         )
+
+    def _choose(self, file: str, items: list[pytest.Item], choice: Choice) -> None:
+        """Leave what is meant of a file's tests: last, as pytest's own plugins for it do."""
+        chosen = set(choice.tests)
+        are = [item for item in items if _name(item, file) in chosen]
+        others = [item for item in items if _name(item, file) not in chosen]
+        if choice.how == "first":
+            items[:] = [*are, *others]
+            return
+        kept, gone = (are, others) if choice.how == "only" else (others, are)
+        if gone and (kept or choice.how == "without"):
+            items[:] = kept
+            self._session.config.hook.pytest_deselected(items=gone)
 
     def _complain(self, nodeid: str, text: str) -> None:
         report = pytest.CollectReport(nodeid, "failed", text, [])

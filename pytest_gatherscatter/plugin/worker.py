@@ -1,7 +1,7 @@
 """A worker of test files: a child of pytest that runs what its supervisor hands it.
 
-``python -m pytest_gatherscatter.plugin.worker READ WRITE``, with the descriptors of two pipes
-(see ``testfiles/service/pipe.py``). To the project's plugins it looks like a worker of pytest-xdist: they know those.
+``python -m pytest_gatherscatter.plugin.worker READ WRITE``, with the descriptors of two pipes (see
+``testfiles/service/pipe.py``). To the project's plugins it looks like a worker of pytest-xdist.
 It has its own session, so that a terminal's Ctrl-C is for the originator alone, and it dies with
 its supervisor: the kernel ends it (``PR_SET_PDEATHSIG``; it follows the *thread* that started the
 child), and where the kernel cannot, the end of the pipe does, between two tests.
@@ -9,25 +9,20 @@ child), and where the kernel cannot, the end of the pipe does, between two tests
 
 import atexit
 import contextlib
-import ctypes
 import os
-import signal
 import sys
 from pathlib import Path
 
 import pytest
 from _pytest.config import ConftestImportFailure, _prepareconfig
-from msgspec import Raw
 
 from pytest_gatherscatter.errors import MessageUnreadable
+from pytest_gatherscatter.host.process import die_with_parent
 from pytest_gatherscatter.plugin import likexdist
 from pytest_gatherscatter.plugin.plain import clipped, speakable
 from pytest_gatherscatter.plugin.workerloop import TEXT, WorkerLoop
 from pytest_gatherscatter.testfiles.service.pipe import ORPHANED, Channel, Start
 from pytest_gatherscatter.wire.testfiles import WorkerEnded
-
-PR_SET_PDEATHSIG = 1
-"""From ``<linux/prctl.h>``."""
 
 
 def work(read: int, write: int) -> int:
@@ -63,7 +58,7 @@ def work(read: int, write: int) -> int:
         text = loop.stopped or "its session did not come up"
     if loop is None or not loop.told:
         said = speakable(clipped(text, TEXT))[:TEXT]
-        channel.tell(WorkerEnded(status=status, stopped=said, output=Raw(b"{}")))
+        channel.tell(WorkerEnded(status=status, stopped=said))
         channel.flush()
     return status
 
@@ -72,18 +67,13 @@ def _enter(start: Start) -> None:
     """Go where pytest was called, with the paths that it had."""
     place = Path(start.root, start.place).resolve()
     os.chdir(place)
-    sys.path[:0] = start.path or (str(place),)
-
-
-def _die_with_parent() -> None:
-    """Have the kernel end this process when the thread that started it ends."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if start.here:
+        sys.path.insert(0, str(place))
 
 
 def main() -> None:
     """Be a worker, and end the process: threads that tests left behind do not hold it."""
-    _die_with_parent()  # a parent that is gone already has closed its pipe
+    die_with_parent()  # a parent that is gone already has closed its pipe
     with contextlib.suppress(PermissionError):  # it leads its session already
         os.setsid()
     if not sys.flags.safe_path:

@@ -31,6 +31,7 @@ from pytest_gatherscatter.wire.testfiles import (
     FileFinished,
     GiveBack,
     JobOver,
+    OutputTold,
     RunFile,
     TestBegun,
     TestRan,
@@ -41,6 +42,10 @@ from pytest_gatherscatter.wire.testfiles import (
 
 TEXT = 4_000
 """Characters of the reason for an early end: what the wire carries."""
+
+
+PIECE = 100_000
+"""Characters of a piece of what plugins hand in: of up to four bytes each, within the wire's."""
 
 
 class NextFile(pytest.Item):
@@ -86,10 +91,14 @@ class WorkerLoop:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run what is granted, until the job is over or the supervisor is gone."""
         opener = Opener(session, self._tree)
-        session.config.pluginmanager.register(opener, "gatherscatter-opener")
+        config = session.config
+        config.pluginmanager.register(opener, "gatherscatter-opener")
+        worker: str = config.workerinput["workerid"]  # type: ignore[attr-defined]
+        config.hook.pytest_gs_before_start(config=config, worker=worker)
         while (run := self._next()) is not None:
             self._run_file(session, opener, run)
         self._tear_down(session, None)
+        config.hook.pytest_gs_after_complete(config=config, worker=worker)
         return True
 
     def _next(self) -> RunFile | None:
@@ -150,10 +159,10 @@ class WorkerLoop:
         """Return the file with the tests that were granted; ``None`` if it has others."""
         kept = self._kept.pop(run.file, None)
         if run.tests is None:
-            return opener.open(run.file)
+            return opener.open(run.file, run.choice)
         if kept is not None and kept.digest == run.digest:
             return kept
-        file = opener.open(run.file)
+        file = opener.open(run.file, run.choice)
         return file if file.digest == run.digest else None
 
     def _run_tests(self, session: pytest.Session, file: OpenFile) -> None:
@@ -294,7 +303,9 @@ class WorkerLoop:
             status=max(0, min(status, 255)),
             stopped=speakable(clipped(self.stopped, TEXT))[:TEXT],
             reports=pack_together(self._late, TEXT * 50),
-            output=pack_output(output),
         )
+        packed = bytes(pack_output(output)).decode()
+        for begin in range(0, len(packed), PIECE):
+            self._channel.tell(OutputTold(part=packed[begin : begin + PIECE]))
         self._channel.tell(ended)
         self._channel.flush()

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from msgspec import Raw
+
 from pytest_gatherscatter.testfiles.book import Lease
 from pytest_gatherscatter.wire.testfiles import JoinJob
 
@@ -12,7 +14,11 @@ MOST_WORKERS = 1024
 
 @dataclass(slots=True)
 class Worker:
-    """One child of pytest. ``heard`` is the number of the next event that is expected of it."""
+    """One child of pytest. ``heard`` is the number of the next event that is expected of it.
+
+    ``input`` is what it is started with; ``None`` until that is known. ``output`` are the pieces
+    of what its plugins hand in.
+    """
 
     name: str
     supervisor: str
@@ -20,6 +26,8 @@ class Worker:
     heard: int = 0
     leases: list[Lease] = field(default_factory=list)
     gone: bool = False
+    input: Raw | None = None
+    output: list[str] = field(default_factory=list)
 
     @property
     def current(self) -> Lease | None:
@@ -84,6 +92,10 @@ class Crew:
     def living(self) -> list[Worker]:
         """All workers that are not gone, in the order of their names."""
         return [worker for worker in self.workers.values() if not worker.gone]
+
+    def ready(self) -> list[Worker]:
+        """Those of them that can be started, or are."""
+        return [worker for worker in self.living() if worker.input is not None]
 
     def leave(self, supervisor: str) -> Supervisor | None:
         """Let a supervisor go; its workers have to be seen to."""

@@ -23,7 +23,7 @@ class Grants:
 
     def give(self) -> None:
         """Give each worker what it can do now, and something ahead; then share what is left."""
-        living = self.job.crew.living()
+        living = self.job.crew.ready()
         names = {worker.name for worker in living}
         for worker in living:
             while self._has_room(worker, len(living)):
@@ -66,6 +66,7 @@ class Grants:
                 file=portion.file,
                 tests=portion.tests,
                 digest=digest,
+                choice=job.facts.choices.get(portion.file),
             ),
         )
 

@@ -29,8 +29,9 @@ from pytest_gatherscatter.machine import (
     Told,
 )
 from pytest_gatherscatter.testfiles import news
-from pytest_gatherscatter.testfiles.crew import Supervisor
+from pytest_gatherscatter.testfiles.crew import Supervisor, Worker
 from pytest_gatherscatter.testfiles.grant import Grants
+from pytest_gatherscatter.testfiles.recruit import Recruits
 from pytest_gatherscatter.testfiles.state import OPEN, Job, JobFacts, JobState
 from pytest_gatherscatter.testfiles.witness import Witness
 from pytest_gatherscatter.wire import testfiles as m
@@ -81,6 +82,7 @@ class Ledger:
         self.job = Job(facts, files, known or {})
         self._witness = Witness(self.job)
         self._grants = Grants(self.job)
+        self._recruits = Recruits()
         self._alone_since: float | None = None
         self._ending_since = 0.0
         self._looks_at = 0.0
@@ -91,6 +93,7 @@ class Ledger:
             m.WorkerTold: self._told,
             m.SupervisorAlive: self._alive,
             m.LeaveJob: self._leave,
+            m.ListenerTold: self._listener,
         }
 
     def handle(self, message: Input, *, now: float) -> list[Effect]:
@@ -111,6 +114,8 @@ class Ledger:
                 self.job.said.pop(effect, None)
             case Told(StopJob(text)):
                 self._stop(text, now)
+            case Told(news.Outfit() as outfit):
+                self._equip(outfit)
             case _:
                 pass
         self._go_on(now)
@@ -133,6 +138,7 @@ class Ledger:
             originator=facts.originator,
             root=facts.terms.root,
             files=len(self.job.books),
+            source=facts.source,
         )
 
     def _sought(self, message: m.SeekJob, _: float) -> None:
@@ -148,7 +154,6 @@ class Ledger:
         supervisor, workers = job.crew.join(message, now=now)
         if job.state is JobState.OFFERED:
             job.life.to(JobState.RUNNING, now=now)
-        self._tell_workers(supervisor)
         for worker in workers:
             job.out.run(news.WorkerCame(worker.name, worker.host))
         if again:
@@ -158,6 +163,7 @@ class Ledger:
         """Say all that may have gone with a connection; what it has already it knows by itself."""
         job = self.job
         for worker in job.crew.of(supervisor):
+            self._tell_of(worker)
             for lease in worker.leases:
                 lease.asked = False
                 if not lease.begun:
@@ -172,11 +178,20 @@ class Ledger:
             known.missing_since = now
             self.job.out.wake(now + VANISHED)
 
-    def _tell_workers(self, supervisor: Supervisor) -> None:
+    def _equip(self, outfit: news.Outfit) -> None:
+        """Have a worker started, now that it is known with what."""
+        worker = self.job.crew.workers[outfit.worker]
+        if not worker.gone:
+            worker.input = outfit.input
+            self._tell_of(worker)
+
+    def _tell_of(self, worker: Worker) -> None:
         job = self.job
-        names = tuple(worker.name for worker in job.crew.of(supervisor))
-        joined = m.JobJoined(job=job.facts.job, workers=names, terms=job.facts.terms)
-        job.say(supervisor.id, joined)
+        if worker.input is not None:
+            joined = m.JobJoined(
+                job=job.facts.job, worker=worker.name, terms=job.facts.terms, input=worker.input
+            )
+            job.say(worker.supervisor, joined)
 
     def _refuse(self, supervisor: str, text: str) -> None:
         refused = m.JobRefused(job=self.job.facts.job, text=text)
@@ -194,6 +209,18 @@ class Ledger:
             return False
         known.hear(now)
         return True
+
+    def _listener(self, message: m.ListenerTold, now: float) -> None:
+        """Count on a listener that prepares the job, and tell of one that cannot."""
+        job = self.job
+        if self._recruits.hear(message, now):
+            job.out.run(
+                news.ListenerFailed(message.host, message.text, message.stdout, message.stderr)
+            )
+        over = job.state not in OPEN
+        text = job.stopped or "the job is over"
+        said = m.JobOver(job=job.facts.job, text=text) if over else m.JobAlive(job=job.facts.job)
+        job.out.send(supervisor_key(message.listener), said)
 
     def _leave(self, message: m.LeaveJob, _: float) -> None:
         self._lose(message.supervisor, message.text or "its supervisor left")
@@ -234,9 +261,7 @@ class Ledger:
         if self._witness.deaths >= DEATHS:
             self._stop(f"{DEATHS} workers died one after the other, the last one of {how}", now)
             return
-        known = job.crew.supervisors[supervisor]
-        fresh = job.crew.name(known)
-        self._tell_workers(known)
+        fresh = job.crew.name(job.crew.supervisors[supervisor])
         job.out.run(news.WorkerCame(fresh.name, fresh.host))
 
     # ── going on, and the end ──────────────────────────────────────────────────────────
@@ -268,13 +293,20 @@ class Ledger:
 
     def _look_for_workers(self, now: float) -> None:
         wait = self.job.facts.wait
-        if self.job.crew.living():
+        if self.job.crew.living() or self._recruits.coming(now):
             self._alone_since = None
+            self._looks_again(now)
         elif self._alone_since is None:
             self._alone_since = now
             self.job.out.wake(now + wait)
         elif now - self._alone_since >= wait:
-            self._stop(f"no worker came in {wait:g} s", now)
+            self._stop(f"no worker came in {wait:g} s{self._recruits.text(now)}", now)
+
+    def _looks_again(self, now: float) -> None:
+        """Look again in a while, if only listeners are counted on: they may fall silent."""
+        if not self.job.crew.living() and now >= self._looks_at:
+            self._looks_at = now + LOOK
+            self.job.out.wake(self._looks_at)
 
     def _stop(self, text: str, now: float) -> None:
         """End the job before its time; what runs now is finished, nothing else is."""
@@ -287,6 +319,10 @@ class Ledger:
         job = self.job
         job.life.to(JobState.ENDING, now=now)
         self._ending_since = now
+        for worker in job.crew.living():
+            if worker.input is None:  # nobody has started it
+                worker.gone = True
+                job.out.run(news.WorkerGone(worker.name))
         for supervisor in list(job.crew.supervisors):
             job.say(supervisor, m.JobOver(job=job.facts.job, text=job.stopped))
         job.out.wake(now + ENDING)

@@ -3,14 +3,22 @@
 The originator's pytest replays them as its own session. Reports are JSON that a worker wrote.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from msgspec import Raw
 
 
 @dataclass(frozen=True, slots=True)
+class Outfit:
+    """What plugins of the originator's pytest have for a worker, as JSON (``Told``)."""
+
+    worker: str
+    input: Raw
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerCame:
-    """A worker was named; it is being started on ``host``."""
+    """A worker was named, to be started on ``host``; the ledger waits for its :class:`Outfit`."""
 
     worker: str
     host: str
@@ -18,12 +26,15 @@ class WorkerCame:
 
 @dataclass(frozen=True, slots=True)
 class WorkerGone:
-    """A worker is no more. ``died`` says how, empty if it ended in good order."""
+    """A worker is no more. ``died`` says how, empty if it ended in good order.
+
+    ``output`` is the JSON of what its plugins hand in, empty if it has not told all of it.
+    """
 
     worker: str
     died: str = ""
     status: int = 0
-    output: Raw = field(default_factory=lambda: Raw(b"{}"))
+    output: str = ""
     reports: tuple[Raw, ...] = ()
 
 
@@ -81,6 +92,16 @@ class WarningTold:
 
 
 @dataclass(frozen=True, slots=True)
+class ListenerFailed:
+    """A listener on ``host`` could not take part, for ``why``, with what it printed last."""
+
+    host: str
+    why: str
+    stdout: str = ""
+    stderr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class JobEnded:
     """Nothing more will come.
 
@@ -101,5 +122,6 @@ News = (
     | TestReported
     | TestLost
     | WarningTold
+    | ListenerFailed
     | JobEnded
 )

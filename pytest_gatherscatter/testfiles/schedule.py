@@ -26,6 +26,9 @@ EARLY = 2.0
 """By how much a file of which nothing is known counts for longer than it is expected to be: what
 turns out to be long must not begin last."""
 
+LONGEST = 1e9
+"""More seconds than any file takes: who comes first by it comes first."""
+
 SHORTEST = 0.05
 """Seconds of work that are worth giving back, whatever it costs to collect the file again."""
 
@@ -109,9 +112,12 @@ class Backlog:
         """Add a portion that is expected to take so long."""
         heappush(self._heap, (-seconds, next(self._numbers), portion))
 
-    def fill(self, files: Iterable[str], durations: Durations) -> None:
-        """Add whole files; those of which nothing is known come early."""
-        for file in files:
+    def fill(self, files: Iterable[str], durations: Durations, *, ordered: bool = False) -> None:
+        """Add whole files; those of which nothing is known come early, unless they are ordered."""
+        for number, file in enumerate(files):
+            if ordered:
+                self.add(Portion(file), LONGEST - number)
+                continue
             seconds = durations.of_file(file) * (1.0 if durations.knows(file) else EARLY)
             self.add(Portion(file), seconds)
 

@@ -1,7 +1,7 @@
 """The life of a job at its originator, as a table, and what all parts of the ledger share."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pytest_gatherscatter.machine import Effects, Lifecycle, State
 from pytest_gatherscatter.testfiles.book import Book, Lease
@@ -9,7 +9,7 @@ from pytest_gatherscatter.testfiles.crew import Crew, Worker
 from pytest_gatherscatter.testfiles.schedule import Backlog, Durations, Portion
 from pytest_gatherscatter.wire.messages import Message
 from pytest_gatherscatter.wire.names import supervisor_key
-from pytest_gatherscatter.wire.testfiles import JobTerms
+from pytest_gatherscatter.wire.testfiles import Choice, JobSource, JobTerms
 
 
 class JobState(State):
@@ -42,7 +42,9 @@ class JobFacts:
     """What a job is told at its making.
 
     ``wait`` is for how many seconds it may be without any worker. ``retries`` says how often a
-    test is run again whose worker died.
+    test is run again whose worker died. ``source`` is where listeners get the files from; without
+    it none is asked. ``choices`` are by file, where not all of its tests are meant; ``ordered``
+    has the files begin in the order in which they are given.
     """
 
     job: str
@@ -50,6 +52,9 @@ class JobFacts:
     terms: JobTerms
     wait: float = 60.0
     retries: int = 0
+    source: JobSource | None = None
+    choices: Mapping[str, Choice] = field(default_factory=dict)
+    ordered: bool = False
 
 
 class Job:
@@ -66,7 +71,7 @@ class Job:
         self.crew = Crew()
         self.leases: dict[int, Lease] = {}
         self.backlog = Backlog()
-        self.backlog.fill(self.books, self.durations)
+        self.backlog.fill(self.books, self.durations, ordered=facts.ordered)
         self.stopped = ""
         """Why not everything was run; empty if all was, or may still be."""
         self.said: dict[int, str] = {}

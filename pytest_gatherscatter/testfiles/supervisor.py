@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Raw
+
 from pytest_gatherscatter.machine import (
     Confirmed,
     Effect,
@@ -63,6 +65,7 @@ class StartChild:
 
     worker: str
     terms: m.JobTerms
+    input: Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +119,13 @@ class ChildGone:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Whoever started the supervisor wants it to end (``Told``)."""
+    """Whoever started the supervisor wants it to end (``Told``).
+
+    ``in_order``: the tests that run come to their end.
+    """
 
     text: str
+    in_order: bool = False
 
 
 @dataclass(slots=True)
@@ -176,6 +183,7 @@ class SupervisorMachine:
         """Whether a wake is asked for, to say what was heard."""
         self._done = False
         self._left = ""
+        self._retires = False
         self._take: dict[type[Message], Callable[[Any, float], None]] = {
             m.JobOffered: self._offered,
             m.JobJoined: self._have,
@@ -204,8 +212,8 @@ class SupervisorMachine:
                 return self._out.take()
             case Told(ChildGone() as gone):
                 self._gone(gone)
-            case Told(Leave(text)):
-                self._leave(text)
+            case Told(Leave() as leave):
+                self._leave(leave, now)
             case Returned(effect) if effect in self._purposes:
                 self._purposes.discard(effect)
                 self._missing_since = self._missing_since or now
@@ -261,10 +269,10 @@ class SupervisorMachine:
 
     def _have(self, message: m.JobJoined, now: float) -> None:
         self._hear(now)
-        for worker in message.workers:
-            if worker not in self.children and not self.over:
-                self.children[worker] = Child(worker)
-                self._out.run(StartChild(worker, message.terms))
+        worker = message.worker
+        if worker not in self.children and not self.over:
+            self.children[worker] = Child(worker)
+            self._out.run(StartChild(worker, message.terms, message.input))
 
     def _refused(self, message: m.JobRefused, now: float) -> None:
         self._abandoned(message.text, now)
@@ -280,13 +288,17 @@ class SupervisorMachine:
             if not child.gone:
                 self._out.run(EndChild(child.worker))
 
-    def _leave(self, text: str) -> None:
-        """Go, and say so: the files of the children are for others."""
-        if self.joined and not self.over:
+    def _leave(self, leave: Leave, now: float) -> None:
+        """Go, and say so: what the children have not begun, or leave, is for others."""
+        if self.joined and not self.over and leave.in_order:
+            self._retires, self._left = True, leave.text
+            self._end(m.JobOver(job=self.job, text=leave.text), now)
+            return
+        if self.joined and not (self.over and not self._retires):
             self._out.send(
-                job_key(self.job), m.LeaveJob(job=self.job, supervisor=self.id, text=text)
+                job_key(self.job), m.LeaveJob(job=self.job, supervisor=self.id, text=leave.text)
             )
-        self._abandoned(text, 0.0)
+        self._abandoned(leave.text, now)
 
     def _alive(self, _: m.JobAlive, now: float) -> None:
         self._hear(now)
@@ -340,7 +352,9 @@ class SupervisorMachine:
         if child is None or child.last:
             return
         event = said.event
-        self._tell(child, event, said.size)
+        # A file that is left in the middle is not finished: its lease goes on to others.
+        if not (self._retires and isinstance(event, m.FileFinished)):
+            self._tell(child, event, said.size)
         match event:
             case m.FileFinished(lease=lease) | m.TestsGivenBack(lease=lease, tests=None):
                 child.handed = [one for one in child.handed if one != lease]

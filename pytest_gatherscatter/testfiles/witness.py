@@ -31,6 +31,7 @@ class Witness:
             m.TestsGivenBack: self._given_back,
             m.FileFinished: self._finished,
             m.WarningSeen: self._warned,
+            m.OutputTold: self._handed_in,
             m.WorkerDied: self._died,
             m.WorkerEnded: self._ended,
         }
@@ -135,12 +136,16 @@ class Witness:
     def _warned(self, worker: Worker, event: m.WarningSeen) -> None:
         self.job.out.run(news.WarningTold(worker.name, event.warning))
 
+    def _handed_in(self, worker: Worker, event: m.OutputTold) -> None:
+        worker.output.append(event.part)
+
     def _ended(self, worker: Worker, event: m.WorkerEnded) -> None:
         """Let a worker go in good order; what it still had goes to others."""
         self.job.give_up_leases(worker)
         worker.gone = True
+        output = "".join(worker.output)
         gone = news.WorkerGone(
-            worker.name, status=event.status, output=event.output, reports=event.reports
+            worker.name, status=event.status, output=output, reports=event.reports
         )
         self.job.out.run(gone)
 

@@ -27,6 +27,7 @@ STEER_KEY = "gatherer.steer"
 
 GATHERER_STARTED = "gatherer.started"
 JOB_SOUGHT = "job.sought"
+LISTENER_SOUGHT = "listener.sought"
 
 _NAME = re.compile(NAME_PATTERN)
 
@@ -120,6 +121,11 @@ def job_key(job: str) -> str:
 def supervisor_key(supervisor: str) -> str:
     """Key of a supervisor's inbox on the direct exchange."""
     return f"supervisor.{supervisor}"
+
+
+def ping_key(asker: str) -> str:
+    """Key of what listeners answer on the direct exchange: apart from the gatherer's answers."""
+    return f"ping.{asker}"
 
 
 def job_event(what: str, job: str) -> str:

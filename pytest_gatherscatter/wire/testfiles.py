@@ -7,11 +7,12 @@ repetitions are one matter, settled once. Reports of pytest are opaque here: JSO
 wrote and the originator replays.
 """
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Raw
 
 from pytest_gatherscatter.wire.messages import (
+    Age,
     Count,
     Id,
     Label,
@@ -32,6 +33,9 @@ Digest: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9a-f]{16})?$(?!\n)")]
 
 MOST_TESTS = 100_000
 """Tests in a file: what :data:`Count` can say."""
+
+MOST_CHOSEN = 200_000
+"""Characters of chosen ids in a grant: of up to four bytes each, below the 1 MiB of a message."""
 
 Tail: TypeAlias = Annotated[str, Meta(max_length=65_536)]
 """The last of what a process wrote."""
@@ -114,6 +118,15 @@ class WarningSeen(Event, frozen=True, kw_only=True):
     warning: Raw
 
 
+class OutputTold(Event, frozen=True, kw_only=True):
+    """A piece of what plugins hand in at a worker's end (``workeroutput``), in order.
+
+    Together they are one JSON object; coverage of a large project takes more than one message.
+    """
+
+    part: Annotated[str, Meta(max_length=131_072)]
+
+
 class WorkerDied(Event, frozen=True, kw_only=True):
     """A worker's process ended before its time; the last event of that worker.
 
@@ -130,15 +143,13 @@ class WorkerDied(Event, frozen=True, kw_only=True):
 class WorkerEnded(Event, frozen=True, kw_only=True):
     """A worker's session is finished; the last event of that worker.
 
-    ``reports`` are errors of the last teardown; ``output`` is what plugins hand in
-    (``workeroutput``). ``status`` is pytest's exit status; ``stopped`` is why it ended before it
-    was told to, if it did (``pytest.exit``).
+    ``reports`` are errors of the last teardown. ``status`` is pytest's exit status; ``stopped`` is
+    why it ended before it was told to, if it did (``pytest.exit``).
     """
 
     status: Count = 0
     stopped: Text = ""
     reports: tuple[Raw, ...] = ()
-    output: Raw
 
 
 AnyEvent: TypeAlias = (
@@ -149,6 +160,7 @@ AnyEvent: TypeAlias = (
     | TestsGivenBack
     | FileFinished
     | WarningSeen
+    | OutputTold
     | WorkerDied
     | WorkerEnded
 )
@@ -158,15 +170,46 @@ class JobTerms(Part, frozen=True, kw_only=True):
     """What a worker has to know before it starts.
 
     ``arguments`` are pytest's, as the originator was called, below ``root``; ``place`` is the
-    directory it was called in, below ``root`` too. ``run`` is the run's unique id.
+    directory it was called in, below ``root`` too, and ``here`` whether that is on its
+    ``sys.path``. ``basetemp`` is a directory of the originator's machine, for workers there; empty
+    elsewhere. ``run`` is the run's unique id.
     """
 
     arguments: tuple[str, ...]
     root: Text
     place: Text = "."
+    here: bool = True
+    basetemp: Text = ""
     run: Id
     workers: Count = 0
     test_timeout: Seconds = 0.0
+
+
+class JobSource(Part, frozen=True, kw_only=True):
+    """Where listeners get a job's files from, who shall take it, and which of its callbacks it has.
+
+    ``place`` is what rsync reads. On the originator's own ``host`` (an id, empty if that does not
+    matter) it is ``path``. ``excludes`` are rsync's patterns of what is left out. A listener takes
+    the job if it has all ``labels``. ``terms`` are those that its workers will have.
+    """
+
+    place: Text
+    host: Label = ""
+    path: Text = ""
+    excludes: Annotated[tuple[Label, ...], Meta(max_length=200)] = ()
+    labels: Annotated[tuple[Name, ...], Meta(max_length=64)] = ()
+    callbacks: Annotated[tuple[Name, ...], Meta(max_length=16)] = ()
+    terms: JobTerms
+
+
+class ListenerJob(Part, frozen=True, kw_only=True):
+    """A job that a listener has, running or in its queue: for how many seconds in this state."""
+
+    job: Id
+    originator: Label
+    state: Label
+    slots: Count = 0
+    seconds: Age = 0.0
 
 
 # ── test files: a job and its workers ──────────────────────────────────────────────────
@@ -179,12 +222,16 @@ class SeekJob(Message, frozen=True, kw_only=True):
 
 
 class JobOffered(Message, frozen=True, kw_only=True):
-    """Originator → all supervisors, or to one that seeks a job: join, if you have a slot."""
+    """Originator → all supervisors, or to one that seeks a job: join, if you have a slot.
+
+    Without a ``source`` it is only for who has the files already.
+    """
 
     job: Id
     originator: Label
     root: Text
     files: Count
+    source: JobSource | None = None
 
 
 class JoinJob(Message, frozen=True, kw_only=True):
@@ -199,11 +246,15 @@ class JoinJob(Message, frozen=True, kw_only=True):
 
 
 class JobJoined(Message, frozen=True, kw_only=True):
-    """Originator → supervisor: have these workers, all that there are of you; start who is new."""
+    """Originator → supervisor: start this worker. Redelivered: it is there.
+
+    ``input`` is what plugins of the originator's pytest have for it (``workerinput``).
+    """
 
     job: Id
-    workers: tuple[Name, ...]
+    worker: Name
     terms: JobTerms
+    input: Raw = Raw(b"{}")
 
 
 class JobRefused(Message, frozen=True, kw_only=True):
@@ -213,11 +264,22 @@ class JobRefused(Message, frozen=True, kw_only=True):
     text: Text
 
 
+class Choice(Part, frozen=True):
+    """Which of a file's tests are meant, by their ids after the file's path.
+
+    ``only`` these, if any of them is there; these ``first``; or all ``without`` these. An id that
+    is not there is no matter.
+    """
+
+    how: Literal["only", "first", "without"]
+    tests: tuple[str, ...]
+
+
 class RunFile(Message, frozen=True, kw_only=True):
     """Originator → supervisor: a worker's next file, or part of one. Redelivered: it has it.
 
     ``tests`` are numbers into the file's ids whose ``digest`` is given; ``None`` is the whole
-    file, whatever is in it.
+    file, whatever is in it. ``choice`` is made before anything is counted.
     """
 
     job: Id
@@ -226,6 +288,7 @@ class RunFile(Message, frozen=True, kw_only=True):
     file: FilePath
     tests: tuple[Count, ...] | None = None
     digest: Digest = ""
+    choice: Choice | None = None
 
 
 class GiveBack(Message, frozen=True, kw_only=True):
@@ -289,6 +352,50 @@ class JobOver(Message, frozen=True, kw_only=True):
     text: Text = ""
 
 
+class ListenerTold(Message, frozen=True, kw_only=True):
+    """Listener → originator, as a keepalive of a job that it has; unroutable: the job is over.
+
+    ``state`` is ``queued``, ``preparing``, ``working`` or ``failed``, the last with ``text``: then
+    it is not to be counted on. Answered with :class:`JobAlive` or :class:`JobOver`.
+    """
+
+    job: Id
+    listener: Id
+    host: Label
+    state: Label
+    slots: Count = 0
+    text: Text = ""
+    stdout: Tail = ""
+    stderr: Tail = ""
+
+
+class SeekListeners(Message, frozen=True, kw_only=True):
+    """Person → all listeners: who is there? Answered each time."""
+
+    asker: Id
+
+
+class ListenerSeen(Message, frozen=True, kw_only=True):
+    """Listener → person, answering at once, however busy it is.
+
+    ``load`` is the host's, of the last minute. ``jobs`` are those that run, then those that wait;
+    ``waiting`` counts these.
+    """
+
+    listener: Id
+    host: Label
+    pid: Pid
+    version: Label
+    slots: Count
+    free: Count
+    load: Age
+    labels: tuple[Name, ...] = ()
+    jobs: tuple[ListenerJob, ...] = ()
+    waiting: Count = 0
+    up: Age = 0.0
+    draining: bool = False
+
+
 TestFileMessage: TypeAlias = (
     SeekJob
     | JobOffered
@@ -303,5 +410,8 @@ TestFileMessage: TypeAlias = (
     | JobAlive
     | LeaveJob
     | JobOver
+    | ListenerTold
+    | SeekListeners
+    | ListenerSeen
 )
 """Every message of test files."""

@@ -136,6 +136,7 @@ def test_options_that_do_not_go_together(suite: Suite) -> None:
         (["--gs-spawn", "2", "-n", "2"], "*--gs-spawn and -n: either distributes the tests*"),
         (["--gs-spawn", "2", "--gs-dispatch"], "*--gs-spawn and --gs-dispatch: one of them*"),
         (["--gs-spawn", "none"], "*--gs-spawn none: allowed are numbers from 1 to 256*"),
+        (["--gs-spawn", "2", "--setup-show"], "*--gs-spawn and --setup-show: *"),
         (["--gs-worker", "--gs-broker", "none"], "*--gs-worker needs a broker, and *"),
     ]:
         result = suite.run(*words)

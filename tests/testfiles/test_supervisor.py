@@ -1,7 +1,6 @@
 """A supervisor's machine: what it does alone, when nobody answers."""
 
 from jobplay import JOB, TERMS
-from msgspec import Raw
 
 from pytest_gatherscatter.machine import (
     Confirmed,
@@ -68,7 +67,7 @@ class Alone:
     def joined(self) -> "Alone":
         """Let it join a job and have a worker."""
         self.hear(m.JobOffered(job=JOB, originator="me", root="/suite", files=1))
-        self.hear(m.JobJoined(job=JOB, workers=("gw0",), terms=TERMS))
+        self.hear(m.JobJoined(job=JOB, worker="gw0", terms=TERMS))
         self.taken()
         return self
 
@@ -191,9 +190,9 @@ def test_a_job_that_is_over_ends_the_children() -> None:
     alone = Alone().joined()
     alone.hear(m.JobOver(job=JOB))
     assert TellChild("gw0", m.JobOver(job=JOB)) in alone.taken()
-    alone.hear(m.JobJoined(job=JOB, workers=("gw0", "gw1"), terms=TERMS))
+    alone.hear(m.JobJoined(job=JOB, worker="gw1", terms=TERMS))
     assert not [one for one in alone.taken() if isinstance(one, StartChild)]
-    end = m.WorkerEnded(output=Raw(b"{}"))
+    end = m.WorkerEnded()
     alone.feed(Told(ChildSaid("gw0", end, 50)))
     alone.feed(Told(ChildGone("gw0", m.WorkerDied(how="exit status 0"))))
     (told,) = [one for one in alone.taken() if isinstance(one, m.WorkerTold)]

@@ -23,7 +23,7 @@ def main() -> int:
         lab,
         os.environ["GATHERSCATTER_BROKER"],
         slots=int(slots),
-        order=lambda worker, terms: line(start_of(worker, terms)),
+        order=lambda start: line(start_of(start)),
         job=job,
     )
     try:

@@ -12,7 +12,8 @@ from pytest_gatherscatter.broker.topology import job_topology
 from pytest_gatherscatter.errors import BrokerError
 from pytest_gatherscatter.machine import Run, Told
 from pytest_gatherscatter.testfiles.ledger import Ledger, StopJob
-from pytest_gatherscatter.testfiles.news import JobEnded, News
+from pytest_gatherscatter.testfiles.news import JobEnded, News, Outfit
+from pytest_gatherscatter.testfiles.state import JobFacts
 
 CONNECT = 30.0
 """Seconds that a broker may take to come up."""
@@ -70,6 +71,15 @@ class OriginatorService:
             look()
             self._driver.turn(TURN)
             self._see_link()
+
+    @property
+    def facts(self) -> JobFacts:
+        """What the job was told at its making."""
+        return self._ledger.job.facts
+
+    def equip(self, outfit: Outfit) -> None:
+        """Have a worker started."""
+        self._driver.post(Told(outfit))
 
     def stop(self, text: str) -> None:
         """Let the job end, for ``text``."""

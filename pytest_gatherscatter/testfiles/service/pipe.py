@@ -9,12 +9,14 @@ before it waits.
 import contextlib
 import os
 import select
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
+from msgspec import Raw
 
 from pytest_gatherscatter.errors import MessageUnreadable
-from pytest_gatherscatter.wire.testfiles import AnyEvent, GiveBack, JobOver, JobTerms, RunFile
+from pytest_gatherscatter.testfiles.supervisor import StartChild
+from pytest_gatherscatter.wire.testfiles import AnyEvent, GiveBack, JobOver, RunFile
 
 Command: TypeAlias = RunFile | GiveBack | JobOver
 """What a supervisor may say after the start."""
@@ -32,9 +34,9 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
     ``run`` is the run's unique id, ``count`` how many workers there are as far as anybody knows.
     ``arguments`` are the originator's; ``root`` is the directory that the job's paths are below,
-    ``place`` the one below it where pytest was called. ``basetemp`` is a directory of this worker
-    alone (empty: pytest makes one). ``input`` goes into ``config.workerinput``. ``path`` are
-    directories for the front of ``sys.path``; empty means ``place``, as under ``python -m``.
+    ``place`` the one below it where pytest was called; ``here`` says whether that is on
+    ``sys.path``, as under ``python -m``. ``basetemp`` is a directory of this worker alone (empty:
+    pytest makes one). ``input`` goes into ``config.workerinput``.
     """
 
     worker: str
@@ -43,20 +45,25 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     arguments: tuple[str, ...]
     root: str
     place: str = "."
+    here: bool = True
     basetemp: str = ""
-    input: dict[str, Any] = {}
-    path: tuple[str, ...] = ()
+    input: Raw = Raw(b"{}")
 
 
-def start_of(worker: str, terms: JobTerms, root: str = "") -> Start:
-    """Make a worker's first line of the job's terms; ``root`` where this host has another one."""
+def start_of(start: StartChild, root: str = "") -> Start:
+    """Make a worker's first line; ``root`` is of another host that has the files elsewhere."""
+    terms = start.terms
     return Start(
-        worker=worker,
+        worker=start.worker,
         count=terms.workers,
         run=terms.run,
         arguments=terms.arguments,
         root=root or terms.root,
         place=terms.place,
+        here=terms.here,
+        # As xdist names them, below the originator's own.
+        basetemp="" if root or not terms.basetemp else f"{terms.basetemp}/popen-{start.worker}",
+        input=start.input,
     )
 
 

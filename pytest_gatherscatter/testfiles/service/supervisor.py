@@ -24,7 +24,6 @@ from pytest_gatherscatter.testfiles.supervisor import (
     SupervisorMachine,
     TellChild,
 )
-from pytest_gatherscatter.wire.testfiles import JobTerms
 
 log = logging.getLogger("gatherscatter.supervisor")
 
@@ -46,23 +45,26 @@ class SupervisorService:
         url: the broker's URL.
         slots: how many workers it can hold.
         job: the job that it is for; empty for the first that is offered.
-        order: makes the first line that a child reads, of its worker's name and the job's terms.
+        order: makes the first line that a child reads, of what it is started with.
+        host: what it is called, without it the machine's name.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a fact of its own
         self,
         lab: str,
         url: str,
         *,
         slots: int,
-        order: Callable[[str, JobTerms], bytes],
+        order: Callable[[StartChild], bytes],
         job: str = "",
+        host: str = "",
     ) -> None:
         self.id = secrets.token_hex(8)
         self._order = order
         self._children: dict[str, Child] = {}
         self._done: Done | None = None
-        facts = SupervisorFacts(self.id, slots, socket.gethostname(), os.getpid(), __version__)
+        host = host or socket.gethostname()
+        facts = SupervisorFacts(self.id, slots, host, os.getpid(), __version__)
         self.machine = SupervisorMachine(facts, job=job)
         name = f"gatherscatter supervisor of {lab}"
         self._link = Link(url, supervisor_topology(lab, self.id), name=name, reconnect=True)
@@ -71,10 +73,17 @@ class SupervisorService:
         )
         self._driver = Driver(self._link, pump)
 
-    def run(self, stop: Callable[[], bool], *, wait: float) -> str:
+    def run(
+        self,
+        stop: Callable[[], bool],
+        *,
+        wait: float,
+        retire: Callable[[], bool] = lambda: False,
+    ) -> str:
         """Work until the job is over; returns why not all was done, empty if it was.
 
-        ``wait`` is how many seconds it waits for a job.
+        ``wait`` is how many seconds it waits for a job. ``stop`` ends all at once, ``retire``
+        lets the tests that run come to their end.
 
         Raises:
             BrokerUnreachable, LoginRefused, BrokerRefused: as they say, at the first connection.
@@ -82,13 +91,16 @@ class SupervisorService:
         try:
             self._link.open(CONNECT, retry=True)
             until = time.monotonic() + wait
-            left = False
+            left = retired = False
             while self._done is None:
                 self._driver.turn(TURN)
                 if left:
                     continue
                 if stop():
                     left = self._leave("stopped in good order")
+                elif not retired and retire():
+                    retired = True
+                    self._driver.post(Told(Leave("its listener ends", in_order=True)))
                 elif not self.machine.joined and time.monotonic() >= until:
                     left = self._leave(f"no job came in {wait:g} s")
             return self._done.text
@@ -105,8 +117,8 @@ class SupervisorService:
     def _run(self, effect: Run) -> None:
         """Do what the machine asks for; called by the pump."""
         match effect.command:
-            case StartChild(worker, terms):
-                order = self._order(worker, terms)
+            case StartChild(worker) as start:
+                order = self._order(start)
                 self._children[worker] = Child(worker, worker_command(), order, self._post)
             case TellChild(worker, command):
                 self._children[worker].tell(command)

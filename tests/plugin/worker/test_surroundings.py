@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from workerplay import PATIENCE, RUN, Starts, Worker, logged, write
 
-from pytest_gatherscatter.plugin.reports import unpack_output, unpack_report, unpack_warning
+from pytest_gatherscatter.plugin.reports import unpack_report, unpack_warning
 from pytest_gatherscatter.wire import testfiles as m
 
 
@@ -28,7 +28,7 @@ def test_users_of_xdist_find_what_they_know(suite: Path, start: Starts, xdist: s
     """With xdist and without: environment, fixtures, ``workerinput`` and ``workeroutput``."""
     conftest = """
         def pytest_sessionfinish(session):
-            session.config.workeroutput["mine"] = {"raw": b"bytes", "list": (1, "two")}
+            session.config.workeroutput["mine"] = {"raw": b"bytes" * 100_000, "list": (1, "two")}
     """
     body = f"""
         def test_it(worker_id, testrun_uid, request):
@@ -43,10 +43,10 @@ def test_users_of_xdist_find_what_they_know(suite: Path, start: Starts, xdist: s
     write(suite, {"conftest.py": conftest, "test_it.py": body})
     arguments = () if xdist == "xdist" else ("-p", xdist)
     worker = start(*arguments, given={"extra": 3})
-    ended = run(worker)
+    run(worker)
     assert worker.outcomes() == {"test_it.py::test_it": "passed"}
-    output = unpack_output(ended.output)
-    assert output["mine"] == {"raw": b"bytes", "list": [1, "two"]}
+    output = worker.output()
+    assert output["mine"] == {"raw": b"bytes" * 100_000, "list": [1, "two"]}
     assert output["exitstatus"] == 0
 
 

@@ -357,7 +357,7 @@ def test_the_end_waits_for_the_test_that_runs(suite: Path, start: Starts) -> Non
     assert not ended.stopped
     assert logged(suite) == ["0", "down"]
     assert worker.names() == ["test_it[0]"]
-    assert isinstance(worker.events[-2], m.FileFinished)
+    assert worker.of(m.FileFinished)
 
 
 @pytest.mark.parametrize(
