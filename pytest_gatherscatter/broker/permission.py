@@ -197,9 +197,15 @@ def _originator(lab: str, agents: Iterable[str]) -> Rights:
         read=(inbox, re.escape(events)),
         says={
             direct: (_key(names.supervisor_key, ID),),
-            events: (re.escape(names.job_event("offered", "")) + ID,),
+            events: (
+                re.escape(names.job_event("offered", "")) + ID,
+                re.escape(names.LISTENER_SOUGHT),
+            ),
         },
-        hears={direct: (_key(names.job_key, ID),), events: (re.escape(names.JOB_SOUGHT),)},
+        hears={
+            direct: (_key(names.job_key, ID), _key(names.ping_key, ID)),
+            events: (re.escape(names.JOB_SOUGHT),),
+        },
     )
 
 
@@ -211,11 +217,17 @@ def _listener(lab: str, agents: Iterable[str]) -> Rights:
         configure=(inbox,),
         write=(inbox, re.escape(events)),
         read=(inbox, re.escape(events)),
-        says={direct: (_key(names.job_key, ID),), events: (re.escape(names.JOB_SOUGHT),)},
+        says={
+            direct: (_key(names.job_key, ID), _key(names.ping_key, ID)),
+            events: (re.escape(names.JOB_SOUGHT),),
+        },
         hears={
             direct: (_key(names.supervisor_key, ID),),
             # It hears of every job, and so binds with the wildcard itself.
-            events: (re.escape(names.job_event("offered", "*")),),
+            events: (
+                re.escape(names.job_event("offered", "*")),
+                re.escape(names.LISTENER_SOUGHT),
+            ),
         },
     )
 

@@ -259,6 +259,19 @@ def supervisor_topology(lab: str, supervisor: str) -> Topology:
     return lab_topology(lab) + _inbox(lab, names.supervisor_queue(lab, supervisor), keys)
 
 
+def listener_topology(lab: str, listener: str) -> Topology:
+    """Build a listener's: a supervisor's, that also hears who asks for listeners."""
+    queue = names.supervisor_queue(lab, listener)
+    sought = Binding(queue, names.event_exchange(lab), names.LISTENER_SOUGHT)
+    return supervisor_topology(lab, listener) + Topology(bindings=(sought,))
+
+
+def ping_topology(lab: str, asker: str) -> Topology:
+    """Build that of who asks for listeners: the exclusive queue of their answers."""
+    keys = ((names.direct_exchange(lab), names.ping_key(asker)),)
+    return lab_topology(lab) + _inbox(lab, names.reply_queue(lab, asker), keys)
+
+
 def observer_topology(lab: str, reply_id: str) -> Topology:
     """Build an observer's: every event, and nothing that is meant for one party.
 

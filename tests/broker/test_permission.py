@@ -304,11 +304,15 @@ def test_the_same_deeds_are_allowed_where_they_belong(guarded: Guarded) -> None:
         ("sender", hear(events, names.JOB_SOUGHT)),
         ("sender", say(events, "job.offered.0123456789abcdef")),
         ("sender", say(direct, "supervisor.0123456789abcdef")),
+        ("sender", say(events, names.LISTENER_SOUGHT)),
+        ("sender", hear(direct, "ping.0123456789abcdef")),
         ("runner", have(runners_inbox)),
         ("runner", hear(direct, "supervisor.0123456789abcdef")),
         ("runner", hear(events, "job.offered.*")),
         ("runner", say(events, names.JOB_SOUGHT)),
         ("runner", say(direct, "job.0123456789abcdef")),
+        ("runner", hear(events, names.LISTENER_SOUGHT)),
+        ("runner", say(direct, "ping.0123456789abcdef")),
     ]
     for user, deed in allowed:
         assert refusals(guarded, user, {user: deed}) == {user: None}
