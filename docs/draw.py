@@ -25,7 +25,7 @@ from pytest_gatherscatter.sections import verdict as verdicts
 from pytest_gatherscatter.sections.gatherer import state as gathererstate
 from pytest_gatherscatter.sections.monitor import arming
 from pytest_gatherscatter.sections.workload import state as workload_state
-from pytest_gatherscatter.settingvalue import MONITOR_READERS, READERS
+from pytest_gatherscatter.settingvalue import LISTENER_READERS, MONITOR_READERS, READERS
 from pytest_gatherscatter.wire import messages, testfiles
 from pytest_gatherscatter.wire.kind import AnyMessage
 
@@ -177,6 +177,48 @@ def default_of(key: str, value: object) -> str:
     return f"`{value}`"
 
 
+LISTENER_TEXTS = {
+    "name": "what it is called in reports and by `ping`",
+    "slots": "workers that it runs at a time",
+    "job_slots": "slots that one job may take; 0 is all",
+    "labels": "what it has: a job with `--gs-label` goes to those that have all of its labels",
+    "sources": "what it may fetch, `*` stands for anything, `/` too; without any, directories of "
+    "this host that belong to its user",
+    "workspaces": "directory for the files of jobs",
+    "keep": "workspaces that stay for later jobs of the same source",
+    "fresh": "a new workspace for each job",
+    "sync_plugins": "plugins of this host whose `pytest_gs_sync` may fetch the files instead of "
+    "rsync",
+    "connect_timeout": "how long ssh, or an rsync daemon, may take to answer",
+    "silence_timeout": "how long rsync may hear nothing",
+    "sync_timeout": "how long a sync may take in all",
+    "drain": "how long running tests may go on after SIGTERM",
+    "log": "a file for the log, turned over at 10 MiB",
+}
+
+
+def listener_table() -> str:
+    """List the keys of ``[listener]``."""
+    defaults: dict[str, object] = {
+        field.name: field.default for field in fields(settings.ListenerSettings)
+    }
+    defaults |= {
+        "name": "the host's name",
+        "workspaces": "`~/.local/state/gatherscatter/workspaces`",
+    }
+
+    def default(key: str) -> str:
+        value = defaults[key]
+        if value in (None, (), frozenset()):
+            return "none"
+        if isinstance(value, str):
+            return value
+        return f"`{value:g}s`" if isinstance(value, float) else f"`{str(value).lower()}`"
+
+    rows = [(f"`{key}`", default(key), LISTENER_TEXTS[key]) for key in LISTENER_READERS]
+    return rows_of(("key", "default", "meaning"), rows)
+
+
 def monitor_table() -> str:
     """List the keys of a ``[[monitor]]``."""
     defaults = {field.name: field.default for field in fields(settings.MonitorSettings)}
@@ -196,21 +238,30 @@ def monitor_table() -> str:
 # ── commands ───────────────────────────────────────────────────────────────────────────
 
 
+def own_options(command: click.Command) -> str:
+    """List the options of a command that not all commands have."""
+    common = {"broker", "lab", "log_level"}
+    return " ".join(
+        f"`{max(parameter.opts, key=len)}`"
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        and not parameter.hidden
+        and parameter.name not in common
+    )
+
+
 def command_table() -> str:
     """List every command and its options."""
     rows = []
     for name, entry in COMMANDS.items():
         module = importlib.import_module(f"pytest_gatherscatter.cli.{entry.module}")
         command: click.Command = getattr(module, name)
-        common = {"broker", "lab", "log_level"}
-        given = [
-            f"`{max(parameter.opts, key=len)}`"
-            for parameter in command.params
-            if isinstance(parameter, click.Option)
-            and not parameter.hidden
-            and parameter.name not in common
-        ]
-        rows.append((f"`gatherscatter {name}`", entry.line, " ".join(given)))
+        if isinstance(command, click.Group):
+            for inner, one in command.commands.items():
+                line = (one.help or "").partition("\n")[0]
+                rows.append((f"`gatherscatter {name} {inner}`", line, own_options(one)))
+        else:
+            rows.append((f"`gatherscatter {name}`", entry.line, own_options(command)))
     return rows_of(("command", "what it does", "its own options"), rows)
 
 
@@ -249,6 +300,7 @@ DRAWN: Mapping[str, Callable[[], str]] = {
     "messages": message_tables,
     "settings": setting_table,
     "monitor settings": monitor_table,
+    "listener settings": listener_table,
     "commands": command_table,
     "not implemented": unsupported_table,
 }

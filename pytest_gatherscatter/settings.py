@@ -11,6 +11,8 @@ option or variable and says what is allowed. A misspelt ``require`` that was pas
 let a delicate test start unmeasured.
 """
 
+import platform
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +21,14 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from pytest_gatherscatter.errors import SettingsInvalid
-from pytest_gatherscatter.settingvalue import COMMANDS, MONITOR_READERS, READERS, Command, read
+from pytest_gatherscatter.settingvalue import (
+    COMMANDS,
+    LISTENER_READERS,
+    MONITOR_READERS,
+    READERS,
+    Command,
+    read,
+)
 
 FILE_NAME = "gatherscatter.toml"
 
@@ -71,6 +80,36 @@ class GathererSettings:
     state_dir: Path | None = None
 
 
+def _host() -> str:
+    """Name this host so that it may be a word of the wire."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", platform.node()).lstrip("_-")[:64] or "host"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerSettings:
+    """The ``[listener]`` table: what a host gives to jobs of test files, and what it allows them.
+
+    ``job_slots`` is how many slots one job may have, 0 for all. ``sources`` are patterns of what
+    may be fetched; without any, directories of this host and user. The timeouts are of the sync:
+    until it is connected, without a byte, and in all.
+    """
+
+    name: str = field(default_factory=_host)
+    slots: int = 1
+    job_slots: int = 0
+    labels: frozenset[str] = frozenset()
+    sources: tuple[str, ...] = ()
+    workspaces: Path | None = None
+    keep: int = 8
+    fresh: bool = False
+    sync_plugins: tuple[str, ...] = ()
+    connect_timeout: float = 10.0
+    silence_timeout: float = 30.0
+    sync_timeout: float = 600.0
+    drain: float = 60.0
+    log: Path | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set, read and checked. Waits are in seconds, sizes in bytes.
@@ -95,6 +134,7 @@ class Settings:
     artifact_limit: int = 8 * 1024 * 1024
     gatherer: GathererSettings = field(default_factory=GathererSettings)
     monitors: tuple[MonitorSettings, ...] = ()
+    listener: ListenerSettings = field(default_factory=ListenerSettings)
     file: Path | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -131,6 +171,7 @@ def load(
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     monitors: tuple[MonitorSettings, ...] = ()
+    listener = ListenerSettings()
 
     def take(given: Mapping[str, object], name: Callable[[str], str], base: Path) -> None:
         for key, value in given.items():
@@ -143,6 +184,7 @@ def load(
     file, table = find_table(directory)
     if file is not None:
         flat, monitor_tables = _flatten(file, table)
+        listener = _read_listener(file, table)
         take(flat, lambda key: f"{file}: {key}", file.parent)
         monitors = _read_monitors(file, monitor_tables)
         if monitors:
@@ -160,6 +202,7 @@ def load(
         **values,
         gatherer=gatherer,
         monitors=monitors,
+        listener=listener,
         file=file,
         origins=MappingProxyType(origins),
     )
@@ -226,9 +269,18 @@ def _flatten(file: Path, table: Mapping[str, Any]) -> tuple[dict[str, object], o
         if key == "gatherer":
             inner = _table(f"{file}: gatherer", value)
             flat |= {f"gatherer.{name}": item for name, item in inner.items()}
-        elif key != "monitor":
+        elif key not in {"monitor", "listener"}:
             flat[key] = value
     return flat, table.get("monitor", [])
+
+
+def _read_listener(file: Path, table: Mapping[str, Any]) -> ListenerSettings:
+    where = f"{file}: listener"
+    given = {
+        key: read(f"{where}.{key}", key, value, LISTENER_READERS, file.parent)
+        for key, value in _table(where, table.get("listener", {})).items()
+    }
+    return ListenerSettings(**given)
 
 
 def _read_monitors(file: Path, tables: object) -> tuple[MonitorSettings, ...]:

@@ -22,7 +22,10 @@ Reader: TypeAlias = Callable[[object, Path], Any]
 Command: TypeAlias = tuple[str, ...]
 """A program and its arguments. No shell reads it; who wants one writes ``sh -c '…'``."""
 
-TABLES = ("gatherer", "monitor")
+MOST = 256
+"""What can be counted of workers and workspaces of one machine: each is some ten MiB or more."""
+
+TABLES = ("gatherer", "listener", "monitor")
 """What a settings file may hold beside its plain keys."""
 
 
@@ -122,6 +125,25 @@ def _size(value: object, _base: Path) -> int:
     return quantity.size(value)
 
 
+def _count(value: object, _base: Path) -> int:
+    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MOST:
+        raise ValueError(f"{value!r} must be a whole number from 0 to {MOST}")
+    return number
+
+
+def _slots(value: object, base: Path) -> int:
+    count = _count(value, base)
+    if not count:
+        raise ValueError("a listener without a slot does nothing; allowed are 1 and more")
+    return count
+
+
+def _texts(value: object, base: Path) -> tuple[str, ...]:
+    given = value if isinstance(value, list | tuple) else [value]
+    return tuple(_string(one, base) for one in given)
+
+
 def _target(value: object, base: Path) -> str:
     text = _string(value, base)
     module, colon, name = text.partition(":")
@@ -180,5 +202,24 @@ MONITOR_READERS: Mapping[str, Reader] = MappingProxyType(
         "advisory": _truth,
         "hook_timeout": _wait(),
         "options": _options,
+    }
+)
+
+LISTENER_READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "name": _name("listener"),
+        "slots": _slots,
+        "job_slots": _count,
+        "labels": _name_set("label"),
+        "sources": _texts,
+        "workspaces": _path,
+        "keep": _count,
+        "fresh": _truth,
+        "sync_plugins": _texts,
+        "connect_timeout": _wait(),
+        "silence_timeout": _wait(),
+        "sync_timeout": _wait(),
+        "drain": _wait(zero=True),  # 0: running tests are given up at once
+        "log": _path,
     }
 )

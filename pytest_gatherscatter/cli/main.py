@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, _Entry] = MappingProxyType(
         "reset": _Entry("lab", "Give up sections: a bench's, one, or all."),
         "doctor": _Entry("doctor", "Check broker, gatherer, clock, bench and tickets."),
         "audit": _Entry("audit", "Hold the records of tests and gatherer against each other."),
+        "testfiles": _Entry("testfiles", "Run other people's test files, and see who does."),
         "broker": _Entry("broker", "Run the embedded broker alone, for this machine."),
         "permissions": _Entry("permissions", "Print the least rights of a role on RabbitMQ."),
         "schema": _Entry("schema", "Print the JSON Schema of all messages."),

@@ -61,6 +61,8 @@ class Stop:
 
     def __init__(self, parent: int | None = None) -> None:
         self.signal: int | None = None
+        self.times = 0
+        """How many signals came."""
         self._asked = False
         self._parent: int | None = None
         if parent is not None:
@@ -97,6 +99,7 @@ class Stop:
         if self.signal == signal.SIGINT == number:
             raise KeyboardInterrupt
         self.signal = number
+        self.times += 1
         self._asked = True  # a plain flag: a handler must not take a lock that its thread holds
 
     def _orphaned(self) -> bool:
