@@ -37,9 +37,14 @@ class Driver:
             timeout = min(timeout, pump.next_wake - time.monotonic())
         if not self._posted.empty():
             timeout = 0.0
+        end = time.monotonic() + timeout
+        events = self.link.poll(max(0.0, timeout))
+        if not events and timeout > 0 and time.monotonic() >= end:
+            # The time may be over because this process stood still (a stop, a starved machine):
+            # what came meanwhile is in the socket, and comes before the deadlines it may keep.
+            events = self.link.poll(0.0)
         # Deadlines are looked at after each event: a flood of messages, each of which may cost a
         # sync of the journal, must not make them late.
-        events = self.link.poll(max(0.0, timeout))
         # What a hook has done comes before what others say now: a stop after the start.
         for _ in range(self._posted.qsize()):  # what is posted meanwhile has the next turn
             pump.feed(self._posted.get_nowait(), now=time.monotonic())

@@ -7,7 +7,7 @@ from pytest_gatherscatter.broker.drive import Driver
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.port import Delivered, PortEvent, Properties, Tag, Verdict
 from pytest_gatherscatter.broker.pump import Pump
-from pytest_gatherscatter.machine import Effect, Effects, Input, Received, Told, Woken
+from pytest_gatherscatter.machine import Effect, Effects, Input, LinkUp, Received, Told, Woken
 from pytest_gatherscatter.wire import codec
 from pytest_gatherscatter.wire.messages import AskStatus
 
@@ -35,6 +35,17 @@ class Flooded:
         """Return from the poll that is not under way."""
 
 
+class Frozen(Flooded):
+    """A link on which a process stood still in the middle of waiting."""
+
+    def poll(self, timeout: float) -> list[PortEvent]:
+        """Let the time pass that was to be waited and see nothing, though all is in the socket."""
+        if timeout > 0:
+            time.sleep(timeout)
+            return []
+        return super().poll(timeout)
+
+
 class Slow:
     """A machine that wants to be woken soon, and takes a millisecond for every message."""
 
@@ -55,9 +66,9 @@ class Slow:
         return self.out.take()
 
 
-def driven() -> tuple[Driver, Slow]:
+def driven(flooded: type[Flooded] = Flooded) -> tuple[Driver, Slow]:
     """Join them."""
-    link, machine = cast("Link", Flooded()), Slow()
+    link, machine = cast("Link", flooded()), Slow()
     machine.driver = Driver(link, Pump(machine, link, "lab", sender="me"))
     return machine.driver, machine
 
@@ -68,6 +79,15 @@ def test_a_flood_of_messages_does_not_make_a_deadline_late() -> None:
     driver.turn(0.0)
     assert machine.told.count(Received) == 200
     assert machine.told.index(Woken) < 100
+
+
+def test_what_came_while_the_process_stood_still_comes_before_the_deadlines() -> None:
+    """It may be the very answer for which the deadline was."""
+    driver, machine = driven(Frozen)
+    driver.pump.feed(LinkUp(), now=time.monotonic())
+    driver.turn(1.0)
+    assert machine.told[1] is Received
+    assert Woken in machine.told
 
 
 def test_what_is_posted_in_answer_to_a_post_waits_for_the_next_turn() -> None:
