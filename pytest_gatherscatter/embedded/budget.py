@@ -9,6 +9,7 @@ limit for each kind; the codes and what they end are those.
 from collections.abc import Mapping
 
 from pytest_gatherscatter.embedded.exchange import Binding
+from pytest_gatherscatter.embedded.record import ConnectionId
 from pytest_gatherscatter.embedded.refusal import AmqpError, Code
 
 # Octets, measured on CPython 3.11 with the indexes that they stand in, and rounded up.
@@ -22,25 +23,42 @@ CHANNEL = 1024
 
 
 class Budget:
-    """A sum with a limit; None is no limit."""
+    """A sum with a limit; None is no limit.
+
+    What goes with a connection (its channels, consumers, exclusive queues) is that connection's,
+    all else is everybody's. Each of these may have half of the sum, so that who fills its own
+    leaves room for the others.
+    """
 
     def __init__(self, most: int | None) -> None:
         self.most = most
         self.spent = 0
+        self.shares: dict[ConnectionId | None, int] = {}
 
-    def take(self, size: int, what: str, code: Code = Code.PRECONDITION_FAILED) -> None:
+    def take(
+        self,
+        size: int,
+        what: str,
+        owner: ConnectionId | None,
+        code: Code = Code.PRECONDITION_FAILED,
+    ) -> None:
         """Count something that is made; AmqpError with ``code`` when there is no room for it."""
-        if self.most is not None and self.spent + size > self.most:
-            raise AmqpError(
-                code,
-                f"cannot {what}: the limit of {self.most} octets for all that is declared in "
-                "vhost '/' is reached",
-            )
+        mine = self.shares.get(owner, 0) + size
+        if self.most is not None and max(self.spent + size, 2 * mine) > self.most:
+            whose = "all that is declared" if 2 * mine <= self.most else _WHOSE[owner is None]
+            raise AmqpError(code, f"cannot {what}: there is no more room for {whose} in vhost '/'")
         self.spent += size
+        self.shares[owner] = mine
 
-    def give(self, size: int) -> None:
+    def give(self, size: int, owner: ConnectionId | None) -> None:
         """Count something that is gone."""
         self.spent -= size
+        self.shares[owner] -= size
+        if not self.shares[owner]:
+            del self.shares[owner]
+
+
+_WHOSE = ("what goes with one connection", "what goes with no connection")
 
 
 def queue_size(name: str, arguments: Mapping[str, object]) -> int:

@@ -14,7 +14,7 @@ from pytest_gatherscatter.embedded.budget import (
 )
 from pytest_gatherscatter.embedded.exchange import INDEXES, Binding, Destination, Exchange
 from pytest_gatherscatter.embedded.queue import Connection, Queue
-from pytest_gatherscatter.embedded.record import Profile
+from pytest_gatherscatter.embedded.record import ConnectionId, Profile
 from pytest_gatherscatter.embedded.refusal import (
     AmqpError,
     Code,
@@ -90,7 +90,7 @@ class Directory:
         there = self.exchanges.get(name)
         if there is None:
             refuse_reserved("exchange", name)
-            self.budget.take(exchange_size(name), f"declare exchange '{name}'")
+            self.budget.take(exchange_size(name), f"declare exchange '{name}'", None)
             self.exchanges[name] = Exchange(
                 name, kind, durable=durable, auto_delete=auto_delete, internal=internal
             )
@@ -122,7 +122,7 @@ class Directory:
 
     def _remove_exchange(self, exchange: Exchange) -> None:
         del self.exchanges[exchange.name]
-        self.budget.give(exchange_size(exchange.name))
+        self.budget.give(exchange_size(exchange.name), None)
         for binding in list(exchange.bindings):
             self._discard(exchange, binding)
             self._forget(binding)
@@ -141,16 +141,15 @@ class Directory:
 
     def add_queue(self, queue: Queue) -> None:
         """Take a new queue; AmqpError 406 when there is no room for it."""
-        self.budget.take(
-            queue_size(queue.name, queue.arguments.raw), f"declare queue '{queue.name}'"
-        )
+        size = queue_size(queue.name, queue.arguments.raw)
+        self.budget.take(size, f"declare queue '{queue.name}'", queue.owner)
         self.queues[queue.name] = queue
 
     def remove_queue(self, queue: Queue) -> None:
         """Forget a queue and all that leads to it."""
-        del self.queues[queue.name]
-        self.budget.give(queue_size(queue.name, queue.arguments.raw))
         self.forget_destination(Destination("queue", queue.name))
+        del self.queues[queue.name]
+        self.budget.give(queue_size(queue.name, queue.arguments.raw), queue.owner)
 
     # Bindings
 
@@ -162,7 +161,8 @@ class Directory:
             self.exchange(binding.destination.name)
         if binding in source.bindings:
             return
-        self.budget.take(binding_size(binding), f"bind to exchange '{binding.source}'")
+        what = f"bind to exchange '{binding.source}'"
+        self.budget.take(binding_size(binding), what, self.owner(binding))
         source.add(binding)
         self._leading.setdefault(binding.destination, {})[binding] = None
 
@@ -189,8 +189,13 @@ class Directory:
     def _discard(self, exchange: Exchange, binding: Binding) -> bool:
         there = exchange.discard(binding)
         if there:
-            self.budget.give(binding_size(binding))
+            self.budget.give(binding_size(binding), self.owner(binding))
         return there
+
+    def owner(self, binding: Binding) -> ConnectionId | None:
+        """With which connection a binding goes: it goes with its queue."""
+        kind, name = binding.destination
+        return self.queues[name].owner if kind == "queue" else None
 
     def _forget(self, binding: Binding) -> None:
         leading = self._leading.get(binding.destination)

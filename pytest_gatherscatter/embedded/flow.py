@@ -182,13 +182,13 @@ class Flow:
         for channel in channels:
             self._requeue(self._failed(list(channel.unacked.values())))
             del self._channels[channel.id]
-            self._budget.give(CHANNEL)
+            self._budget.give(CHANNEL, channel.connection.id)
             channel.connection.channels.pop(channel.id, None)
         self._released(left)
 
     def _end_consumer(self, consumer: Consumer) -> None:
         consumer.queue.remove_consumer(consumer)
-        self._budget.give(consumer_size(consumer.tag))
+        self._budget.give(consumer_size(consumer.tag), consumer.channel.connection.id)
 
     def _released(self, queues: Iterable[Queue]) -> None:
         for queue in queues:

@@ -1,5 +1,6 @@
 """What is true of a vhost between two calls, whatever was called before."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from pytest_gatherscatter.embedded.budget import (
@@ -30,18 +31,30 @@ def problems(
     for channel in channels.values():
         found += _of_channel(channel, connections)
         held += sum(unacked.entry.message.size for unacked in channel.unacked.values())
-    spent = sum(queue_size(name, q.arguments.raw) for name, q in directory.queues.items())
-    for name, exchange in directory.exchanges.items():
-        if name and not name.startswith(RESERVED):  # these were always there
-            spent += exchange_size(name)
-        spent += sum(map(binding_size, exchange.bindings))
-    for channel in channels.values():
-        spent += CHANNEL + sum(map(consumer_size, channel.consumers))
-    if spent != directory.budget.spent:
-        found.append(f"{directory.budget.spent} octets are declared where {spent} are there")
+    if (weighed := _weighed(directory, channels)) != directory.budget.shares:
+        found.append(f"{directory.budget.shares} is counted where {weighed} is declared")
+    if sum(weighed.values()) != directory.budget.spent:
+        found.append(f"what is declared is miscounted: {directory.budget.spent}")
     if held != bytes_held:
         found.append(f"{bytes_held} bytes are counted where {held} are held")
     return found
+
+
+def _weighed(
+    directory: Directory, channels: Mapping[ChannelId, Channel]
+) -> dict[ConnectionId | None, int]:
+    """What is declared, by the connections that it goes with."""
+    weighed: Counter[ConnectionId | None] = Counter()
+    for name, queue in directory.queues.items():
+        weighed[queue.owner] += queue_size(name, queue.arguments.raw)
+    for name, exchange in directory.exchanges.items():
+        if name and not name.startswith(RESERVED):  # these were always there
+            weighed[None] += exchange_size(name)
+        for binding in exchange.bindings:
+            weighed[directory.owner(binding)] += binding_size(binding)
+    for channel in channels.values():
+        weighed[channel.connection.id] += CHANNEL + sum(map(consumer_size, channel.consumers))
+    return dict(weighed)
 
 
 def _of_queue(

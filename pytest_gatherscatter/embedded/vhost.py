@@ -106,7 +106,7 @@ class VHost(Declaration):
         """Open a channel; ValueError when the id is in use. AmqpError 530: there are too many."""
         if channel in self._channels:
             raise ValueError(f"channel {channel!r} is open already")
-        self._budget.take(CHANNEL, "open a channel", Code.NOT_ALLOWED)
+        self._budget.take(CHANNEL, "open a channel", connection, Code.NOT_ALLOWED)
         owner = self._connections[connection]
         self._channels[channel] = owner.channels[channel] = Channel(channel, owner)
 
@@ -156,7 +156,8 @@ class VHost(Declaration):
         check_consumer(name, arguments)
         tag = tag or f"amq.ctag-{self._name()}"
         source.assert_consumable(exclusive=exclusive)
-        self._budget.take(consumer_size(tag), f"consume from queue '{name}'", Code.NOT_ALLOWED)
+        what, owner = f"consume from queue '{name}'", asker.connection.id
+        self._budget.take(consumer_size(tag), what, owner, Code.NOT_ALLOWED)
         consumer = Consumer(tag, asker, source, no_ack, exclusive, asker.prefetch)
         asker.consumers[tag] = consumer
         source.add_consumer(consumer)
