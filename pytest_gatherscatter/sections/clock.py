@@ -30,6 +30,10 @@ FINE_BOUND = 0.0005
 """Seconds: an offset known this well is good enough for whoever has time to measure; on one
 host or a quiet network one or two round trips reach it, and more would only load the lab."""
 
+FAIR_BOUND = 0.005
+"""Seconds: an offset that is known this well is not measured anew for a section, only checked by
+one look: it tells whether the clocks went apart. By 100 ppm that lasts for half a minute."""
+
 
 class GathererClock:
     """The offset from this process's clock to the gatherer's, with an honest bound.

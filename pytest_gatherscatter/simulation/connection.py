@@ -9,6 +9,8 @@ arrives; what it had not, does not.
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
+from msgspec import Struct
+
 from pytest_gatherscatter.broker.port import (
     NO_ROUTE,
     Delivered,
@@ -32,8 +34,25 @@ MISSES = 3
 # At hand: a member of an Enum is found in ten times the time of a name.
 _QUEUED, _UNROUTABLE, _ACK = Outcome.QUEUED, Outcome.UNROUTABLE, Verdict.ACK
 
-Action: TypeAlias = tuple[Callable[..., None], tuple[object, ...]]
-"""What is to be done at the broker, and with what."""
+
+class Outgoing(Struct):
+    """A publish on its way, with the number under which its outcome comes back."""
+
+    number: int
+    message: Message
+    mandatory: bool
+
+
+class Settling(Struct):
+    """A settlement on its way."""
+
+    tag: Tag
+    verdict: Verdict
+
+
+Action: TypeAlias = Outgoing | Settling | Callable[[], None]
+"""What is to be done at the broker."""
+
 
 EAGER = 0.03
 """How often something leaves before the rest of its step is done: what comes first counts."""
@@ -63,7 +82,7 @@ class Connection:
         self._outcomes: list[PortEvent] = []
         self._deaf = False  # nothing more reaches the client
         self._cut = False  # nothing more reaches anybody
-        self.send([(self._open, ())])
+        self.send([self._open])
 
     @property
     def whole(self) -> bool:
@@ -83,28 +102,23 @@ class Connection:
     def _arrive(self, actions: Iterable[Action]) -> None:
         if self._cut:
             return
-        for action, args in actions:
-            action(*args)
+        for action in actions:
+            if isinstance(action, Outgoing):
+                self._publish(action)
+            elif isinstance(action, Settling):
+                self._settle(action)
+            else:
+                action()
         if self._outcomes:
             outcomes, self._outcomes = self._outcomes, []
             self.tell(outcomes)
         self._network.drain()
 
-    def publish(  # noqa: PLR0913, PLR0917 - a publish has these parts
-        self,
-        number: int,
-        exchange: str,
-        key: str,
-        body: bytes,
-        properties: Properties,
-        mandatory: bool,  # noqa: FBT001 - as the port has it
-    ) -> None:
+    def _publish(self, one: Outgoing) -> None:
         """Publish at the broker, now; the client is told at the end of the packet."""
-        message = Message(
-            exchange, key, body, properties, ttl=properties.ttl, user_id=properties.user_id
-        )
+        number, mandatory, now = one.number, one.mandatory, self._world.now
         vhost = self._network.vhost
-        outcome = vhost.publish(self.id, message, mandatory=mandatory, now=self._world.now)
+        outcome = vhost.publish(self.id, one.message, mandatory=mandatory, now=now)
         if outcome is _QUEUED or (outcome is _UNROUTABLE and not mandatory):
             self._outcomes.append(PublishConfirmed(number))
         else:
@@ -112,13 +126,13 @@ class Connection:
             reason = NO_ROUTE if returned else outcome.value
             self._outcomes.append(PublishReturned(number, reason))
 
-    def settle(self, tag: Tag, verdict: Verdict) -> None:
+    def _settle(self, one: Settling) -> None:
         """Settle at the broker, now."""
-        vhost, now = self._network.vhost, self._world.now
-        if verdict is _ACK:
-            vhost.ack(self.id, tag.number, now=now)
+        vhost, number, now = self._network.vhost, one.tag.number, self._world.now
+        if one.verdict is _ACK:
+            vhost.ack(self.id, number, now=now)
         else:
-            vhost.nack(self.id, tag.number, requeue=verdict is Verdict.REQUEUE, now=now)
+            vhost.nack(self.id, number, requeue=one.verdict is Verdict.REQUEUE, now=now)
 
     def declare(self, topology: Topology) -> None:
         """Declare, bind and consume at the broker, now; AmqpError as it says."""
@@ -158,7 +172,8 @@ class Connection:
         self._outcomes.append(PortUp(self.id))
 
     def _turn_away(self, why: str) -> None:
-        self._at_client(self._refused, why)
+        self._back = max(self._back, self._world.now + self._network.delay())
+        self._world.at(self._back, self._refused, why)
 
     def _gone(self) -> None:
         """The broker sees that the connection is no more."""
@@ -170,22 +185,16 @@ class Connection:
 
     def tell(self, events: list[PortEvent]) -> None:
         """Tell the client, after all that it was told before: one packet."""
-        self._at_client(self._come, events)
-        if not self._network.twice:
-            return
-        chance = self._world.random
-        if chance.random() < self._network.twice:
-            again: list[PortEvent] = [_again(e) for e in events if isinstance(e, Delivered)]
-            late = chance.random() * Network.LATE
-            if again:
-                self._world.at(self._back + late, self._come, again)
-
-    def _at_client(self, action: Callable[..., None], *args: object) -> None:
-        world = self._world
-        arrives = world.now + self._network.delay()
+        world, network = self._world, self._network
+        arrives = world.now + network.delay()
         if arrives > self._back:  # noqa: PLR1730 - as above
             self._back = arrives
-        world.at(self._back, action, *args)
+        world.at(self._back, self._come, events)
+        if network.twice and world.random.random() < network.twice:
+            again: list[PortEvent] = [_again(e) for e in events if isinstance(e, Delivered)]
+            late = world.random.random() * Network.LATE
+            if again:
+                world.at(self._back + late, self._come, again)
 
     def _come(self, events: list[PortEvent]) -> None:
         if self._deaf or self._cut:
@@ -200,7 +209,7 @@ class Connection:
         """The client closes, or its kernel does after its death: what was sent arrives first."""
         self._deaf = True
         self.up = False
-        self.send([(self._gone, ())])
+        self.send([self._gone])
 
     def lose(self, *, at_client: float, at_broker: float) -> None:
         """Cut it: nothing goes through any more; each end sees it after some seconds."""
@@ -240,9 +249,10 @@ class SimulatedLink:
         hear: Callable[[list[PortEvent]], None],
         refused: Callable[[str], None],
         effect: Callable[[], None],
-        said: Callable[[str, bytes, Properties], None],
+        said: Callable[[Message], None],
     ) -> None:
         self._network = network
+        self._chance = network.world.random.random
         self._hear = hear
         self._refused = refused
         self._effect = effect
@@ -250,7 +260,6 @@ class SimulatedLink:
         self._numbers = 0
         self.outbox: list[Action] = []
         """What has not left yet of the step that is under way."""
-        self._unsaid: list[tuple[int, str, bytes, Properties]] = []
         self.connection: Connection | None = None
         self.failed: list[PublishReturned] = []
 
@@ -262,7 +271,6 @@ class SimulatedLink:
     def connect(self, topology: Topology) -> None:
         """Begin to connect; ``PortUp`` or a refusal follows."""
         self.outbox.clear()
-        self._unsaid.clear()
         self.connection = Connection(self._network, topology, self._hear, self._refused)
 
     def publish(
@@ -270,17 +278,16 @@ class SimulatedLink:
     ) -> int:
         """Publish; see :class:`pytest_gatherscatter.broker.port.Port`."""
         self._effect()
-        self._numbers += 1
-        number, connection = self._numbers, self.connection
+        number = self._numbers = self._numbers + 1
+        connection = self.connection
         if connection is None or not connection.up:
             self.failed.append(PublishReturned(number, "not connected"))
             return number
-
-        self._unsaid.append((len(self.outbox), key, body, properties))
-        self.outbox.append(
-            (connection.publish, (number, exchange, key, body, properties, mandatory))
+        message = Message(
+            exchange, key, body, properties, ttl=properties.ttl, user_id=properties.user_id
         )
-        if self._network.world.random.random() < EAGER:
+        self.outbox.append(Outgoing(number, message, mandatory))
+        if self._chance() < EAGER:
             self.flush()
         return number
 
@@ -289,7 +296,7 @@ class SimulatedLink:
         connection = self.connection
         if connection is None or tag.generation != connection.id or tag.number < 0:
             return
-        self.outbox.append((connection.settle, (tag, verdict)))
+        self.outbox.append(Settling(tag, verdict))
 
     def flush(self, most: int | None = None) -> None:
         """Hand what was published and settled to the kernel, at most ``most`` of it."""
@@ -297,14 +304,14 @@ class SimulatedLink:
         if not outbox:
             return
         self.outbox = []
-        unsaid, self._unsaid = self._unsaid, []
         if most is not None:
             outbox = outbox[:most]
-        if self.connection is not None and outbox:
-            for place, key, body, properties in unsaid:
-                if place < len(outbox):
-                    self._said(key, body, properties)
-            self.connection.send(outbox)
+        connection = self.connection
+        if connection is not None and outbox:
+            for action in outbox:
+                if isinstance(action, Outgoing):
+                    self._said(action.message)
+            connection.send(outbox)
 
     @property
     def waiting(self) -> int:

@@ -22,6 +22,12 @@ from pytest_gatherscatter.wire import messages as m
 HOOK_SLACK = 8.0
 """Seconds for which another hook of the same monitor may be in the way of making safe."""
 
+PROMPT = 0.1
+"""Seconds within which a monitor makes safe that nothing keeps from it: no keepalive wakes it."""
+
+UNREAD = 1.0
+"""Seconds by which it may be late where no clock was read: what the Go's way may have taken."""
+
 VISIT_SLACK = 20.0
 """Seconds on top of every wait that a visit may add up to: connecting, and answers' ways."""
 
@@ -55,7 +61,7 @@ class PrepareEnds(Rule):
 
 
 class MakesSafe(Rule):
-    """A started monitor is stopped, aborted, or makes safe by its own clock at the deadline."""
+    """No monitor starts after the deadline; who started is stopped, aborted, or makes safe then."""
 
     name = "monitors make safe at the deadline"
     kinds = frozenset({m.SectionGo, HookCalled, Died, Froze})
@@ -70,8 +76,11 @@ class MakesSafe(Rule):
         if isinstance(sight, HookCalled):
             key = sight.party, sight.section
             if sight.hook is Hook.STARTED:
-                # Who stood still until after the deadline starts late, and owes the end from then.
-                self._due[key] = max(self._deadlines[sight.section], sight.at)
+                deadline = self._deadlines[sight.section]
+                late = sight.at - deadline
+                if late > (UNREAD if sight.bound is None else sight.bound + PROMPT):
+                    raise self.broken(f"{key[0]} starts {key[1]} {late:.3f} s after its deadline")
+                self._due[key] = deadline
                 self._frozen[sight.party] = 0.0
             else:
                 self._look(key, self._due.pop(key, None))

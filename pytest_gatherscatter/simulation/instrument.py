@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from pytest_gatherscatter.broker.port import PortEvent
 from pytest_gatherscatter.broker.pump import Pump
@@ -75,6 +76,8 @@ class Instrument(Party):
         self.advisory = advisory
         self.machine: MonitorMachine | None = None
         self.instance = ""
+        self.runs_until = 0.0
+        """When the last hook returns that ran on past its limit, in true time."""
         self._make = make
         self._joined = False
         self._taken_at: float | None = None
@@ -144,6 +147,9 @@ class Instrument(Party):
     def _call(self, effect: int, call: CallHook, ready: float) -> None:
         if self._asleep.pop(effect, None) is None:
             return
+        if call.until is not None and self.now >= call.until:
+            self._exit(effect, HookEnded(ready=ready))
+            return
         section, now = call.section, self.world.now
         arming = None if self.machine is None else self.machine.armings.get(section.id)
         bound = None if arming is None else arming.bound
@@ -156,6 +162,7 @@ class Instrument(Party):
             return
         broken = Broken(f"{call.hook.value} still running after {call.limit:g} s")
         late = HookEnded(broken, ready=ready, began=self.now, stuck=True)
+        self.runs_until = now + seconds
         self.later(call.limit, self._answered, effect, call, late)
         self.later(seconds, self._told, HookReturned())
 
@@ -212,5 +219,5 @@ class Instrument(Party):
             self.later(0.001, self._exit, effect, QueueDeclared(lost=True))
             return
         topology = section_topology(LAB, section)
-        connection.send([(connection.declare, (topology,))])
+        connection.send([partial(connection.declare, topology)])
         self.later(0.01, self._exit, effect, QueueDeclared())

@@ -17,6 +17,7 @@ from pytest_gatherscatter.broker.topology import (
     gatherer_topology,
     reply_topology,
 )
+from pytest_gatherscatter.embedded.record import Message
 from pytest_gatherscatter.simulation.connection import HEARTBEAT, MISSES, SimulatedLink
 from pytest_gatherscatter.simulation.network import Network
 from pytest_gatherscatter.simulation.world import (
@@ -197,10 +198,10 @@ class Party:
         except Crash:
             self.die(f"dies before its effect {self.effects}", at_once=self.power_cut)
             return
-        pump, alarm = self.pump, self._alarm
-        if pump is not None and pump.next_wake is not None:
+        pump = self.pump
+        if pump is not None:
             at = pump.next_wake
-            if alarm is None or at < alarm:
+            if at is not None and (self._alarm is None or at < self._alarm):
                 self._alarm = at
                 self.at_local(at, self._ring, at)
 
@@ -269,14 +270,15 @@ class Party:
 
     def heard(self, link: SimulatedLink, events: list[PortEvent]) -> None:
         """Take what came in one packet."""
-        world = self.world
         for event in events:
             if isinstance(event, PortDelivered):
+                world = self.world
                 message = world.message(event.body, event.properties.type)
                 if message is not None:
                     world.see(Heard(world.now, self.name, message))
-            if self.pump is not None and self.link is link:
-                self.pump.take(event, now=self.now)
+            pump = self.pump
+            if pump is not None and self.link is link:
+                pump.take(event, now=self.now)
                 if isinstance(event, PortDown):
                     self.lost()
 
@@ -284,7 +286,9 @@ class Party:
         """Come back after a lost connection."""
         self.later(self.world.random.random() * RECONNECT, self.reconnect)
 
-    def _say(self, key: str, body: bytes, properties: Properties) -> None:
-        message = self.world.message(body, properties.type)
+    def _say(self, said: Message) -> None:
+        properties = said.properties
+        kind = properties.type if isinstance(properties, Properties) else None
+        message = self.world.message(said.body, kind)
         if message is not None:
-            self.world.see(Said(self.world.now, self.name, key, message, self.speaks_on()))
+            self.world.see(Said(self.world.now, self.name, said.key, message, self.speaks_on()))

@@ -22,18 +22,15 @@ AFTERWARDS = 40.0
 """Seconds between the person's reset and the last look: a lingering name is free after 15, the
 gatherer's own silence limits follow, and the slowest hook takes ten."""
 
-QUIET, QUIET_LATE = 1.0, 4.0
-"""Seconds after which it is looked whether everything has come to rest: longer than any answer,
-also where messages come late and twice."""
+QUIET, QUIET_LATE = 0.25, 4.0
+"""Seconds after which it is looked whether everything has come to rest: longer than any answer
+(its ways take 10 ms each at the most), and where messages come late and twice too."""
 
 RETURN = 70.0
 """Seconds for everybody to be back: the longest freeze, then a name that lingers for 15."""
 
 RESTARTED = 0.3
 """How often the gatherer is restarted once more before the last section."""
-
-UNSTUCK = 8.0
-"""Seconds for the last stuck hook to return."""
 
 PROVEN = 60.0
 """Seconds for the last section of a play, far over all its waits."""
@@ -119,8 +116,7 @@ class Play:
         if reset:  # a gatherer that was frozen or away did not hear the first one
             self._reset()
             self._wait(world.now + (QUIET if lab.network.calm else QUIET_LATE))
-        if any(one.temper.stuck for one in lab.monitors):
-            self._wait(world.now + UNSTUCK)
+        self._wait(max((one.runs_until for one in lab.monitors), default=0.0) + QUIET)
         if world.random.random() < RESTARTED:
             self._restart_the_gatherer()
         for one in lab.monitors:

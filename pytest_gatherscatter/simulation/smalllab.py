@@ -258,6 +258,9 @@ class SmallLab:
     def _call_hook(self, who: str) -> None:
         (effect, call), *left = self.hooks[who]
         self.hooks = {**self.hooks, who: tuple(left)}
+        if call.until is not None and self.now >= call.until:
+            self.soon(who, Exited(effect, HookEnded(ready=self.now)))
+            return
         section, instance = call.section.id, f"{self.lives[who]:08x}"
         self.see(HookCalled(self.now, who, instance, section, call.hook, 0.0))
         answer = "ready" if call.hook is Hook.PREPARE else ""

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from pytest_gatherscatter.broker.port import Properties
 from pytest_gatherscatter.broker.pump import Pump
+from pytest_gatherscatter.embedded.record import Message
 from pytest_gatherscatter.machine import Effect, Effects, Input, Told
 from pytest_gatherscatter.simulation.network import Network
 from pytest_gatherscatter.simulation.party import LAB, Party, reply_way
@@ -140,7 +140,7 @@ class Stranger(Party):
             self.world.tell(self.name, f"says {type(message).__name__} to {key}")
             self.pump.feed(Told((key, message)), now=self.now)
 
-    def _say(self, key: str, body: bytes, properties: Properties) -> None:
+    def _say(self, said: Message) -> None:
         """Say it without a witness."""
 
     def _repeat(self) -> None:

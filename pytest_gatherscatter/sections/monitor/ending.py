@@ -39,6 +39,11 @@ class Ending:
         station.to(arming, ArmingState.ABORTING, now, why=cause)
         station.hooks.add(arming, Hook.ABORTED)
 
+    def never_started(self, arming: Arming, cause: str, now: float) -> None:
+        """Disarm what counts as a member all the same; the report says that it did not start."""
+        arming.owes_report = True
+        self.abort(arming, cause, now)
+
     def disarmed(self, arming: Arming, now: float) -> None:
         """The aborted hook is over: it was for another's turn, is told in a report, or is all."""
         if arming.yielding:

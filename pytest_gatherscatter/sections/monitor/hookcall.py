@@ -29,15 +29,17 @@ class Hook(State):
 
 @dataclass(frozen=True, slots=True)
 class CallHook:
-    """Call ``hook``; not before ``at`` if that is given. ``limit`` counts from the call.
+    """Call ``hook``; not before ``at`` and not from ``until`` on, if these are given.
 
-    The machine has at most one of these under way. It comes back as :class:`HookEnded`.
+    ``limit`` counts from the call. The machine has at most one of these under way; it comes back
+    as :class:`HookEnded`.
     """
 
     hook: Hook
     section: SectionInfo
     limit: float
     at: float | None = None
+    until: float | None = None
     cause: str = ""
 
 

@@ -68,6 +68,10 @@ class HookEnds:
     # ── start and stop ─────────────────────────────────────────────────────────────────
 
     def _started(self, arming: Arming, ended: HookEnded, now: float) -> None:
+        if arming.state is ArmingState.STARTING and ended.began is None and ended.answer is None:
+            # This process stood still until the deadline was over: a start would never end.
+            self.ending.never_started(arming, "too-late", now)
+            return
         if arming.offset is not None:
             if ended.began is not None:
                 self._age(arming, ended.began)

@@ -42,8 +42,10 @@ class HookLine:
         if self._current is not None or self.stuck or not self._waiting:
             return
         arming, hook = self._waiting.popleft()
-        at = arming.info.t0 if hook is Hook.STARTED else None
-        call = CallHook(hook, arming.info, self._limit, at=at, cause=arming.cause)
+        info, cause = arming.info, arming.cause
+        starts = hook is Hook.STARTED
+        at, until = (info.t0, info.deadline) if starts else (None, None)
+        call = CallHook(hook, info, self._limit, at=at, until=until, cause=cause)
         self._current = (self._effects.run(call), arming, hook)
 
     def ended(self, effect: int, result: HookEnded) -> tuple[Arming, Hook] | None:

@@ -15,7 +15,6 @@ from pytest_gatherscatter.sections.monitor.arming import (
 )
 from pytest_gatherscatter.sections.monitor.ending import Ending
 from pytest_gatherscatter.sections.monitor.hookcall import Hook
-from pytest_gatherscatter.sections.monitor.presence import PROBES_AT_SECTION
 from pytest_gatherscatter.sections.monitor.station import Station, former_key
 from pytest_gatherscatter.sections.monitor.turn import HOLD_WHILE_BUSY
 from pytest_gatherscatter.sections.token import believable
@@ -59,7 +58,7 @@ class Orders:
         elif arming.state in ENDED or arming.owes_report:
             station.voice.say(AgentBroken, ask, reason=f"it ended here: {arming.cause}")
         elif arming.state in UNCOMMITTED:
-            station.presence.probe(PROBES_AT_SECTION, now=now)
+            station.presence.probe(now=now)
             station.voice.repeat(arming, now=now)
 
     def _prepare_new(self, ask: PrepareSection, now: float) -> None:
@@ -101,7 +100,7 @@ class Orders:
         if former is not None:  # its hooks and its report still have to come to their end
             station.armings[former_key(info.id, former.info.token)] = former
         station.armings[info.id] = Arming(info, life, say_at=now)
-        station.presence.probe(PROBES_AT_SECTION, now=now)
+        station.presence.probe(now=now)
         station.forget()
 
     def check(self, ask: CheckAlive, now: float) -> None:
@@ -128,8 +127,7 @@ class Orders:
             return
         if arming.state is not ArmingState.ARMED:
             # Named a member without having said ready: the gatherer is to learn that.
-            arming.owes_report = True
-            self.ending.abort(arming, "not-armed", now)
+            self.ending.never_started(arming, "not-armed", now)
             return
         clock = station.presence.clock
         # It was sent in the past, so t0 is at most this far ahead, whatever the clocks say.
@@ -140,7 +138,11 @@ class Orders:
             arming.bound = max(arming.bound, clock.bound(t0))
         arming.gatherer, arming.go = go.gatherer, go
         arming.go_sent = go.sent
-        arming.info = replace(arming.info, t0=t0, deadline=t0 + go.deadline - go.t0)
+        deadline = t0 + go.deadline - go.t0
+        arming.info = replace(arming.info, t0=t0, deadline=deadline)
+        if deadline <= now:
+            self.ending.never_started(arming, "too-late", now)
+            return
         station.to(arming, ArmingState.STARTING, now)
         station.hooks.add(arming, Hook.STARTED)
         station.out.wake(t0 + STAY)
@@ -152,7 +154,7 @@ class Orders:
         if arming is None:
             return
         if arming.state in INSIDE:
-            station.presence.probe(PROBES_AT_SECTION, now=now)
+            station.presence.probe(now=now)
             station.hooks.cancel_start(arming)
             station.to(arming, ArmingState.STOPPING, now)
             station.hooks.add(arming, Hook.STOPPED)

@@ -11,7 +11,7 @@ wait for each other in the queues and measure that.
 from collections.abc import Callable
 
 from pytest_gatherscatter.machine import Effects
-from pytest_gatherscatter.sections.clock import FINE_BOUND, GathererClock
+from pytest_gatherscatter.sections.clock import FAIR_BOUND, FINE_BOUND, GathererClock
 from pytest_gatherscatter.wire.messages import (
     ClockProbe,
     ClockReading,
@@ -98,7 +98,7 @@ class Presence:
         if not self._leaving:
             self._join_at = now + max(FASTEST_KEEPALIVE, message.keepalive)
         if new:
-            self.probe(PROBES_AT_JOIN, now=now)
+            self._probe(PROBES_AT_JOIN, now)
         return new
 
     def returned(self, effect: int) -> bool:
@@ -114,8 +114,13 @@ class Presence:
         news, self.missed = not self.missed, True
         return news
 
-    def probe(self, count: int, *, now: float) -> None:
-        """Have the clock measured ``count`` times from now on."""
+    def probe(self, *, now: float) -> None:
+        """Have the clock measured for a section; what is known well is only checked."""
+        bound = self._bound(now)
+        self._probe(1 if bound is not None and bound <= FAIR_BOUND else PROBES_AT_SECTION, now)
+
+    def _probe(self, count: int, now: float) -> None:
+        """Have it measured ``count`` times from now on."""
         self._probes = max(self._probes, count)
         if self._probed_at is None:
             self._next_probe(now)

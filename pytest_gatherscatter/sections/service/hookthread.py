@@ -100,7 +100,10 @@ class HookThread:
         while (job := self._jobs.get()) is not None:
             ready = time.monotonic()
             answer: Answer = None
-            if job.call.at is None or _sleep_to(job.call.at, job.cancelled):
+            at, until = job.call.at, job.call.until
+            in_time = at is None or _sleep_to(at, job.cancelled)
+            # A process that stood still wakes up after the deadline, in the middle of a sleep.
+            if in_time and (until is None or time.monotonic() < until):
                 job.calling_since = time.monotonic()
                 answer = self._call(job)
             if job.call.hook is Hook.ABORTED:

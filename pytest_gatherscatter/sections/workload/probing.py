@@ -5,7 +5,7 @@ burst would wait for each other, and only the shortest round trip counts.
 """
 
 from pytest_gatherscatter.machine import Effects
-from pytest_gatherscatter.sections.clock import FINE_BOUND, GathererClock
+from pytest_gatherscatter.sections.clock import FAIR_BOUND, FINE_BOUND, GathererClock
 from pytest_gatherscatter.wire import names
 from pytest_gatherscatter.wire.messages import ClockProbe, ClockReading
 
@@ -16,10 +16,6 @@ short one. They go on while others are waited for, until Go."""
 GOOD_BOUND = 0.001
 """Seconds: an offset that is known this well is not measured again. A test that asks for a skew of
 a few milliseconds can be judged by it, and on return each probe delays the reports."""
-
-FAIR_BOUND = 0.005
-"""Seconds: an offset from before the section that is known this well is not measured anew, only
-checked. It ages by 100 ppm, so that holds for sections of half a minute."""
 
 PROBE_PATIENCE = 0.25
 """Seconds after which a section on return tells what it knows instead of probing on: far over

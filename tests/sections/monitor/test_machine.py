@@ -392,6 +392,30 @@ def test_a_start_that_was_frozen_away_is_known_less_well() -> None:
     assert bounds[1] - bounds[0] == pytest.approx(4.0 * DRIFT, rel=0.01)
 
 
+def test_who_stood_still_until_after_the_deadline_does_not_start() -> None:
+    """Its clock says that the section is over; it is disarmed, and its report says so."""
+    bench = at(ArmingState.STARTING)
+    effect, call = bench.call()
+    assert call.until == call.section.deadline
+    bench.now += 6.0
+    bench.tell(Exited(effect, HookEnded(ready=bench.now)))
+    assert bench.hooks()[-1] == "aborted s1"
+    bench.end()
+    report = bench.said(AgentReport)[-1]
+    assert (report.started, report.broken) == (None, "never started: too-late")
+
+
+def test_a_go_that_is_heard_after_its_deadline_starts_nothing() -> None:
+    """It lay in the socket of a process that stood still."""
+    bench = at(ArmingState.ARMED)
+    late = go(bench)
+    bench.now += 6.0
+    bench.get(late)
+    assert bench.hooks() == ["prepare s1", "aborted s1"]
+    bench.end()
+    assert bench.said(AgentReport)[-1].broken == "never started: too-late"
+
+
 def test_prepare_again_repeats_the_answer_and_calls_nothing() -> None:
     """A redelivery, or a restarted gatherer, hears the same once more."""
     bench = at(ArmingState.ARMED)
@@ -867,12 +891,15 @@ def test_it_greets_until_it_is_answered_and_then_keeps_alive() -> None:
     assert JoinLab in {type(e.message) for e in later}
 
 
-def test_the_clock_is_measured_five_times_at_join_and_three_times_at_a_section() -> None:
-    """The next probe leaves when the last one was answered."""
-    bench = Bench(trip=0.002)
+@pytest.mark.parametrize(("trip", "probes"), [(0.002, 1), (0.02, 3)])
+def test_the_clock_is_measured_well_at_join_and_checked_at_a_section(
+    trip: float, probes: int
+) -> None:
+    """Five looks, then one if it is known to 5 ms, else three; each when the last is answered."""
+    bench = Bench(trip=trip)
     assert len(bench.said(ClockProbe)) == 5
     bench.get(prepare())
-    assert len(bench.said(ClockProbe)) == 8
+    assert len(bench.said(ClockProbe)) == 5 + probes
 
 
 def test_the_clock_is_measured_once_where_the_way_is_short() -> None:

@@ -304,6 +304,20 @@ def test_a_start_can_be_called_off(tmp_path: Path) -> None:
     assert thread.close(1)
 
 
+def test_a_start_whose_time_is_over_is_not_made(tmp_path: Path) -> None:
+    """The process stood still until after the deadline: a start then would never end."""
+    monitor, posted = Slow(), SimpleQueue[Input]()
+    thread = HookThread(MethodHooks(monitor), Folder(tmp_path / "c", 10), into(posted))
+    now = time.monotonic()
+    thread.submit(1, CallHook(Hook.STARTED, INFO, 1.0, at=now - 2, until=now - 1))
+    ended = posted.get(timeout=2)
+    assert isinstance(ended, Exited)
+    assert isinstance(ended.result, HookEnded)
+    assert ended.result.began is None
+    assert monitor.ran == []
+    assert thread.close(1)
+
+
 def test_a_method_past_its_limit_is_given_up_until_it_returns(tmp_path: Path) -> None:
     """It is told once as stuck, and its return is told instead of a late answer."""
     monitor, posted = Slow(), SimpleQueue[Input]()
