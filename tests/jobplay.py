@@ -25,18 +25,16 @@ from pytest_gatherscatter.machine import (
     Woken,
 )
 from pytest_gatherscatter.testfiles import news
-from pytest_gatherscatter.testfiles.ledger import Ledger
-from pytest_gatherscatter.testfiles.state import JobFacts, JobState
-from pytest_gatherscatter.testfiles.supervisor import (
+from pytest_gatherscatter.testfiles.child import (
     ChildGone,
     ChildSaid,
-    Done,
     EndChild,
     StartChild,
-    SupervisorFacts,
-    SupervisorMachine,
     TellChild,
 )
+from pytest_gatherscatter.testfiles.ledger import Ledger
+from pytest_gatherscatter.testfiles.state import JobFacts, JobState
+from pytest_gatherscatter.testfiles.supervisor import Done, SupervisorFacts, SupervisorMachine
 from pytest_gatherscatter.wire import testfiles as m
 from pytest_gatherscatter.wire.messages import Message
 

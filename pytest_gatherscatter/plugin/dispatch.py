@@ -44,6 +44,7 @@ def begin(config: pytest.Config) -> int | None:
         if option(name, default=False):
             raise pytest.UsageError(f"{ways[0]} and {said}: nobody sees what workers print")
     wait = _number(option("gs_wait"), "--gs-wait", least=0, most=86_400)
+    limit = _number(option("gs_test_timeout"), "--gs-test-timeout", least=0, most=86_400)
     retries = int(_number(option("gs_retries"), "--gs-retries", least=0, most=100))
     if option("gs_worker"):
         return _work(
@@ -61,7 +62,7 @@ def begin(config: pytest.Config) -> int | None:
         Wishes,
     )
 
-    originator = Originator(config, Wishes(spawn=spawn, wait=wait, retries=retries))
+    originator = Originator(config, Wishes(spawn=spawn, wait=wait, retries=retries, limit=limit))
     config.pluginmanager.register(originator, "gatherscatter-originator")
     config.pluginmanager.register(originator.files, "gatherscatter-finder")
     return None

@@ -117,6 +117,12 @@ def _register_dispatch(parser: pytest.Parser) -> None:
         help="how long a job waits for workers, or a worker for a job (60)",
     )
     option(
+        "--gs-test-timeout",
+        metavar="SECONDS",
+        default="0",
+        help="end a test, or the import of a file, that takes longer; it has failed (0: never)",
+    )
+    option(
         "--gs-retries",
         metavar="N",
         default="0",

@@ -45,11 +45,13 @@ class Wishes:
 
     ``spawn`` is how many workers to start here, 0 for none. ``wait`` is for how many seconds it may
     be without any worker. ``retries`` says how often a test is run again whose worker died.
+    ``limit`` is how many seconds a test may take, 0 for any.
     """
 
     spawn: int
     wait: float
     retries: int
+    limit: float
 
 
 class Originator:
@@ -174,6 +176,7 @@ class Originator:
             basetemp=basetemp,
             run=job,
             workers=self.wishes.spawn,
+            test_timeout=self.wishes.limit,
         )
         return JobFacts(
             job,

@@ -9,6 +9,7 @@ child), and where the kernel cannot, the end of the pipe does, between two tests
 
 import atexit
 import contextlib
+import faulthandler
 import os
 import sys
 from pathlib import Path
@@ -33,6 +34,8 @@ def work(read: int, write: int) -> int:
     Raises:
         MessageUnreadable: the first line is no start order.
     """
+    # Who is ended since a test hangs says first where; the file is none of the test's to close.
+    faulthandler.enable(file=os.dup(2))
     channel = Channel(read, write)
     start = channel.start()
     if start is None:

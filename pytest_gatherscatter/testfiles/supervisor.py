@@ -8,10 +8,10 @@ do. Files that a child has not begun are given back without asking it.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from msgspec import Raw
+from msgspec.structs import replace
 
 from pytest_gatherscatter.machine import (
     Confirmed,
@@ -23,6 +23,15 @@ from pytest_gatherscatter.machine import (
     Received,
     Returned,
     Told,
+)
+from pytest_gatherscatter.testfiles.child import (
+    AbortChild,
+    Child,
+    ChildGone,
+    ChildSaid,
+    EndChild,
+    StartChild,
+    TellChild,
 )
 from pytest_gatherscatter.wire import testfiles as m
 from pytest_gatherscatter.wire.messages import Message
@@ -52,35 +61,14 @@ BATCH = 200
 ROOM = 256 * 1024
 """Bytes of reports in one message, of which a body may have four times as many."""
 
+ABORT = 3.0
+"""Seconds that a child which hangs may take to say where, before it is killed."""
+
 WINDOW = 4
 """Messages of a worker that may be on their way: enough to keep it busy, and a bound."""
 
 
 # ── what the shell does ────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class StartChild:
-    """Start a child for a worker (``Run``)."""
-
-    worker: str
-    terms: m.JobTerms
-    input: Raw
-
-
-@dataclass(frozen=True, slots=True)
-class TellChild:
-    """Hand a command to a child: a file, a wish to have tests back, or the end (``Run``)."""
-
-    worker: str
-    command: m.RunFile | m.GiveBack | m.JobOver
-
-
-@dataclass(frozen=True, slots=True)
-class EndChild:
-    """End a child now, whatever it does (``Run``)."""
-
-    worker: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +89,6 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class ChildSaid:
-    """A child told an event (``Told``); ``size`` is its bytes."""
-
-    worker: str
-    event: m.AnyEvent
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class ChildGone:
-    """A child's process is over and all of its words were read (``Told``)."""
-
-    worker: str
-    died: m.WorkerDied
-
-
-@dataclass(frozen=True, slots=True)
 class Leave:
     """Whoever started the supervisor wants it to end (``Told``).
 
@@ -126,26 +97,6 @@ class Leave:
 
     text: str
     in_order: bool = False
-
-
-@dataclass(slots=True)
-class Child:
-    """A worker's child. ``said`` are events from number ``accepted`` on; ``sent`` of them are out.
-
-    ``handed`` are the leases that it has, the one that it works on first.
-    """
-
-    worker: str
-    grants: deque[m.RunFile] = field(default_factory=deque)
-    seen: set[int] = field(default_factory=set)
-    handed: list[int] = field(default_factory=list)
-    said: deque[tuple[m.AnyEvent, int]] = field(default_factory=deque)
-    accepted: int = 0
-    sent: int = 0
-    sent_at: float = 0.0
-    gone: bool = False
-    last: bool = False
-    """The last event has been said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +132,7 @@ class SupervisorMachine:
         self._says_at = 0.0
         self._speaks = False
         """Whether a wake is asked for, to say what was heard."""
+        self._limit = 0.0
         self._done = False
         self._left = ""
         self._retires = False
@@ -205,7 +157,7 @@ class SupervisorMachine:
             case LinkUp():
                 self._link_up(now)
             case Told(ChildSaid() as said):
-                self._said(said)
+                self._said(said, now)
                 if not self._speaks:  # once all is heard that children have said by now
                     self._speaks = True
                     self._out.wake(now)
@@ -270,6 +222,7 @@ class SupervisorMachine:
     def _have(self, message: m.JobJoined, now: float) -> None:
         self._hear(now)
         worker = message.worker
+        self._limit = message.terms.test_timeout
         if worker not in self.children and not self.over:
             self.children[worker] = Child(worker)
             self._out.run(StartChild(worker, message.terms, message.input))
@@ -347,11 +300,12 @@ class SupervisorMachine:
 
     # ── what children say ──────────────────────────────────────────────────────────────
 
-    def _said(self, said: ChildSaid) -> None:
+    def _said(self, said: ChildSaid, now: float) -> None:
         child = self.children.get(said.worker)
         if child is None or child.last:
             return
         event = said.event
+        child.hear(event, now)
         # A file that is left in the middle is not finished: its lease goes on to others.
         if not (self._retires and isinstance(event, m.FileFinished)):
             self._tell(child, event, said.size)
@@ -371,7 +325,11 @@ class SupervisorMachine:
         child.grants.clear()
         if not child.last:
             child.last = True
-            self._tell(child, gone.died, 1024)
+            died = gone.died
+            if child.aborted is not None:
+                what = f"hung for more than {self._limit:g} s"
+                died = replace(died, how=f"{died.how}, for it {what}", hung=True)
+            self._tell(child, died, 1024)
 
     def _tell(self, child: Child, event: m.AnyEvent, size: int) -> None:
         child.said.append((event, size))
@@ -408,17 +366,30 @@ class SupervisorMachine:
             self._to_job(told)
             child.sent = upto
 
+    def _end_hung(self, child: Child, now: float) -> None:
+        """End a child whose test takes too long; looked at with every keepalive."""
+        if child.aborted is None:
+            child.aborted = now
+            self._out.run(AbortChild(child.worker))
+        elif now - child.aborted >= ABORT:
+            self._out.run(EndChild(child.worker))
+
     # ── going on ───────────────────────────────────────────────────────────────────────
+
+    def _tell_all(self, now: float) -> None:
+        for child in self.children.values():
+            if child.hangs(self._limit, now):
+                self._end_hung(child, now)
+            if child.sent and now - child.sent_at >= REPEAT:
+                child.sent = 0
+            if child.sent < len(child.said):
+                self._speak(child, now)
 
     def _go_on(self, now: float) -> None:
         if self._done:
             return
         self._speaks = False
-        for child in self.children.values():
-            if child.sent and now - child.sent_at >= REPEAT:
-                child.sent = 0
-            if child.sent < len(child.said):
-                self._speak(child, now)
+        self._tell_all(now)
         if self.joined and now >= self._says_at:
             missing = self._missing_since
             if missing is not None and now - missing >= GONE:

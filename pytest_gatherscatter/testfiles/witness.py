@@ -155,26 +155,37 @@ class Witness:
             for name, text in (("output", event.stdout), ("errors", event.stderr))
             if text.strip()
         )
-        self.bury(worker, event.how, said=said)
-        self.deaths += 1
+        self.bury(worker, event.how, said=said, hung=event.hung)
+        self.deaths += not event.hung  # a test that hangs says nothing of the surroundings
 
     # ── deaths ─────────────────────────────────────────────────────────────────────────
 
-    def bury(self, worker: Worker, how: str, *, said: str = "", its_own: bool = True) -> None:
+    def bury(
+        self,
+        worker: Worker,
+        how: str,
+        *,
+        said: str = "",
+        its_own: bool = True,
+        hung: bool = False,
+    ) -> None:
         """See to all that a dead worker had; ``its_own`` unless its host or supervisor died.
 
-        Only then is what it was at suspected of having killed it.
+        Only then is what it was at suspected of having killed it. Where a test ``hung`` it is that
+        test, and its file is none the worse for it.
         """
         worker.gone = True
         died = f"worker {worker.name} on {worker.host} died: {how}"
         current = worker.current
         if current is not None:
             self.job.close(worker, current)
-            self._die_in(worker, current, died, said, its_own=its_own)
+            self._die_in(worker, current, died, said, its_own=its_own, hung=hung)
         self.job.give_up_leases(worker)
         self.job.out.run(news.WorkerGone(worker.name, died=died if current else died + said))
 
-    def _die_in(self, worker: Worker, lease: Lease, died: str, said: str, *, its_own: bool) -> None:
+    def _die_in(  # noqa: PLR0913 - each is a fact of its own
+        self, worker: Worker, lease: Lease, died: str, said: str, *, its_own: bool, hung: bool
+    ) -> None:
         """Lose what the worker was at, and put back what it had not begun."""
         portion, book = lease.portion, self.job.books[lease.portion.file]
         if book.tests is None:
@@ -188,7 +199,7 @@ class Witness:
         if lease.running in left and book.die(lease.running) > self.job.facts.retries:
             left.remove(lease.running)
             self.lose_test(book, lease.running, worker, died + said)
-        attempt = portion.attempt + its_own
+        attempt = portion.attempt + (its_own and not hung)
         if attempt > ATTEMPTS:
             for test in left:
                 why = f"not run: {ATTEMPTS} workers died in its file, the last one so: {died}"

@@ -218,3 +218,24 @@ def test_a_worker_that_is_stopped_gives_its_files_back(
     told = outcomes(suite.path / "report.xml")
     assert len(told) == 12
     assert sorted(told.values()) == [""] * 11 + ["failure"]
+
+
+def test_a_test_that_hangs_is_ended_and_says_where(suite: Suite) -> None:
+    """It has failed, with its stack; the rest of its file, and a file that hangs, too."""
+    suite.write(
+        """
+def test_before(): pass
+def where_it_hangs(): time.sleep(60)
+def test_hangs(): where_it_hangs()
+def test_after(): pass
+"""
+    )
+    suite.write("time.sleep(60)\n", "test_import.py")
+    result = suite.run("--gs-spawn", "2", "--gs-test-timeout", "1")
+    result.assert_outcomes(passed=2, failed=1, errors=1)
+    for line in (
+        "*test_it.py* in where_it_hangs",
+        "FAILED test_it.py::test_hangs - worker gw* on * died: SIGABRT, for it hung*",
+        "ERROR test_import.py - worker gw* on * died: SIGABRT, for it hung*",
+    ):
+        result.stdout.fnmatch_lines([line])

@@ -1,6 +1,7 @@
 """A supervisor's machine: what it does alone, when nobody answers."""
 
 from jobplay import JOB, TERMS
+from msgspec import structs
 
 from pytest_gatherscatter.machine import (
     Confirmed,
@@ -14,17 +15,20 @@ from pytest_gatherscatter.machine import (
     Told,
     Woken,
 )
-from pytest_gatherscatter.testfiles.supervisor import (
-    BATCH,
+from pytest_gatherscatter.testfiles.child import (
+    AbortChild,
     ChildGone,
     ChildSaid,
-    Done,
     EndChild,
-    Leave,
     StartChild,
+    TellChild,
+)
+from pytest_gatherscatter.testfiles.supervisor import (
+    BATCH,
+    Done,
+    Leave,
     SupervisorFacts,
     SupervisorMachine,
-    TellChild,
 )
 from pytest_gatherscatter.wire import testfiles as m
 from pytest_gatherscatter.wire.messages import Message
@@ -199,3 +203,28 @@ def test_a_job_that_is_over_ends_the_children() -> None:
     assert told.events == (end,)
     alone.hear(m.ToldAccepted(job=JOB, worker="gw0", number=1))
     assert Done("") in alone.taken()
+
+
+def test_a_child_that_hangs_is_ended() -> None:
+    """It has three seconds to say where; its death says that it hung. Between tests it may rest."""
+    alone = Alone()
+    alone.hear(m.JobOffered(job=JOB, originator="me", root="/suite", files=1))
+    terms = structs.replace(TERMS, test_timeout=5.0)
+    alone.hear(m.JobJoined(job=JOB, worker="gw0", terms=terms))
+    for event in (m.FileBegun(lease=1), m.FileCollected(lease=1, tests=("a", "b"))):
+        alone.feed(Told(ChildSaid("gw0", event, 50)))
+    alone.wait(6)
+    alone.feed(Told(ChildSaid("gw0", m.TestBegun(lease=1, test=0), 50)))
+    alone.wait(4)
+    assert not [one for one in alone.taken() if isinstance(one, AbortChild | EndChild)]
+    alone.hear(m.JobAlive(job=JOB))
+    alone.wait(2)
+    assert AbortChild("gw0") in alone.taken()
+    alone.wait(2)
+    assert EndChild("gw0") not in alone.taken()
+    alone.wait(2)
+    assert EndChild("gw0") in alone.taken()
+    alone.feed(Told(ChildGone("gw0", m.WorkerDied(how="SIGKILL", stderr="stack"))))
+    told = [one for one in alone.taken() if isinstance(one, m.WorkerTold)][-1]
+    how = "SIGKILL, for it hung for more than 5 s"
+    assert told.events[-1] == m.WorkerDied(how=how, hung=True, stderr="stack")

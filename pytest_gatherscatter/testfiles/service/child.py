@@ -12,12 +12,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from threading import Thread
+from threading import Lock, Thread
 
 from pytest_gatherscatter.errors import MessageUnreadable
 from pytest_gatherscatter.machine import Told
+from pytest_gatherscatter.testfiles.child import ChildGone, ChildSaid
 from pytest_gatherscatter.testfiles.service.pipe import Command, event, line
-from pytest_gatherscatter.testfiles.supervisor import ChildGone, ChildSaid
 from pytest_gatherscatter.wire.testfiles import WorkerDied
 
 STDOUT_LINES = 70
@@ -50,6 +50,11 @@ class Child:
         self._wrong = ""
         reads, self._commands = os.pipe()
         self._events, writes = os.pipe()
+        self._heard, self._bell = os.pipe()
+        self._untold = bytearray()
+        self._lock = Lock()
+        for descriptor in (self._commands, self._heard, self._bell):
+            os.set_blocking(descriptor, False)
         try:
             self.process = subprocess.Popen(  # noqa: S603 - our own module
                 [*command, str(reads), str(writes)],
@@ -71,10 +76,31 @@ class Child:
         self._tell(line(command))
 
     def _tell(self, told: bytes) -> None:
-        # A child reads between two tests, and a pipe holds 64 KiB: commands are some hundred
-        # bytes, and at most three of them wait.
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._commands, told)
+        """Write what the pipe takes; its thread writes the rest, as the child reads.
+
+        A child reads between two tests only. Mostly a command is some hundred bytes, but one that
+        names the tests of a large file can be more than a pipe holds.
+        """
+        with self._lock:
+            self._untold += told
+            self._write()
+            if self._untold:
+                with contextlib.suppress(OSError):  # it rings already
+                    os.write(self._bell, b"!")
+
+    def _write(self) -> None:
+        try:
+            while self._untold:
+                del self._untold[: os.write(self._commands, self._untold[:CHUNK])]
+        except BlockingIOError:
+            pass
+        except OSError:  # it is gone, which its thread sees, too
+            self._untold.clear()
+
+    def abort(self) -> None:
+        """Have it write its threads' stacks to its errors, and end: ``faulthandler`` does so."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, signal.SIGABRT)
 
     def end(self) -> None:
         """End it now, and all that it started."""
@@ -101,12 +127,15 @@ class Child:
         for descriptor in files:
             os.set_blocking(descriptor, False)
             selector.register(descriptor, selectors.EVENT_READ)
+        selector.register(self._heard, selectors.EVENT_READ)
         ended = False
         while not ended:
             for key, _ in selector.select():
-                what = files[key.fd]
+                what = files.get(key.fd, "")
                 ended |= what == "over"
-                if what != "over" and not self._take(key.fd, what):
+                if not what:
+                    self._tell_rest(selector, key.fd)
+                elif what != "over" and not self._take(key.fd, what):
                     selector.unregister(key.fd)
         for descriptor, what in files.items():
             if what != "over":
@@ -117,10 +146,25 @@ class Child:
         selector.close()
         os.close(over)
         os.close(self._events)
-        os.close(self._commands)
+        with self._lock:  # who tells it something from now on, finds nobody
+            for descriptor in (self._commands, self._heard, self._bell):
+                os.close(descriptor)
+            self._commands = self._bell = -1
         self.process.stdout.close()
         self.process.stderr.close()
         self._post(Told(ChildGone(self.worker, self._death(status))))
+
+    def _tell_rest(self, selector: selectors.BaseSelector, ready: int) -> None:
+        """Write on where the pipe was full; watch it for as long as there is more to say."""
+        with self._lock, contextlib.suppress(BlockingIOError):
+            if ready == self._heard:
+                os.read(self._heard, CHUNK)
+            self._write()
+            watched = self._commands in selector.get_map()
+            if self._untold and not watched:
+                selector.register(self._commands, selectors.EVENT_WRITE)
+            elif watched and not self._untold:
+                selector.unregister(self._commands)
 
     def _take(self, descriptor: int, what: str) -> bool:
         """Read what there is; False if there is nothing, now or any more."""

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from pytest_gatherscatter.errors import MessageUnreadable
-from pytest_gatherscatter.testfiles.supervisor import StartChild
+from pytest_gatherscatter.testfiles.child import StartChild
 from pytest_gatherscatter.wire.testfiles import AnyEvent, GiveBack, JobOver, RunFile
 
 Command: TypeAlias = RunFile | GiveBack | JobOver

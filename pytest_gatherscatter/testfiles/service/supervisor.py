@@ -13,16 +13,14 @@ from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import supervisor_topology
 from pytest_gatherscatter.machine import Input, Run, Told
+from pytest_gatherscatter.testfiles.child import AbortChild, EndChild, StartChild, TellChild
 from pytest_gatherscatter.testfiles.service.child import Child, worker_command
 from pytest_gatherscatter.testfiles.supervisor import (
     Done,
-    EndChild,
     Leave,
     Say,
-    StartChild,
     SupervisorFacts,
     SupervisorMachine,
-    TellChild,
 )
 
 log = logging.getLogger("gatherscatter.supervisor")
@@ -122,6 +120,8 @@ class SupervisorService:
                 self._children[worker] = Child(worker, worker_command(), order, self._post)
             case TellChild(worker, command):
                 self._children[worker].tell(command)
+            case AbortChild(worker):
+                self._children[worker].abort()
             case EndChild(worker):
                 self._children[worker].end()
             case Say(text):

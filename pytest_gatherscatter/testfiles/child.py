@@ -1,0 +1,99 @@
+"""A worker's child as its supervisor's machine knows it, and what is done with it."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from msgspec import Raw
+
+from pytest_gatherscatter.wire import testfiles as m
+
+# ── what the shell does ────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class StartChild:
+    """Start a child for a worker (``Run``)."""
+
+    worker: str
+    terms: m.JobTerms
+    input: Raw
+
+
+@dataclass(frozen=True, slots=True)
+class TellChild:
+    """Hand a command to a child: a file, a wish to have tests back, or the end (``Run``)."""
+
+    worker: str
+    command: m.RunFile | m.GiveBack | m.JobOver
+
+
+@dataclass(frozen=True, slots=True)
+class AbortChild:
+    """Have a child say where it hangs, and end it (``Run``)."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndChild:
+    """End a child now, whatever it does (``Run``)."""
+
+    worker: str
+
+
+# ── what the shell tells ───────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSaid:
+    """A child told an event (``Told``); ``size`` is its bytes."""
+
+    worker: str
+    event: m.AnyEvent
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChildGone:
+    """A child's process is over and all of its words were read (``Told``)."""
+
+    worker: str
+    died: m.WorkerDied
+
+
+@dataclass(slots=True)
+class Child:
+    """A worker's child. ``said`` are events from number ``accepted`` on; ``sent`` of them are out.
+
+    ``handed`` are the leases that it has, the one that it works on first.
+    """
+
+    worker: str
+    grants: deque[m.RunFile] = field(default_factory=deque)
+    seen: set[int] = field(default_factory=set)
+    handed: list[int] = field(default_factory=list)
+    said: deque[tuple[m.AnyEvent, int]] = field(default_factory=deque)
+    accepted: int = 0
+    sent: int = 0
+    sent_at: float = 0.0
+    gone: bool = False
+    last: bool = False
+    """The last event has been said."""
+    since: float | None = None
+    """When the test, or the import, that runs began."""
+    aborted: float | None = None
+    """When it was ended, since that took too long."""
+
+    def hear(self, event: m.AnyEvent, now: float) -> None:
+        """Note what it is at: importing a file, a test, or nothing that may take too long."""
+        match event:
+            case m.FileBegun() | m.TestBegun():
+                self.since = now
+            case m.FileCollected() | m.TestRan() | m.FileFinished():
+                self.since = None
+            case _:
+                pass
+
+    def hangs(self, limit: float, now: float) -> bool:
+        """Say whether it takes longer than ``limit`` seconds, of which 0 is for ever."""
+        return bool(limit) and self.since is not None and not self.gone and now - self.since > limit
