@@ -8,8 +8,8 @@ import pytest
 
 from pytest_gatherscatter import quantity
 from pytest_gatherscatter.errors import SettingsInvalid
-from pytest_gatherscatter.settings import GathererSettings, Settings, load
-from pytest_gatherscatter.settingvalue import READERS
+from pytest_gatherscatter.settings import GathererSettings, ListenerSettings, Settings, load
+from pytest_gatherscatter.settingvalue import LISTENER_READERS, READERS
 
 
 def read(
@@ -105,9 +105,10 @@ def test_a_broken_pyproject_of_others_is_not_ours(tmp_path: Path) -> None:
 def test_every_reader_has_its_field() -> None:
     """No key can be read that ``Settings`` would not take, and no plain field lacks a reader."""
     plain = {item.name for item in dataclasses.fields(Settings)}
-    plain -= {"gatherer", "monitors", "file", "origins"}
+    plain -= {"gatherer", "monitors", "listener", "file", "origins"}
     inner = {f"gatherer.{item.name}" for item in dataclasses.fields(GathererSettings)}
     assert set(READERS) == plain | inner
+    assert set(LISTENER_READERS) == {item.name for item in dataclasses.fields(ListenerSettings)}
 
 
 def test_the_gatherer_and_its_monitors(tmp_path: Path) -> None:

@@ -29,7 +29,12 @@ LOG_BYTES, LOGS = 10 * 1024 * 1024, 3
 """A listener runs for months: its log is turned over at this size, and so many are kept."""
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "gatherscatter testfiles listen --slots 4",
+        "gatherscatter testfiles ping",
+    )
+)
 def testfiles() -> None:
     """Run other people's test files on this host, and see who does."""
 

@@ -9,7 +9,7 @@ wrote and the originator replays.
 
 from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Meta, Raw
+from msgspec import Meta, Raw, field
 
 from pytest_gatherscatter.wire.messages import (
     Age,
@@ -254,7 +254,7 @@ class JobJoined(Message, frozen=True, kw_only=True):
     job: Id
     worker: Name
     terms: JobTerms
-    input: Raw = Raw(b"{}")
+    input: Raw = field(default_factory=lambda: Raw(b"{}"))  # the schema could not say it as a value
 
 
 class JobRefused(Message, frozen=True, kw_only=True):

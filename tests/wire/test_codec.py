@@ -61,6 +61,8 @@ def _of(info: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401, C901, PLR0911 - a
             return st.booleans()
         case msgspec.inspect.NoneType():
             return st.none()
+        case msgspec.inspect.LiteralType(values=values):
+            return st.sampled_from(values)
         case msgspec.inspect.RawType():
             return st.sampled_from([msgspec.Raw(b'{"outcome":"passed"}'), msgspec.Raw(b"[1,2]")])
         case msgspec.inspect.BytesType():
