@@ -10,6 +10,8 @@ from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.port import Properties
 from pytest_gatherscatter.broker.topology import lab_topology
 from pytest_gatherscatter.cli.doctor import is_old
+from pytest_gatherscatter.wire import codec
+from pytest_gatherscatter.wire.messages import ResetLab
 from pytest_gatherscatter.wire.names import GATHERER_KEY, direct_exchange
 
 REQUIRED = ("scope",)
@@ -58,21 +60,22 @@ def test_status_tells_what_came_of_those_that_ended(gathered: Shell) -> None:
     assert (line[2], line[4]) == ("true", "not-gathered")
 
 
-def test_what_nobody_can_read_is_counted(labshell: Shell, lab: str, embedded_url: str) -> None:
-    """A message that is none goes to the dead letters; status counts it, doctor points at it."""
+def test_what_does_not_count_is_counted(labshell: Shell, lab: str, embedded_url: str) -> None:
+    """What is no message, or steers without the key for that, is a dead letter that people see."""
     labshell.gather()
     link = Link(embedded_url, lab_topology(lab), name="somebody with a bug")
     link.open(5.0)
-    link.publish(direct_exchange(lab), GATHERER_KEY, b"\x00{", Properties(), mandatory=True)
+    for body in (b"\x00{", codec.encode(ResetLab(everything=True))):
+        link.publish(direct_exchange(lab), GATHERER_KEY, body, Properties(), mandatory=True)
     link.close()
 
     def told() -> dict[str, int]:
         answer: dict[str, int] = json.loads(labshell.run("status", "--json").stdout)
         return answer
 
-    until(lambda: told()["dead_letters"] == 1)
+    until(lambda: told()["dead_letters"] == 2)
     assert told()["unreadable"] == 1
-    assert "! dead letters: 1" in labshell.run("doctor").stdout
+    assert "! dead letters: 2" in labshell.run("doctor").stdout
 
 
 def test_a_hold_keeps_sections_off_until_it_ends(gathered: Shell) -> None:
