@@ -26,6 +26,7 @@ from pytest_gatherscatter.machine import (
 )
 from pytest_gatherscatter.testfiles import news
 from pytest_gatherscatter.testfiles.child import (
+    QUICK,
     ChildGone,
     ChildSaid,
     EndChild,
@@ -34,7 +35,12 @@ from pytest_gatherscatter.testfiles.child import (
 )
 from pytest_gatherscatter.testfiles.ledger import Ledger
 from pytest_gatherscatter.testfiles.state import JobFacts, JobState
-from pytest_gatherscatter.testfiles.supervisor import Done, SupervisorFacts, SupervisorMachine
+from pytest_gatherscatter.testfiles.supervisor import (
+    HANDED,
+    Done,
+    SupervisorFacts,
+    SupervisorMachine,
+)
 from pytest_gatherscatter.wire import testfiles as m
 from pytest_gatherscatter.wire.messages import Message
 
@@ -167,7 +173,7 @@ class Host:
         match command:
             case m.RunFile():
                 proc.queued.append(command)
-                assert len(proc.queued) <= 2
+                assert len(proc.queued) <= HANDED + QUICK
             case m.GiveBack(lease=lease, most=most):
                 if proc.lease is None or proc.lease.lease != lease:
                     kept = deque(run for run in proc.queued if run.lease != lease)

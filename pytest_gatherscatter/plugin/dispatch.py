@@ -22,9 +22,6 @@ SHOWS = ("collectonly", "showfixtures", "show_fixtures_per_test")
 PRINTS = {"setupshow": "--setup-show", "setuponly": "--setup-only", "setupplan": "--setup-plan"}
 """Options that print while tests run, which nobody would see of a worker."""
 
-MOST = 256
-"""Workers on one machine: each is a process of some ten MiB."""
-
 
 def begin(config: pytest.Config) -> int | None:
     """Hold workers and return an exit status; or make the session one whose files run elsewhere.
@@ -43,20 +40,15 @@ def begin(config: pytest.Config) -> int | None:
     for name, said in PRINTS.items():
         if option(name, default=False):
             raise pytest.UsageError(f"{ways[0]} and {said}: nobody sees what workers print")
-    wait = _number(option("gs_wait"), "--gs-wait", least=0, most=86_400)
-    limit = _number(option("gs_test_timeout"), "--gs-test-timeout", least=0, most=86_400)
-    retries = int(_number(option("gs_retries"), "--gs-retries", least=0, most=100))
+    wait = options.number(option("gs_wait"), "--gs-wait", least=0, most=86_400)
+    limit = options.number(option("gs_test_timeout"), "--gs-test-timeout", least=0, most=86_400)
+    retries = int(options.number(option("gs_retries"), "--gs-retries", least=0, most=100))
     if option("gs_worker"):
-        return _work(
-            config, int(_number(option("gs_worker"), "--gs-worker", least=1, most=MOST)), wait
-        )
+        text, most = option("gs_worker"), options.MOST_WORKERS
+        return _work(config, int(options.number(text, "--gs-worker", least=1, most=most)), wait)
     if any(option(name, default=False) for name in SHOWS):
         return None  # nothing is run, so there is nothing to share
-    spawn = 0
-    if option("gs_spawn") == "auto":
-        spawn = len(os.sched_getaffinity(0))
-    elif option("gs_spawn"):
-        spawn = int(_number(option("gs_spawn"), "--gs-spawn", least=1, most=MOST))
+    spawn = options.workers(option("gs_spawn")) if option("gs_spawn") else 0
     from pytest_gatherscatter.plugin.originator import (  # noqa: PLC0415 - not a worker's
         Originator,
         Wishes,
@@ -71,16 +63,6 @@ def begin(config: pytest.Config) -> int | None:
 def _given(option: object, name: str) -> bool:
     assert callable(option)  # noqa: S101 - pytest's
     return bool(option(name.lstrip("-").replace("-", "_")))
-
-
-def _number(text: str, name: str, *, least: int, most: int) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
-    if not least <= number <= most:
-        raise pytest.UsageError(f"{name} {text}: allowed are numbers from {least} to {most}")
-    return number
 
 
 def _work(config: pytest.Config, slots: int, wait: float) -> int:

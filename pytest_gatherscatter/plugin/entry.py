@@ -30,8 +30,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
-    """Let pytest-cov see in time that the tests run elsewhere: it gathers what workers measure."""
-    options.distribute(early_config)
+    """Get ready to run the tests elsewhere, before anything of the user's is loaded.
+
+    pytest-cov has to see it in time: it gathers what workers measure. Workers of this machine are
+    forked from what is loaded now.
+    """
+    worker = early_config.pluginmanager.has_plugin("gatherscatter-early")
+    if options.distribute(early_config) and not worker:
+        from pytest_gatherscatter.plugin import forkserver  # noqa: PLC0415 - idle cost
+
+        forkserver.warm_up(early_config)
     return (yield)
 
 

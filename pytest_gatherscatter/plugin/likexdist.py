@@ -42,6 +42,8 @@ NEUTRAL: dict[str, object] = {
 class Early:
     """A plugin for what has to be known while conftests and plugins are being loaded."""
 
+    __name__ = "gatherscatter-early"  # by that it is registered
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_load_initial_conftests(
         self, early_config: pytest.Config

@@ -45,6 +45,9 @@ EXCLUDED = (
 )
 """What listeners do not fetch, unless ``gs_exclude`` says otherwise: each host makes its own."""
 
+MOST_WORKERS = 256
+"""Workers on one machine: each is a process of some ten MiB."""
+
 _SETTINGS = pytest.StashKey["Settings"]()
 
 
@@ -142,11 +145,40 @@ def dispatches(config: pytest.Config) -> bool:
     return bool(option("gs_spawn") or option("gs_dispatch") or option("gs_worker"))
 
 
-def distribute(early_config: pytest.Config) -> None:
-    """Say in the first reading of the command line, as xdist would, that tests run elsewhere."""
+def distribute(early_config: pytest.Config) -> bool:
+    """Say in the first reading of the command line, as xdist would, that tests run elsewhere.
+
+    Returns:
+        Whether they run on workers of this machine.
+    """
     given = early_config.known_args_namespace
-    if (given.gs_spawn or given.gs_dispatch) and not given.collectonly:
+    if given.collectonly:
+        return False
+    if given.gs_spawn or given.gs_dispatch:
         given.dist = "gatherscatter"
+    return bool(given.gs_spawn)
+
+
+def number(text: str, name: str, *, least: int, most: int) -> float:
+    """Return the number that an option says.
+
+    Raises:
+        pytest.UsageError: it is none, or not between ``least`` and ``most``.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not least <= number <= most:
+        raise pytest.UsageError(f"{name} {text}: allowed are numbers from {least} to {most}")
+    return number
+
+
+def workers(text: str) -> int:
+    """Return how many workers ``--gs-spawn`` means; raises as :func:`number`."""
+    if text == "auto":
+        return len(os.sched_getaffinity(0))
+    return int(number(text, "--gs-spawn", least=1, most=MOST_WORKERS))
 
 
 def _add_quantity(parser: pytest.Parser, name: str, text: str) -> None:

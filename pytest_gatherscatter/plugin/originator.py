@@ -8,11 +8,9 @@ are not imported here. What has to be true of the job is the ledger's business.
 import contextlib
 import os
 import secrets
-import subprocess
 import sys
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -22,6 +20,7 @@ from pytest_gatherscatter.plugin import options
 from pytest_gatherscatter.plugin.choice import Chooser
 from pytest_gatherscatter.plugin.duration import Memory
 from pytest_gatherscatter.plugin.finder import FileFinder
+from pytest_gatherscatter.plugin.forkserver import FORKSERVER, Forkserver, Order
 from pytest_gatherscatter.plugin.node import Node
 from pytest_gatherscatter.plugin.replay import Count, Replay
 from pytest_gatherscatter.plugin.reports import unpack_report
@@ -34,9 +33,6 @@ from pytest_gatherscatter.wire.testfiles import JobTerms
 
 UNRUN = 50
 """Names that are listed of what was not run: more than a person reads."""
-
-END_SECONDS = 10.0
-"""How long the processes of ``--gs-spawn`` may take to end once the job is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +66,8 @@ class Originator:
         self._memory: Memory
         self._names: list[str] = []
         self._nodes: dict[str, Node] = {}
+        self._forkserver: Forkserver | None = None
+        self._broker_is_ours = False
         self._interrupted = False
         self._ended: news.JobEnded | None = None
 
@@ -144,11 +142,8 @@ class Originator:
 
     def _run(self, session: pytest.Session, stack: contextlib.ExitStack) -> None:
         self.config.hook.pytest_gs_before_originate(config=self.config, files=tuple(self._names))
-        lab, url = self._broker(stack)
         facts = self._facts(secrets.token_hex(8))
-        if self.wishes.spawn:
-            # It comes up while we connect; and it is waited for when our last words are said.
-            stack.enter_context(_supervisor(lab, url, facts.job, self.wishes.spawn))
+        lab, url = self._lab(facts.job, stack)
         known = self._memory.known
         service = OriginatorService(lab, url, Ledger(facts, self._names, known))
         stack.callback(service.close)
@@ -194,7 +189,7 @@ class Originator:
     ) -> Iterator[news.News]:
         """Yield what is to be shown; Ctrl-C and ``-x`` let what runs come to its end."""
         stopped = False
-        coming = service.news()
+        coming = service.news(self._look_at_forkserver)
         while True:
             try:
                 one = next(coming, None)
@@ -203,7 +198,7 @@ class Originator:
                     raise
                 service.stop("interrupted")
                 self._interrupted = stopped = True
-                coming = service.news()
+                coming = service.news(self._look_at_forkserver)
                 continue
             if one is None:
                 return
@@ -213,17 +208,28 @@ class Originator:
                 stopped = True
                 service.stop(str(reason))
 
-    def _broker(self, stack: contextlib.ExitStack) -> tuple[str, str]:
-        """Find the broker, or start one for this run; returns lab and URL."""
+    def _look_at_forkserver(self) -> None:
+        """See whether the broker can still be there. A supervisor's end is the ledger's to see."""
+        if self._forkserver is not None and self._broker_is_ours and self._forkserver.ended:
+            raise BrokerError("the process that held workers and broker ended before the job")
+
+    def _lab(self, job: str, stack: contextlib.ExitStack) -> tuple[str, str]:
+        """Find the broker, or start one for this run, and workers; returns lab and URL.
+
+        The workers come up while we connect; they are waited for when our last words are said.
+        """
         settings = options.settings(self.config)
         found = provider.resolve(settings.broker, env=os.environ)
-        if found.url is not None:
-            return settings.lab, found.url
-        if not self.wishes.spawn:
+        if self.wishes.spawn:
+            forkserver = self._forkserver = self.config.stash.get(FORKSERVER, None)
+            if forkserver is None:  # an option that came too late for it, out of a conftest
+                forkserver = self._forkserver = Forkserver.start(self.wishes.spawn)
+            stack.callback(forkserver.end)
+            self._broker_is_ours = found.url is None
+            return settings.lab, forkserver.ask(Order(settings.lab, job, found.url or ""))
+        if found.url is None:
             raise BrokerError(f"--gs-dispatch needs a broker, and {found.why}")
-        broker = provider.start_local()
-        stack.callback(broker.stop)
-        return settings.lab, broker.url
+        return settings.lab, found.url
 
     # ── showing it ─────────────────────────────────────────────────────────────────────
 
@@ -288,27 +294,3 @@ def _is_of_cache(said: object) -> bool:
     """Say whether a line of the header is of pytest's ``--lf`` or ``--sw``."""
     lines = said if isinstance(said, list) else [said]
     return any(str(line).startswith(("run-last-failure:", "stepwise:")) for line in lines)
-
-
-@contextlib.contextmanager
-def _supervisor(lab: str, url: str, job: str, slots: int) -> Iterator[None]:
-    """Hold ``slots`` workers on this machine for as long as the job lasts."""
-    process = subprocess.Popen(  # noqa: S603 - our own module
-        [
-            *(sys.executable, "-m", "pytest_gatherscatter.testfiles.service"),
-            *(lab, job, str(slots)),
-        ],
-        env=os.environ | {"GATHERSCATTER_BROKER": url},
-        stdin=subprocess.DEVNULL,
-        # Ctrl-C is the originator's: it lets the tests that run come to their end.
-        start_new_session=True,
-        cwd=Path.cwd(),
-    )
-    try:
-        yield
-    finally:
-        try:
-            process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

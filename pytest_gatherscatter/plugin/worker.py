@@ -1,10 +1,11 @@
 """A worker of test files: a child of pytest that runs what its supervisor hands it.
 
 ``python -m pytest_gatherscatter.plugin.worker READ WRITE``, with the descriptors of two pipes (see
-``testfiles/service/pipe.py``). To the project's plugins it looks like a worker of pytest-xdist.
-It has its own session, so that a terminal's Ctrl-C is for the originator alone, and it dies with
-its supervisor: the kernel ends it (``PR_SET_PDEATHSIG``; it follows the *thread* that started the
-child), and where the kernel cannot, the end of the pipe does, between two tests.
+``testfiles/service/pipe.py``), or a fork that begins at :func:`born`. To the project's plugins it
+looks like a worker of pytest-xdist. It has its own session, so that a terminal's Ctrl-C is for the
+originator alone, and it dies with its supervisor: the kernel ends it (``PR_SET_PDEATHSIG``; it
+follows the *thread* that started the child), and where the kernel cannot, the end of the pipe
+does, between two tests.
 """
 
 import atexit
@@ -13,6 +14,7 @@ import faulthandler
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from _pytest.config import ConftestImportFailure, _prepareconfig
@@ -70,11 +72,11 @@ def _enter(start: Start) -> None:
     """Go where pytest was called, with the paths that it had."""
     place = Path(start.root, start.place).resolve()
     os.chdir(place)
-    if start.here:
+    if start.here and str(place) not in sys.path:
         sys.path.insert(0, str(place))
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Be a worker, and end the process: threads that tests left behind do not hold it."""
     die_with_parent()  # a parent that is gone already has closed its pipe
     with contextlib.suppress(PermissionError):  # it leads its session already
@@ -84,8 +86,18 @@ def main() -> None:
     # pytest would warn that this package was imported before it could rewrite its asserts.
     package = sys.modules["pytest_gatherscatter"]
     package.__doc__ = f"{package.__doc__}\nPYTEST_DONT_REWRITE"
+    _work_and_end(int(sys.argv[1]), int(sys.argv[2]))
+
+
+def born(read: int, write: int) -> NoReturn:
+    """Be a worker in a fork of a pytest that has loaded its plugins and nothing else."""
+    die_with_parent()
+    _work_and_end(read, write)
+
+
+def _work_and_end(read: int, write: int) -> NoReturn:
     try:
-        status = work(int(sys.argv[1]), int(sys.argv[2]))
+        status = work(read, write)
     except MessageUnreadable as error:
         sys.stderr.write(f"{error}\n")
         status = int(pytest.ExitCode.USAGE_ERROR)

@@ -7,6 +7,10 @@ from msgspec import Raw
 
 from pytest_gatherscatter.wire import testfiles as m
 
+QUICK = 32
+"""Files whose ends are remembered of a child, and that a quick one may have ahead: a long test
+keeps from others all that its child has."""
+
 # ── what the shell does ────────────────────────────────────────────────────────────────
 
 
@@ -76,6 +80,8 @@ class Child:
     accepted: int = 0
     sent: int = 0
     sent_at: float = 0.0
+    finished: deque[float] = field(default_factory=lambda: deque(maxlen=QUICK))
+    """When it finished files, the last ones."""
     gone: bool = False
     last: bool = False
     """The last event has been said."""

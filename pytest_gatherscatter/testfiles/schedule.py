@@ -52,6 +52,7 @@ class Durations:
         self._tests = median(len(tests) for tests in self._known.values()) if every else TESTS
         self._seen: dict[str, tuple[int, float]] = {}
         self._all = (0, 0.0)
+        self._opened = (0, 0, 0.0)
 
     def knows(self, file: str) -> bool:
         """Whether the file was run before."""
@@ -68,12 +69,20 @@ class Durations:
         return seconds / ran if ran else self._test
 
     def of_file(self, file: str) -> float:
-        """Expect so many seconds of a whole file."""
+        """Expect so many seconds of a whole file, with what it takes to open one."""
+        files, tests, opening = self._opened
         known = self._known.get(file)
         if known is not None:
-            return sum(known.values())
+            return sum(known.values()) + (opening / files if files else 0.0)
+        if not files:
+            return self._tests * self._test
         ran, seconds = self._all
-        return self._tests * (seconds / ran if ran else self._test)
+        return (opening + tests * (seconds / ran if ran else self._test)) / files
+
+    def opened(self, tests: int, seconds: float) -> None:
+        """Take how many tests were found in a file of this run, and how long that took."""
+        files, before, opening = self._opened
+        self._opened = (files + 1, before + tests, opening + seconds)
 
     def note(self, file: str, seconds: float) -> None:
         """Take what a test of this run took."""

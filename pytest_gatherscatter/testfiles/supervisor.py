@@ -46,7 +46,11 @@ waits itself before it gives a supervisor up."""
 
 HANDED = 2
 """Files that a child has: the one that it works on, and the next, whose fixtures of package and
-session it keeps."""
+session it keeps. It has as many more as it finished lately: one that takes a millisecond a file
+shall not wait for each."""
+
+LATELY = 0.1
+"""Seconds: several times what passes until a child's words are read."""
 
 GONE = 5.0
 """Seconds after which an originator whose inbox is gone is taken for gone: a broker that was
@@ -276,11 +280,12 @@ class SupervisorMachine:
             return
         child.seen.add(message.lease)
         child.grants.append(message)
-        self._feed(child)
+        self._feed(child, now)
 
-    def _feed(self, child: Child) -> None:
+    def _feed(self, child: Child, now: float) -> None:
         """Hand a child its next files."""
-        while len(child.handed) < HANDED and child.grants and not child.gone:
+        most = HANDED + sum(now - at < LATELY for at in child.finished)
+        while len(child.handed) < most and child.grants and not child.gone:
             run = child.grants.popleft()
             child.handed.append(run.lease)
             self._out.run(TellChild(child.worker, run))
@@ -312,7 +317,8 @@ class SupervisorMachine:
         match event:
             case m.FileFinished(lease=lease) | m.TestsGivenBack(lease=lease, tests=None):
                 child.handed = [one for one in child.handed if one != lease]
-                self._feed(child)
+                self._feed(child, now)
+                child.finished.append(now)
             case _:
                 pass
         child.last = isinstance(event, m.WorkerEnded)

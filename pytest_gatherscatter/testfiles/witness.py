@@ -59,6 +59,7 @@ class Witness:
         book = self.job.books[lease.portion.file]
         if book.tests is None:
             book.open(event, worker.name)
+            self.job.durations.opened(len(event.tests), event.seconds)
             opened = news.FileOpened(
                 file=book.file,
                 tests=event.tests,

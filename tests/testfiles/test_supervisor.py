@@ -68,6 +68,11 @@ class Alone:
         said = [one.message for one in effects if isinstance(one, Send | Publish)]
         return [*said, *(one.command for one in effects if isinstance(one, Run))]
 
+    def handed(self) -> list[int]:
+        """Take what it said and did; returns the leases that it handed to children."""
+        commands = [one.command for one in self.taken() if isinstance(one, TellChild)]
+        return [one.lease for one in commands if isinstance(one, m.RunFile)]
+
     def joined(self) -> "Alone":
         """Let it join a job and have a worker."""
         self.hear(m.JobOffered(job=JOB, originator="me", root="/suite", files=1))
@@ -108,6 +113,22 @@ def test_a_child_has_one_file_and_the_next() -> None:
     assert [one.command for one in alone.taken() if isinstance(one, TellChild)] == [
         m.GiveBack(job=JOB, worker="gw0", lease=2, most=9)
     ]
+
+
+def test_a_child_that_is_quick_has_more() -> None:
+    """As many more as it finished lately; after a pause it has its two again."""
+    alone = Alone().joined()
+    for lease in range(1, 13):
+        alone.hear(m.RunFile(job=JOB, worker="gw0", lease=lease, file="a"))
+    assert alone.handed() == [1, 2]
+    for lease in (1, 2):
+        alone.feed(Told(ChildSaid("gw0", m.FileFinished(lease=lease), 9)))
+    assert alone.handed() == [3, 4, 5]
+    alone.wait(1.0)
+    for lease in (3, 4):
+        alone.feed(Told(ChildSaid("gw0", m.FileFinished(lease=lease), 9)))
+        alone.wait(1.0)
+    assert alone.handed() == [6]
 
 
 def test_what_children_say_together_is_told_together() -> None:

@@ -9,14 +9,14 @@ import contextlib
 import os
 import selectors
 import signal
-import subprocess
-import sys
+import time
 from collections.abc import Callable
 from threading import Lock, Thread
 
 from pytest_gatherscatter.errors import MessageUnreadable
 from pytest_gatherscatter.machine import Told
 from pytest_gatherscatter.testfiles.child import ChildGone, ChildSaid
+from pytest_gatherscatter.testfiles.service.birth import Born, close_all
 from pytest_gatherscatter.testfiles.service.pipe import Command, event, line
 from pytest_gatherscatter.wire.testfiles import WorkerDied
 
@@ -28,45 +28,34 @@ KEPT = 48 * 1024
 
 CHUNK = 256 * 1024
 
+REST = 0.01
+"""Seconds between two looks at what a process says. One that is read at each of its words is
+disturbed at each; a person sees no difference, and a pipe holds far more than a worker says."""
+
 
 class Child:
     """One process of a worker. ``post`` is called from its thread, and may be from any.
 
     Args:
         worker: its name.
-        command: what to run; two descriptors are appended, where it reads commands and writes
-            events.
+        born: its process.
         start: the first line that it reads, with its line feed.
         post: where to tell what happens.
     """
 
-    def __init__(
-        self, worker: str, command: list[str], start: bytes, post: Callable[[Told], None]
-    ) -> None:
+    def __init__(self, worker: str, born: Born, start: bytes, post: Callable[[Told], None]) -> None:
         self.worker = worker
         self._post = post
         self._tails = {"stdout": b"", "stderr": b""}
         self._rest = b""
         self._wrong = ""
-        reads, self._commands = os.pipe()
-        self._events, writes = os.pipe()
+        self._born = born
+        self._commands = born.commands
         self._heard, self._bell = os.pipe()
         self._untold = bytearray()
         self._lock = Lock()
         for descriptor in (self._commands, self._heard, self._bell):
             os.set_blocking(descriptor, False)
-        try:
-            self.process = subprocess.Popen(  # noqa: S603 - our own module
-                [*command, str(reads), str(writes)],
-                pass_fds=(reads, writes),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-        finally:
-            os.close(reads)
-            os.close(writes)
         self._tell(start)
         self._thread = Thread(target=self._read, name=f"gatherscatter {worker}", daemon=True)
         self._thread.start()
@@ -100,12 +89,12 @@ class Child:
     def abort(self) -> None:
         """Have it write its threads' stacks to its errors, and end: ``faulthandler`` does so."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.process.pid, signal.SIGABRT)
+            os.kill(self._born.pid, signal.SIGABRT)
 
     def end(self) -> None:
         """End it now, and all that it started."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+            os.killpg(self._born.pid, signal.SIGKILL)
 
     def join(self, timeout: float) -> None:
         """Wait for its thread, so that no descriptor is left open."""
@@ -114,15 +103,14 @@ class Child:
     # ── its thread ─────────────────────────────────────────────────────────────────────
 
     def _read(self) -> None:
-        assert self.process.stdout is not None  # noqa: S101 - asked for above
-        assert self.process.stderr is not None  # noqa: S101 - asked for above
-        over = os.pidfd_open(self.process.pid)
+        born = self._born
+        over = os.pidfd_open(born.pid)
         selector = selectors.DefaultSelector()
         files = {
             over: "over",
-            self._events: "events",
-            self.process.stdout.fileno(): "stdout",
-            self.process.stderr.fileno(): "stderr",
+            born.events: "events",
+            born.stdout: "stdout",
+            born.stderr: "stderr",
         }
         for descriptor in files:
             os.set_blocking(descriptor, False)
@@ -137,21 +125,18 @@ class Child:
                     self._tell_rest(selector, key.fd)
                 elif what != "over" and not self._take(key.fd, what):
                     selector.unregister(key.fd)
+            if not ended:
+                time.sleep(REST)
         for descriptor, what in files.items():
             if what != "over":
                 while self._take(descriptor, what):
                     pass
         self.end()
-        status = self.process.wait()
+        status = born.wait()
         selector.close()
-        os.close(over)
-        os.close(self._events)
         with self._lock:  # who tells it something from now on, finds nobody
-            for descriptor in (self._commands, self._heard, self._bell):
-                os.close(descriptor)
+            close_all((over, self._heard, self._bell, *born.pipes))
             self._commands = self._bell = -1
-        self.process.stdout.close()
-        self.process.stderr.close()
         self._post(Told(ChildGone(self.worker, self._death(status))))
 
     def _tell_rest(self, selector: selectors.BaseSelector, ready: int) -> None:
@@ -196,8 +181,3 @@ class Child:
         if self._wrong:
             how = f"it said what cannot be read: {self._wrong}"[:500]
         return WorkerDied(how=how, stdout="\n".join(last), stderr=texts["stderr"])
-
-
-def worker_command() -> list[str]:
-    """Return the command that runs a worker in this environment."""
-    return [sys.executable, "-m", "pytest_gatherscatter.plugin.worker"]

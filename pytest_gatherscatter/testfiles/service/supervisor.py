@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import socket
+import sys
 import time
 from collections.abc import Callable
 
@@ -14,7 +15,8 @@ from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import supervisor_topology
 from pytest_gatherscatter.machine import Input, Run, Told
 from pytest_gatherscatter.testfiles.child import AbortChild, EndChild, StartChild, TellChild
-from pytest_gatherscatter.testfiles.service.child import Child, worker_command
+from pytest_gatherscatter.testfiles.service.birth import Born, spawned
+from pytest_gatherscatter.testfiles.service.child import Child
 from pytest_gatherscatter.testfiles.supervisor import (
     Done,
     Leave,
@@ -35,6 +37,11 @@ JOIN = 1.0
 """Seconds for which the thread of a child that is over is waited for."""
 
 
+def spawn_worker() -> Born:
+    """Start a worker in this environment; raises as :func:`spawned`."""
+    return spawned([sys.executable, "-m", "pytest_gatherscatter.plugin.worker"])
+
+
 class SupervisorService:
     """Holds workers for one job, in the calling thread and one for each child.
 
@@ -45,6 +52,7 @@ class SupervisorService:
         job: the job that it is for; empty for the first that is offered.
         order: makes the first line that a child reads, of what it is started with.
         host: what it is called, without it the machine's name.
+        bear: makes a worker's process.
     """
 
     def __init__(  # noqa: PLR0913 - each is a fact of its own
@@ -56,9 +64,11 @@ class SupervisorService:
         order: Callable[[StartChild], bytes],
         job: str = "",
         host: str = "",
+        bear: Callable[[], Born] = spawn_worker,
     ) -> None:
         self.id = secrets.token_hex(8)
         self._order = order
+        self._bear = bear
         self._children: dict[str, Child] = {}
         self._done: Done | None = None
         host = host or socket.gethostname()
@@ -117,7 +127,7 @@ class SupervisorService:
         match effect.command:
             case StartChild(worker) as start:
                 order = self._order(start)
-                self._children[worker] = Child(worker, worker_command(), order, self._post)
+                self._children[worker] = Child(worker, self._bear(), order, self._post)
             case TellChild(worker, command):
                 self._children[worker].tell(command)
             case AbortChild(worker):
