@@ -16,15 +16,11 @@ from threading import Lock, Thread
 from pytest_gatherscatter.errors import MessageUnreadable
 from pytest_gatherscatter.machine import Told
 from pytest_gatherscatter.testfiles.child import ChildGone, ChildSaid
+from pytest_gatherscatter.testfiles.clip import HEAD, TAIL, Clip
 from pytest_gatherscatter.testfiles.service.birth import Born, close_all
 from pytest_gatherscatter.testfiles.service.pipe import Command, event, line
+from pytest_gatherscatter.testfiles.service.program import how_it_ended
 from pytest_gatherscatter.wire.testfiles import WorkerDied
-
-STDOUT_LINES = 70
-"""Lines of output that a dead worker is reported with, as Gorgon does."""
-
-KEPT = 48 * 1024
-"""Characters of its output and of its errors that are kept: they have to fit in one message."""
 
 CHUNK = 256 * 1024
 
@@ -46,7 +42,7 @@ class Child:
     def __init__(self, worker: str, born: Born, start: bytes, post: Callable[[Told], None]) -> None:
         self.worker = worker
         self._post = post
-        self._tails = {"stdout": b"", "stderr": b""}
+        self._said = {"stdout": Clip(0, HEAD + TAIL), "stderr": Clip()}
         self._rest = b""
         self._wrong = ""
         self._born = born
@@ -158,7 +154,7 @@ class Child:
         except BlockingIOError:
             return False
         if what != "events":
-            self._tails[what] = (self._tails[what] + data)[-KEPT:]
+            self._said[what].add(data)
             return bool(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
         for said in lines:
@@ -170,14 +166,11 @@ class Child:
         return bool(data)
 
     def _death(self, status: int) -> WorkerDied:
-        texts = {name: tail.decode(errors="replace") for name, tail in self._tails.items()}
-        last = texts["stdout"].splitlines()[-STDOUT_LINES:]
-        how = f"exit status {status}"
-        if status < 0:
-            try:
-                how = signal.Signals(-status).name
-            except ValueError:
-                how = f"signal {-status}"
+        how = how_it_ended(status)
         if self._wrong:
             how = f"it said what cannot be read: {self._wrong}"[:500]
-        return WorkerDied(how=how, stdout="\n".join(last), stderr=texts["stderr"])
+        return WorkerDied(
+            how=how,
+            stdout=self._said["stdout"].last_lines(),
+            stderr=self._said["stderr"].text(),
+        )
