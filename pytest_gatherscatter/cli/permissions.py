@@ -47,13 +47,12 @@ def permissions(  # noqa: PLR0913 - each is an option
     vhost: str,
     definitions: bool,
 ) -> None:
-    """Print the least rights on RabbitMQ of a monitor, a workload, a gatherer, an operator, …
+    """Print the least rights on RabbitMQ of one or more roles.
 
     As commands for rabbitmqctl, or as definitions, which also hold what all of a lab share: with
     them nobody needs a gatherer to have been there first (RabbitMQ 4 refuses commands for exchanges
-    that are not there). The user must exist. RabbitMQ keeps one
-    set of rights for each user and vhost, so name all roles and labs of a user at once. Changes
-    nothing and connects to nothing.
+    that are not there). The user must exist. RabbitMQ keeps one set of rights for each user and
+    vhost, so name all roles and labs of a user at once. Changes nothing and connects to nothing.
     """
     agents = names("agent", agents)
     labs = names("lab", labs) or ("default",)
