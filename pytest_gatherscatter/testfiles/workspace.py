@@ -1,6 +1,7 @@
 """A workspace as names and words: its directory's name, rsync's arguments, what a failure says."""
 
 import hashlib
+import posixpath
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -85,3 +86,23 @@ def last_word(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     telling = [line for line in lines if not _SUMMARY.match(line)]
     return (telling or lines or ["it said nothing"])[-1][:500]
+
+
+def place_in(place: str) -> str:
+    """Return where below the root directory pytest is called; never above it, whatever is said."""
+    inside = posixpath.normpath(place)
+    return "." if inside.startswith(("..", "/")) else inside
+
+
+def moved(arguments: Iterable[str], root: str, here: str) -> tuple[str, ...]:
+    """Return arguments of pytest with paths below ``root`` turned to ``here``, also in options."""
+    return tuple(_moved(one, root.rstrip("/"), here) for one in arguments)
+
+
+def _moved(argument: str, root: str, here: str) -> str:
+    option, equals, value = argument.partition("=")
+    if argument.startswith("-") and equals:
+        return f"{option}={_moved(value, root, here)}"
+    if argument == root or argument.startswith((f"{root}/", f"{root}::")):
+        return here + argument[len(root) :]
+    return argument

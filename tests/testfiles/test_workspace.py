@@ -7,6 +7,8 @@ from pytest_gatherscatter.testfiles.source import read_source
 from pytest_gatherscatter.testfiles.workspace import (
     SyncLimits,
     last_word,
+    moved,
+    place_in,
     rsync_words,
     workspace_name,
 )
@@ -85,3 +87,14 @@ def test_output_is_kept_whole_or_without_its_middle() -> None:
     lines = Clip()
     lines.add(b"".join(b"%d\n" % number for number in range(100)))
     assert lines.last_lines() == "\n".join(map(str, range(30, 100)))
+
+
+def test_arguments_of_another_host() -> None:
+    """Paths below the root directory, in options too; nothing that only looks like one."""
+    said = ("/a/suite/tests/test_x.py::test_a", "--rootdir=/a/suite", "-k", "/a/suites", "tests")
+    there = ("/ws/tests/test_x.py::test_a", "--rootdir=/ws", "-k", "/a/suites", "tests")
+    assert moved(said, "/a/suite/", "/ws") == there
+    assert [place_in(one) for one in ("tests/unit", ".", "../..", "a/../..", "/etc")] == [
+        *("tests/unit", "."),
+        *(".", ".", "."),
+    ]

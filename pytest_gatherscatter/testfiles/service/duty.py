@@ -35,7 +35,7 @@ from pytest_gatherscatter.testfiles.service.pipe import start_of
 from pytest_gatherscatter.testfiles.service.supervisor import SupervisorService
 from pytest_gatherscatter.testfiles.service.sync import allowed_source, fetch
 from pytest_gatherscatter.testfiles.service.workspace import Workspace, prune, take
-from pytest_gatherscatter.testfiles.workspace import workspace_name
+from pytest_gatherscatter.testfiles.workspace import moved, place_in, workspace_name
 from pytest_gatherscatter.wire.testfiles import JobSource
 
 log = logging.getLogger("gatherscatter.duty")
@@ -157,7 +157,7 @@ class DutyRun:
         terms = self._source.terms
         start = CallbackStart(
             root=str(workspace.path),
-            place=place_in(workspace.path, terms.place),
+            place=place_in(terms.place),
             arguments=moved(terms.arguments, terms.root, str(workspace.path)),
         )
         return Callbacks(start, held=(workspace.lock.fileno(),), stop=self.bidding.stops)
@@ -184,26 +184,6 @@ class DutyRun:
             host=order.host,
         )
         return service.run(self.bidding.ends, wait=WAIT, retire=lambda: self.bidding.retires)
-
-
-def place_in(workspace: Path, place: str) -> str:
-    """Return where pytest is called, which is in the workspace whatever the wire says."""
-    inside = (workspace / place).resolve().is_relative_to(workspace.resolve())
-    return place if inside else "."
-
-
-def moved(arguments: tuple[str, ...], root: str, here: str) -> tuple[str, ...]:
-    """Return arguments with paths below ``root`` turned to ``here``."""
-    return tuple(_moved(one, root.rstrip("/"), here) for one in arguments)
-
-
-def _moved(argument: str, root: str, here: str) -> str:
-    option, equals, value = argument.partition("=")
-    if argument.startswith("-") and equals:
-        return f"{option}={_moved(value, root, here)}"
-    if argument == root or argument.startswith(f"{root}/"):
-        return here + argument[len(root) :]
-    return argument
 
 
 def tell(word: DutyWord) -> None:

@@ -16,6 +16,7 @@ from msgspec import Raw
 
 from pytest_gatherscatter.errors import MessageUnreadable
 from pytest_gatherscatter.testfiles.child import StartChild
+from pytest_gatherscatter.testfiles.workspace import moved
 from pytest_gatherscatter.wire.testfiles import AnyEvent, GiveBack, JobOver, RunFile
 
 Command: TypeAlias = RunFile | GiveBack | JobOver
@@ -57,7 +58,7 @@ def start_of(start: StartChild, root: str = "") -> Start:
         worker=start.worker,
         count=terms.workers,
         run=terms.run,
-        arguments=terms.arguments,
+        arguments=moved(terms.arguments, terms.root, root) if root else terms.arguments,
         root=root or terms.root,
         place=terms.place,
         here=terms.here,

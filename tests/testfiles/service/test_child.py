@@ -5,6 +5,7 @@ from queue import SimpleQueue
 
 from pytest_gatherscatter.machine import Told
 from pytest_gatherscatter.testfiles.child import ChildGone
+from pytest_gatherscatter.testfiles.service.birth import spawned
 from pytest_gatherscatter.testfiles.service.child import Child
 
 NOISY = """
@@ -20,7 +21,7 @@ os._exit(3)
 def test_the_output_of_who_died_is_bounded_and_says_what_it_lacks() -> None:
     """The last 70 lines of its output; of its errors the beginning and the end."""
     posted = SimpleQueue[Told]()
-    child = Child("gw0", [sys.executable, "-c", NOISY], b"start\n", posted.put)
+    child = Child("gw0", spawned([sys.executable, "-c", NOISY]), b"start\n", posted.put)
     gone = posted.get(timeout=60).request
     child.join(10)
     assert isinstance(gone, ChildGone)

@@ -118,7 +118,7 @@ def alive(pid: int) -> bool:
 def test_a_job_from_its_files_to_its_cleaning_up(lab: Lab) -> None:
     """Files, callbacks in their order, paths of another host; a second job finds its workspace."""
     lab.write(CONFTEST.format(log=str(lab.folder / "log")), "conftest.py")
-    lab.write("import os\ndef test_a(): print(os.getcwd())\ndef test_b(): assert 0\n", "test_it.py")
+    lab.write("def test_a(): assert '/one/' in __file__\ndef test_b(): assert 0\n", "test_it.py")
     host = lab.listen("one", "--slots", "2", "--label", "gpu")
     job = lab.dispatch("--gs-label", "gpu", f"--rootdir={lab.suite}", str(lab.suite / "test_it.py"))
     assert job.ends() == pytest.ExitCode.TESTS_FAILED
