@@ -402,8 +402,8 @@ def steers(shells: dict[str, Shell]) -> None:
     for other, words in others.items():
         refused = shells[other].run(*words)
         assert refused.returncode != 0
-        assert "ACCESS_REFUSED - access to topic 'gatherer.steer'" in refused.stderr, refused.stderr
-        assert "gatherscatter permissions" in refused.stderr, refused.stderr
+        for said in ("ACCESS_REFUSED", "access to topic 'gatherer.steer'", "'gatherscatter perm"):
+            assert said in refused.stderr, refused.stderr
         assert refused.stderr.count("\n") == 1, refused.stderr
     holding = steerer.start("hold", "probe moved")
     holding.says("is held")
