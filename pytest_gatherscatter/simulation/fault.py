@@ -43,6 +43,7 @@ class Trouble:
                 moments.silence_at_the_check,
             ),
             *(moments.hold_at_the_check, moments.hold_at_the_check),
+            *(moments.silence_at_the_go, moments.queued_again),
         ]
         for _ in range(chance.randrange(6)):
             self.told.append(chance.choice(kinds)())

@@ -1,10 +1,14 @@
 """What the workloads of a machine share: tickets, which outlive them, and locks, which do not."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pytest_gatherscatter.sections.section import Demand
 from pytest_gatherscatter.simulation.party import Party
 from pytest_gatherscatter.simulation.world import VirtualClock
+
+if TYPE_CHECKING:
+    from pytest_gatherscatter.simulation.visitor import Visitor
 
 
 @dataclass(slots=True)
@@ -30,7 +34,7 @@ class Host:
 
     name: str
     clock: VirtualClock
-    locks: dict[str, Party] = field(default_factory=dict)
+    locks: "dict[str, Visitor]" = field(default_factory=dict)
     tickets: dict[str, Ticket] = field(default_factory=dict)
 
     def lose_power(self, clock: VirtualClock) -> None:

@@ -21,6 +21,8 @@ from pytest_gatherscatter.wire.messages import (
     ReleaseBench,
     SectionClosed,
     SectionGathered,
+    SectionGo,
+    WorkloadReady,
 )
 
 
@@ -125,6 +127,38 @@ class Moments:
         victim, seconds = chance.choice(self.lab.monitors), 2.0 + 3.0 * chance.random()
         self._wait(Said, CheckAlive, lambda: victim.freeze(seconds))
         return f"freeze at the check of {victim.name}"
+
+    def silence_at_the_go(self) -> str:
+        """A monitor stands still at the Go, perhaps until after the section's deadline."""
+        chance = self.world.random
+        victim, seconds = chance.choice(self.lab.monitors), chance.random() * 6.0
+        how, kind = chance.choice(((Said, AgentAlive), (Heard, SectionGo)))
+        self._wait(how, kind, lambda: victim.freeze(seconds), by=victim.name)
+        return f"freeze at the go of {victim.name}"
+
+    def queued_again(self) -> str:
+        """A gatherer loses its memory when one is ready; another of that host may be first then."""
+        chance, lab = self.world.random, self.lab
+        if len(lab.workloads) < 2:  # noqa: PLR2004 - two sections
+            return self.silence_at_the_go()
+        victim, (first, second) = lab.gatherer, chance.sample(lab.workloads, 2)
+        second.host = first.host
+        bench, back = first.plans[0].demand.bench, chance.random()
+        for run, pause in ((first, 0.0), (second, 0.2)):
+            demand = replace(_plain(run).demand, bench=bench, queue_timeout=40.0)
+            run.plans[0] = replace(run.plans[0], demand=demand, pause=pause)
+
+        def doom() -> None:
+            victim.after_crash = come_back
+            self.world.after(0.0, partial(victim.die, "dies while one is ready"))
+
+        def come_back() -> None:
+            victim.after_crash = lambda: None
+            victim.forget()
+            self.world.after(back, victim.start)
+
+        self._wait(Said, WorkloadReady, doom)
+        return "amnesia of the gatherer"
 
     def hold_at_the_check(self) -> str:
         """A person holds the bench while its monitors are asked whether they are alive."""

@@ -7,9 +7,9 @@ read: what it found unguarded is guarded here.
 from collections import defaultdict
 
 from pytest_gatherscatter.sections.monitor.hookcall import Hook
-from pytest_gatherscatter.simulation.ending import HOOK_SLACK
+from pytest_gatherscatter.simulation.ending import HOOK_SLACK, PROMPT, UNREAD
 from pytest_gatherscatter.simulation.network import SHORTEST
-from pytest_gatherscatter.simulation.proof import proofs
+from pytest_gatherscatter.simulation.proof import NobodyKeepsTheBench, proofs
 from pytest_gatherscatter.simulation.rule import Promise, Rule
 from pytest_gatherscatter.simulation.timing import BoundsAge, TimesStay
 from pytest_gatherscatter.simulation.world import (
@@ -28,12 +28,6 @@ from pytest_gatherscatter.simulation.world import (
     World,
 )
 from pytest_gatherscatter.wire import messages as m
-
-PROMPT = 0.1
-"""Seconds within which a monitor makes safe that nothing keeps from it: no keepalive wakes it."""
-
-UNREAD = 1.0
-"""Seconds by which it may be late where no clock was read: what the Go's way may have taken."""
 
 
 class PromptlySafe(Promise):
@@ -352,5 +346,6 @@ def promises(world: World) -> list[Rule]:
         MetIsMet(world),
         BoundsAge(world),
         TimesStay(world),
+        NobodyKeepsTheBench(world),
         *proofs(world),
     ]

@@ -1,18 +1,27 @@
 """Rules about proof: what is told of a section is on record, on its ticket, under its lock."""
 
+from typing import NamedTuple
+
 from pytest_gatherscatter.simulation.rule import Promise, Rule
 from pytest_gatherscatter.simulation.world import (
     BodyBegan,
     Heard,
+    LockBusy,
     LockReleased,
     LockTaken,
     Recorded,
     Said,
     Sight,
     TicketSynced,
+    VisitEnded,
+    WentAlone,
     World,
 )
 from pytest_gatherscatter.wire import messages as m
+
+UNHEARD = 2.0
+"""Seconds for which news may be on its way, also where messages come late: a workload asks anew
+each second."""
 
 
 class TicketsPass(Promise):
@@ -96,6 +105,55 @@ class BodiesAreLocked(Promise):
             self._locked.discard(sight.section)
         elif isinstance(sight, BodyBegan) and sight.section not in self._locked:
             self.miss(f"{sight.party} is inside {sight.section} without the lock of {sight.bench}")
+
+
+class _Wait(NamedTuple):
+    """For whose section a lock is waited for, since when without a break, and until when."""
+
+    holder: str
+    since: float
+    until: float
+
+
+class NobodyKeepsTheBench(Promise):
+    """No coordinated section fails for the lock of one that waits for its Go too, and can hear.
+
+    Who has Go, or runs alone, is at work there; all others have to open the bench to whom the
+    gatherer lets in before them. Who runs alone itself has nobody to let it in.
+    """
+
+    name = "who is queued opens its bench"
+    kinds = frozenset({LockBusy, m.SectionGo, WentAlone, VisitEnded})
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._at_work: set[str] = set()
+        self._waits: dict[str, _Wait] = {}
+
+    def see(self, sight: Sight) -> None:  # noqa: D102
+        match sight:
+            case LockBusy(at=at, section=section, holder=holder, alert=True):
+                wait = self._waits.get(section)
+                broken = wait is None or wait.holder != holder or at > wait.until + UNHEARD
+                since = at if wait is None or broken else wait.since
+                self._waits[section] = _Wait(holder, since, at)
+            case LockBusy(section=section):
+                self._waits.pop(section, None)
+            case Said(message=m.SectionGo(section=section)) | WentAlone(section=section):
+                self._at_work.add(section)
+            case VisitEnded(section=section, outcome=outcome):
+                wait = self._waits.pop(section, None)
+                if wait is not None and outcome.startswith("not-gathered"):
+                    self._look(section, wait)
+            case _:
+                pass
+
+    def _look(self, section: str, wait: _Wait) -> None:
+        waited = wait.until - wait.since
+        recent = self.world.now - wait.until <= UNHEARD
+        lone_or_gone = {section, wait.holder} & self._at_work
+        if recent and waited >= UNHEARD and not lone_or_gone:
+            self.miss(f"{section} waited {waited:.1f} s for the lock of {wait.holder}, and failed")
 
 
 def proofs(world: World) -> list[Rule]:

@@ -13,6 +13,7 @@ from pytest_gatherscatter.simulation.world import (
     Heard,
     HookAnswered,
     HookCalled,
+    LockBusy,
     LockReleased,
     LockTaken,
     Recorded,
@@ -81,6 +82,8 @@ def _words(sight: Sight, *, whole: bool) -> str:  # noqa: C901, PLR0911, PLR0912
             return f"= its ticket of {sight.section} {sight.token} is on disk"
         case LockTaken():
             return f"= has the lock of {sight.bench}"
+        case LockBusy() if whole:
+            return f"= finds the lock of its bench held for {sight.holder}"
         case LockReleased():
             return f"= opens the lock of {sight.bench}"
         case TicketGone():

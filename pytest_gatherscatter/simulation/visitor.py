@@ -41,6 +41,7 @@ from pytest_gatherscatter.simulation.party import LAB, RECONNECT, Party, reply_w
 from pytest_gatherscatter.simulation.world import (
     BodyBegan,
     BodyLeft,
+    LockBusy,
     LockReleased,
     LockTaken,
     TicketGone,
@@ -308,7 +309,11 @@ class Visitor(Party):
 
     def _take_lock(self, guide: Guide, until: float) -> None:
         bench = guide.demand.bench
-        if self.host.locks.setdefault(bench, self) is self:
+        holder = self.host.locks.setdefault(bench, self)
+        if holder is not self:
+            sight = LockBusy(self.world.now, self.name, self.section, holder.section, holder.there)
+            self.world.see(sight)
+        if holder is self:
             self.world.see(LockTaken(self.world.now, self.name, self.section, bench))
             guide.locked()
         elif self.now >= until:

@@ -155,6 +155,16 @@ class LockTaken(Struct, frozen=True):
     bench: str
 
 
+class LockBusy(Struct, frozen=True):
+    """A workload found its bench's lock held for ``holder``, who can hear news if ``alert``."""
+
+    at: float
+    party: str
+    section: str
+    holder: str
+    alert: bool
+
+
 class LockReleased(Struct, frozen=True):
     """A workload that is queued again has opened its bench's lock."""
 
@@ -208,6 +218,7 @@ Sight: TypeAlias = (
     | VisitEnded
     | TicketSynced
     | LockTaken
+    | LockBusy
     | LockReleased
     | TicketGone
     | Happened

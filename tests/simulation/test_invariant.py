@@ -1,6 +1,7 @@
 """Each rule bites: a bug that is planted in a machine breaks the rule that is made for it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -15,11 +16,17 @@ from pytest_gatherscatter.sections.gatherer.lab import Lab
 from pytest_gatherscatter.sections.gatherer.machine import Gatherer
 from pytest_gatherscatter.sections.gatherer.record import SectionRecord
 from pytest_gatherscatter.sections.gatherer.state import SECTION_TABLE, SectionState
+from pytest_gatherscatter.sections.monitor.arming import Arming, ArmingState
 from pytest_gatherscatter.sections.monitor.ending import Ending as MonitorEnding
+from pytest_gatherscatter.sections.monitor.hookcall import CallHook, Hook
 from pytest_gatherscatter.sections.monitor.order import Orders
 from pytest_gatherscatter.sections.monitor.station import Station
 from pytest_gatherscatter.sections.workload.answer import Answers
+from pytest_gatherscatter.sections.workload.guide import TURN, Guide
 from pytest_gatherscatter.sections.workload.patience import Patience
+from pytest_gatherscatter.sections.workload.state import WorkloadState
+from pytest_gatherscatter.sections.workload.step import Serve, Step
+from pytest_gatherscatter.simulation.instrument import Instrument
 from pytest_gatherscatter.simulation.scenario import play
 from pytest_gatherscatter.wire import messages as m
 
@@ -188,6 +195,36 @@ def _taken_at_once(enter: Callable[..., None]) -> Callable[..., None]:
     return taken
 
 
+def who_is_queued_again_keeps_the_bench(patch: Patch) -> None:
+    """Keep the lock of one's host, though a new gatherer has let another in before."""
+    prepare = Guide._prepare
+
+    def keeps(self: Guide, now: float) -> Step:
+        gathered = self.machine.state is WorkloadState.GATHERED
+        return prepare(self, now) if gathered else Serve(TURN)
+
+    patch.setattr(Guide, "_prepare", keeps)
+
+
+def who_thaws_starts(patch: Patch) -> None:
+    """Start whenever the Go is heard, and the hook's time has come."""
+    call = Instrument._call
+
+    def late(self: Instrument, effect: int, one: CallHook, ready: float) -> None:
+        call(self, effect, replace(one, until=None), ready)
+
+    def never(self: MonitorEnding, arming: Arming, cause: str, now: float) -> None:
+        if cause == "too-late":
+            self.station.to(arming, ArmingState.STARTING, now)
+            self.station.hooks.add(arming, Hook.STARTED)
+        else:
+            never_started(self, arming, cause, now)
+
+    never_started = MonitorEnding.never_started
+    patch.setattr(MonitorEnding, "never_started", never)
+    patch.setattr(Instrument, "_call", late)
+
+
 def an_illegal_step(patch: Patch) -> None:
     """Take a step that the table does not have."""
     patch.setitem(SECTION_TABLE, SectionState.COMMITTED, ())
@@ -207,6 +244,8 @@ BUGS: dict[Callable[[Patch], None], set[str]] = {
     bounds_are_invented: {"reported times are true to their bound", "never before t0"},
     acceptance_means_nothing: {"once accepted never alone"},
     gather_for_nobody: {"no go for who runs alone"},
+    who_is_queued_again_keeps_the_bench: {"who is queued opens its bench"},
+    who_thaws_starts: {"monitors make safe at the deadline"},
     an_illegal_step: {"no machine breaks"},
 }
 
