@@ -65,7 +65,13 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Be a worker, or let workers run the test files, if that was asked for."""
-    if not options.dispatches(config) or hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
+        return None
+    if config.getoption("gs_replay"):
+        from pytest_gatherscatter.plugin import rerun  # noqa: PLC0415 - idle cost
+
+        return rerun.print_command(config)
+    if not options.dispatches(config):
         return None
     from pytest_gatherscatter.plugin import dispatch  # noqa: PLC0415 - idle cost
 

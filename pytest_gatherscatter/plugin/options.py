@@ -126,6 +126,12 @@ def _register_dispatch(parser: pytest.Parser) -> None:
         help="end a test, or the import of a file, that takes longer; it has failed (0: never)",
     )
     option(
+        "--gs-replay",
+        metavar="WORKER",
+        help="print the command that runs again, in one process, what a worker of the last run "
+        "ran, in its order (gw0, gw1, …)",
+    )
+    option(
         "--gs-retries",
         metavar="N",
         default="0",

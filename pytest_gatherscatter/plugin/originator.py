@@ -6,6 +6,7 @@ are not imported here. What has to be true of the job is the ledger's business.
 """
 
 import contextlib
+import gc
 import os
 import secrets
 import sys
@@ -24,11 +25,14 @@ from pytest_gatherscatter.plugin.forkserver import FORKSERVER, Forkserver, Order
 from pytest_gatherscatter.plugin.node import Node
 from pytest_gatherscatter.plugin.replay import Count, Replay
 from pytest_gatherscatter.plugin.reports import unpack_report
+from pytest_gatherscatter.plugin.rerun import keep_orders
 from pytest_gatherscatter.plugin.source import job_source
+from pytest_gatherscatter.plugin.status import Status
 from pytest_gatherscatter.testfiles import news
 from pytest_gatherscatter.testfiles.ledger import Ledger
 from pytest_gatherscatter.testfiles.service.originator import OriginatorService
 from pytest_gatherscatter.testfiles.state import JobFacts
+from pytest_gatherscatter.testfiles.tally import Forecast
 from pytest_gatherscatter.wire.testfiles import JobTerms
 
 UNRUN = 50
@@ -70,6 +74,7 @@ class Originator:
         self._broker_is_ours = False
         self._interrupted = False
         self._ended: news.JobEnded | None = None
+        self._status: Status | None = None
 
     # ── pytest's hooks ─────────────────────────────────────────────────────────────────
 
@@ -124,10 +129,17 @@ class Originator:
         """Write down what the next run has to know, after pytest's own plugins did."""
         if self._names:
             self._memory.keep()
+            if self._status is not None:
+                keep_orders(self.config, self._status.orders)
             self._chooser.keep(stopped=self._ended is None or bool(self._ended.text))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """List what was not run."""
+        """Say what became of the workers' time, and list what was not run."""
+        verbosity = self.config.get_verbosity()
+        if self._status is not None and verbosity >= 0:
+            terminalreporter.section("workers")
+            for line in self._status.lines(verbose=verbosity > 0):
+                terminalreporter.line(line)
         if self._ended is None:
             return
         missing = (*self._ended.unopened, *self._ended.unrun)
@@ -137,6 +149,12 @@ class Originator:
                 terminalreporter.line(name)
             if len(missing) > UNRUN:
                 terminalreporter.line(f"and {len(missing) - UNRUN} more")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_unconfigure(self) -> None:
+        """Look for garbage once; pytest does so five times, for what tests leave, and none ran."""
+        gc.collect()
+        gc.freeze()
 
     # ── the job ────────────────────────────────────────────────────────────────────────
 
@@ -148,9 +166,16 @@ class Originator:
         service = OriginatorService(lab, url, Ledger(facts, self._names, known))
         stack.callback(service.close)
         service.open()
+        status = self._status = Status(self.config, Forecast(self._names, known))
         replay = Replay(session, Count({file: len(known.get(file, ())) for file in self._names}))
-        for one in self._until_over(session, service):
-            self._show(one, replay, service)
+        stack.callback(status.clear)
+        try:
+            for one in self._until_over(session, service):
+                status.hear(one)
+                self._show(one, replay, service)
+        except BrokerError as error:
+            self._ended = service.lost(str(error))
+            raise
         replay.settle()
         if self._ended is not None and (self._ended.text or self._ended.unrun):
             text = self._ended.text or "not all that was found was run"
@@ -189,7 +214,13 @@ class Originator:
     ) -> Iterator[news.News]:
         """Yield what is to be shown; Ctrl-C and ``-x`` let what runs come to its end."""
         stopped = False
-        coming = service.news(self._look_at_forkserver)
+
+        def look() -> None:
+            self._look_at_forkserver()
+            if self._status is not None:
+                self._status.look(session.testscollected)
+
+        coming = service.news(look)
         while True:
             try:
                 one = next(coming, None)
@@ -198,7 +229,7 @@ class Originator:
                     raise
                 service.stop("interrupted")
                 self._interrupted = stopped = True
-                coming = service.news(self._look_at_forkserver)
+                coming = service.news(look)
                 continue
             if one is None:
                 return
@@ -259,7 +290,10 @@ class Originator:
         reports = [unpack_report(self.config, raw) for raw in one.reports]
         seconds = sum(getattr(report, "duration", 0.0) for report in reports)
         self._memory.note(one.file, one.test, seconds)
-        if not any(report.failed for report in reports):
+        if any(report.failed for report in reports):
+            if self._status is not None:
+                self._status.failed()
+        else:
             self._chooser.passed(one.file, one.test)
         replay.test(reports, self._nodes[one.worker])
 

@@ -63,6 +63,7 @@ class Replay:
         self._config = session.config
         self._count = count
         self._index = 0
+        session.testscollected = count.guess
 
     def open(self, opened: news.FileOpened) -> None:
         """Show that a file was collected."""

@@ -41,6 +41,7 @@ class Spawning:
         self._lab, self._job = lab, job
         self._pool = pool
         self._broker = 0
+        self._broker_died = False
 
     def start_broker(self) -> str:
         """Fork the embedded broker; returns its URL. To be called before there are threads.
@@ -70,7 +71,13 @@ class Spawning:
             job=self._job,
             bear=self._bear,
         )
-        service.run(stop, wait=WAIT)
+        service.run(lambda: stop() or self._broker_has_ended(), wait=WAIT)
+
+    def _broker_has_ended(self) -> bool:
+        """See whether the broker has died under us: nobody will start it again."""
+        if self._broker and os.waitpid(self._broker, os.WNOHANG)[0]:
+            self._broker, self._broker_died = 0, True
+        return self._broker_died
 
     def _bear(self) -> Born:
         """Return a worker that waits already, else a new one: we have threads by now."""

@@ -336,7 +336,11 @@ class Ledger:
         if job.state is JobState.OVER or job.crew.living():
             return
         job.life.to(JobState.OVER, now=now)
-        books = job.books.values()
+        job.out.run(self.end(job.stopped))
+
+    def end(self, text: str) -> news.JobEnded:
+        """Say what was not run by now; ``text`` says why."""
+        books = self.job.books.values()
         unrun = tuple(f"{one.file}::{one.name(test)}" for one in books for test in one.open_tests)
         unopened = tuple(one.file for one in books if one.tests is None)
-        job.out.run(news.JobEnded(job.stopped, unrun, unopened))
+        return news.JobEnded(text, unrun, unopened)

@@ -60,8 +60,19 @@ class FileLost:
 
 
 @dataclass(frozen=True, slots=True)
+class TestStarted:
+    """A worker is at a test now; nothing counts on it."""
+
+    __test__ = False
+
+    file: str
+    test: str
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
 class TestReported:
-    """A test is over, with the reports of all its phases."""
+    """A test is over after ``seconds``, with the reports of all its phases."""
 
     __test__ = False
 
@@ -69,6 +80,7 @@ class TestReported:
     test: str
     worker: str
     reports: tuple[Raw, ...]
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +131,7 @@ News = (
     | WorkerGone
     | FileOpened
     | FileLost
+    | TestStarted
     | TestReported
     | TestLost
     | WarningTold

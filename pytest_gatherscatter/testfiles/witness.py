@@ -76,6 +76,8 @@ class Witness:
         lease = self._lease(worker, event.lease)
         if lease is not None and event.test in (lease.left or ()):
             lease.running = event.test
+            name = self.job.books[lease.portion.file].name(event.test)
+            self.job.out.run(news.TestStarted(lease.portion.file, name, worker.name))
 
     def _ran(self, worker: Worker, event: m.TestRan) -> None:
         lease = self._lease(worker, event.lease)
@@ -88,7 +90,8 @@ class Witness:
             self.deaths = 0
             self.job.durations.note(book.file, event.seconds)
             name = book.name(event.test)
-            self.job.out.run(news.TestReported(book.file, name, worker.name, event.reports))
+            told = news.TestReported(book.file, name, worker.name, event.reports, event.seconds)
+            self.job.out.run(told)
 
     def _given_back(self, worker: Worker, event: m.TestsGivenBack) -> None:
         lease = self._lease(worker, event.lease)

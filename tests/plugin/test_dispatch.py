@@ -1,12 +1,9 @@
 """Test files that others run: it looks as a plain run, whatever happens to the workers."""
 
 import signal
-import time
-from collections.abc import Callable
-from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import pytest
+from spreadrun import SLOW, alive, outcomes, pids, until
 from suite import Suite
 
 MIXED = """
@@ -47,29 +44,6 @@ def test_records(record_property):
     record_property("path", pathlib.Path("x"))
     record_property("broken", "\\udcff")
 """
-
-
-def outcomes(file: Path) -> dict[str, str]:
-    """Read each test's outcome out of a junitxml file: what is in its element, in order."""
-    return {
-        f"{case.get('classname')}::{case.get('name')}": " ".join(
-            child.tag for child in case if child.tag != "properties"
-        )
-        for case in ET.parse(file).getroot().iter("testcase")  # noqa: S314 - pytest wrote it
-    }
-
-
-def pids(path: Path) -> list[int]:
-    """Read which processes ran a suite that writes them."""
-    return [int(word) for word in path.read_text().split()] if path.exists() else []
-
-
-def alive(pid: int) -> bool:
-    """Say whether a process is there, and no zombie."""
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
 
 
 def test_every_outcome_is_as_in_a_plain_run(suite: Suite) -> None:
@@ -142,23 +116,6 @@ def test_options_that_do_not_go_together(suite: Suite) -> None:
         result = suite.run(*words)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines([line])
-
-
-SLOW = """
-@pytest.mark.parametrize("n", range(100))
-def test_slow(n):
-    with open("pids", "a") as file:
-        file.write(f"{os.getpid()} ")
-    time.sleep(0.1)
-"""
-
-
-def until(found: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait until ``found()`` is true."""
-    end = time.monotonic() + seconds
-    while not found():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_workers_end_with_their_originator(suite: Suite) -> None:

@@ -42,6 +42,9 @@ def other(number):
     return 2
 """
 
+RAN = r"::.* (PASSED|FAILED|ERROR|SKIPPED|XFAIL)"
+"""The lines of tests in ``-v``."""
+
 FILES = {
     "test_a.py": MIXED,
     "test_b.py": "import mod\n@pytest.mark.parametrize('n', range(4))\n"
@@ -107,6 +110,9 @@ def test_lines_reports_and_coverage_are_as_in_a_plain_run(rich: Suite) -> None:
     table = of(plain, "Stmts   Miss", "TOTAL")
     assert of(spread, "Stmts   Miss", "TOTAL") == table
     assert table[1].split() == ["mod.py", "8", "2", "4", "2", "67%", "5,", "9"]
+    spread.stdout.fnmatch_lines(
+        ["2 workers, busy *% of * s (start *", "gw0 on *: * files, *"]
+    )
     for line in ("*found 3 test files", "[[]gw?] *", "hello", "*UserWarning: hm", "*call *_slow"):
         spread.stdout.fnmatch_lines([line])
     assert cases(rich.path / "spread.xml") == cases(rich.path / "plain.xml")
@@ -125,9 +131,13 @@ def test_what_is_remembered_chooses_as_in_a_plain_run(rich: Suite) -> None:
     )
     assert last.parseoutcomes() == {"failed": 2, "passed": 1, "errors": 1, "deselected": 10}
     first = rich.run("--ff", "-v", "--tb=no", "--gs-spawn", "1")
-    began = [line.partition(" ")[0] for line in lines(first, r"::.* (PASSED|FAILED|ERROR)")]
+    began = [line.partition(" ")[0] for line in lines(first, RAN)]
     assert began[0] in {"test_a.py::test_fails", "test_b.py::TestC::test_z"}
     assert began[-1].startswith("test_c.py")
+    told = rich.run("--gs-replay", "gw0")
+    told.stdout.fnmatch_lines(["pytest @.pytest_cache/d/gatherscatter/gw0.txt"])
+    again = rich.run(told.outlines[0].removeprefix("pytest "))
+    assert list(lines(again, RAN)) == list(lines(first, RAN))
     shown = rich.run("--cache-show", "cache/nodeids")
     assert all(f"test_c.py::test_{n}" in shown.stdout.str() for n in (1, 2))
 

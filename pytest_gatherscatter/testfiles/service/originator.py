@@ -81,6 +81,10 @@ class OriginatorService:
         """Have a worker started."""
         self._driver.post(Told(outfit))
 
+    def lost(self, text: str) -> JobEnded:
+        """Say what was not run, where nobody will be heard any more, for ``text``."""
+        return self._ledger.end(text)
+
     def stop(self, text: str) -> None:
         """Let the job end, for ``text``."""
         self._driver.post(Told(StopJob(text)))
