@@ -48,7 +48,7 @@ PLACES: dict[str, tuple[Any, ...]] = {
     "bound-of-stop": (HookEnds._stopped,),
     "ticket-of-former-token": (Guide._prepare,),
     "met-forgotten": (Guide._sought,),
-    "lock-spared": (Guide._prepare,),
+    "lock-spared": (Guide._prepare, Guide._gone),
 }
 """The functions that each bug changes, in the order of its changes."""
 
