@@ -48,7 +48,7 @@ class Recruits:
         failed = sum(one.state == "failed" for one in self._known.values())
         parts = [
             f"{count} {'listener' if count == 1 else 'listeners'} {what}"
-            for count, what in ((busy, "had other jobs"), (failed, "could not prepare it"))
+            for count, what in ((busy, "had other jobs"), (failed, "failed"))
             if count
         ]
         return f" ({', '.join(parts)})" if parts else ""

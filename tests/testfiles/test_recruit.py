@@ -55,7 +55,7 @@ def test_who_is_busy_or_failed_is_not_counted_on() -> None:
     assert (failed.host, failed.why) == ("pc", "no rsync")
     (ended,) = one.of(news.JobEnded)
     assert isinstance(ended, news.JobEnded)
-    expected = "no worker came in 20 s (1 listener had other jobs, 1 listener could not prepare it)"
+    expected = "no worker came in 20 s (1 listener had other jobs, 1 listener failed)"
     assert ended.text == expected
 
 
@@ -77,7 +77,7 @@ def test_listeners_are_bounded() -> None:
     recruits = Recruits()
     for number in range(MOST_LISTENERS + 5):
         recruits.hear(told("failed", f"{number:08x}"), 0.0)
-    assert recruits.text(0.0) == f" ({MOST_LISTENERS} listeners could not prepare it)"
+    assert recruits.text(0.0) == f" ({MOST_LISTENERS} listeners failed)"
 
 
 def test_who_goes_in_good_order_loses_nothing() -> None:

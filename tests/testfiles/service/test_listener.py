@@ -220,7 +220,7 @@ def test_who_cannot_prepare_a_job_says_so(lab: Lab) -> None:
     assert refused.ends() == pytest.ExitCode.TESTS_FAILED
     assert "listener one cannot help: source 'me@pc:/suite' is not allowed here" in refused.text
     assert "listener two cannot help: rsync is not installed here" in refused.text
-    assert "no worker came in 1 s (2 listeners could not prepare it)" in refused.text
+    assert "no worker came in 1 s (2 listeners failed)" in refused.text
     lab.write("def pytest_gs_after_sync():\n    print('so far')\n    1 / 0\n", "conftest.py")
     broken = lab.dispatch("--gs-wait", "1")
     assert broken.ends() == pytest.ExitCode.TESTS_FAILED
