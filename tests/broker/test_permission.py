@@ -429,10 +429,15 @@ def test_test_files_are_run_elsewhere(shells: dict[str, Shell]) -> None:
     for number in range(2):
         (folder / f"test_{number}.py").write_text("def test_it(): pass\n")
     pytest_ = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
-    runner = shells["runner"].start("--gs-worker", "2", how=pytest_)
+    runner = shells["runner"].start("testfiles", "listen", "--workspaces", str(folder / "ws"))
+    runner.says("listens with")  # the duty that it starts is what --gs-worker is
+    seen = shells["sender"].run("testfiles", "ping", "--wait", "0.5s")
+    assert seen.stdout.startswith("listener\t"), seen.stderr
     sender = shells["sender"].start("--gs-dispatch", how=pytest_)
     sender.says("2 passed")
-    assert (sender.ends(), runner.ends()) == (0, 0)
+    assert sender.ends() == 0
+    runner.end()
+    assert runner.ends() == 0
 
 
 def test_commands_for_rabbitmqctl(rabbitmq_node: rabbitmq.Node, lab: str) -> None:
