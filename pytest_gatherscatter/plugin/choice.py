@@ -114,11 +114,11 @@ class Chooser:
         if self.sw:
             self._passed.setdefault(file, []).append(test)
 
-    def keep(self, *, stopped: bool) -> None:
-        """Write down what the next run has to know; ``stopped``: not all was run."""
+    def keep(self, *, passed: bool) -> None:
+        """Write down what the next run has to know; ``passed``: all was run, and nothing failed."""
         if self._cache is None:
             return
-        if self.sw and stopped:
+        if self.sw and not passed:
             self._cache.set(PASSED, self._passed)
         elif self._get(PASSED, {}):
             self._cache.set(PASSED, {})

@@ -125,13 +125,14 @@ class Originator:
         return True
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write down what the next run has to know, after pytest's own plugins did."""
         if self._names:
             self._memory.keep()
             if self._status is not None:
                 keep_orders(self.config, self._status.orders)
-            self._chooser.keep(stopped=self._ended is None or bool(self._ended.text))
+            whole = self._ended is not None and not self._ended.text
+            self._chooser.keep(passed=whole and not session.testsfailed)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what became of the workers' time, and list what was not run."""

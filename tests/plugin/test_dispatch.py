@@ -196,3 +196,37 @@ def test_after(): pass
         "ERROR test_import.py - worker gw* on * died: SIGABRT, for it hung*",
     ):
         result.stdout.fnmatch_lines([line])
+
+
+NODES = """
+import pytest
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    node.workerinput["database"] = {"name": f"db_{node.gateway.id}", "key": b"k"}
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    print(f"\\n{node.workerinput['workerid']} handed in {node.workeroutput['count']}, {error}")
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["count"] = session.testscollected
+"""
+
+
+@pytest.mark.parametrize("xdist", ["xdist", "no:xdist"])
+def test_plugins_written_for_xdist_reach_their_other_half(suite: Suite, xdist: str) -> None:
+    """With it and without: what they have for a worker, and what that hands in."""
+    suite.write(NODES, "conftest.py")
+    suite.write(
+        """
+def test_it(request, worker_id, tmp_path, tmp_path_factory):
+    given = request.config.workerinput
+    assert given["database"] == {"name": f"db_{worker_id}", "key": b"k"}
+    assert tmp_path_factory.getbasetemp().name == f"popen-{worker_id}"
+"""
+    )
+    result = suite.run("-s", "--gs-spawn", "1", *(("-p", xdist) if xdist != "xdist" else ()))
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["gw0 handed in 1, None"])

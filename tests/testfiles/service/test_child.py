@@ -1,12 +1,15 @@
 """A worker's process that dies: what of its output is kept."""
 
 import sys
+from pathlib import Path
 from queue import SimpleQueue
 
 from pytest_gatherscatter.machine import Told
 from pytest_gatherscatter.testfiles.child import ChildGone
 from pytest_gatherscatter.testfiles.service.birth import spawned
 from pytest_gatherscatter.testfiles.service.child import Child
+from pytest_gatherscatter.testfiles.service.pipe import line
+from pytest_gatherscatter.wire.testfiles import RunFile
 
 NOISY = """
 import os, sys
@@ -30,3 +33,31 @@ def test_the_output_of_who_died_is_bounded_and_says_what_it_lacks() -> None:
     assert gone.died.stderr.startswith("it began so\n")
     assert gone.died.stderr.endswith("\nand ended so\n")
     assert "… 50874 bytes left out …" in gone.died.stderr
+
+
+LATE = """
+import os, sys, time
+while not os.path.exists(sys.argv[1]): time.sleep(0.01)
+said = b""
+while said.count(b"\\n") < 3:
+    said += os.read(int(sys.argv[2]), 65_536)
+sys.stdout.write(str(len(said)))
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+def test_a_command_that_no_pipe_holds_is_told_as_it_is_read(tmp_path: Path) -> None:
+    """Who tells it does not wait for the test that runs."""
+    posted = SimpleQueue[Told]()
+    go = tmp_path / "go"
+    child = Child("gw0", spawned([sys.executable, "-c", LATE, str(go)]), b"start\n", posted.put)
+    tests = tuple(range(50_000))
+    run = RunFile(job="0b" * 8, worker="gw0", lease=1, file="test_a.py", tests=tests)
+    child.tell(run)
+    child.tell(run)
+    go.touch()  # nobody has read so far
+    gone = posted.get(timeout=60).request
+    child.join(10)
+    assert isinstance(gone, ChildGone)
+    assert int(gone.died.stdout) == len(b"start\n") + 2 * len(line(run))
