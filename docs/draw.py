@@ -26,6 +26,7 @@ from pytest_gatherscatter.sections.gatherer import state as gathererstate
 from pytest_gatherscatter.sections.monitor import arming
 from pytest_gatherscatter.sections.workload import state as workload_state
 from pytest_gatherscatter.settingvalue import LISTENER_READERS, MONITOR_READERS, READERS
+from pytest_gatherscatter.testfiles import duty
 from pytest_gatherscatter.wire import messages, testfiles
 from pytest_gatherscatter.wire.kind import AnyMessage
 
@@ -295,6 +296,9 @@ DRAWN: Mapping[str, Callable[[], str]] = {
         workload_state.WorkloadState,
         workload_state.WORKLOAD_TABLE,
         workload_state.WorkloadState.ENTERING,
+    ),
+    "states of a job at its listener": lambda: states(
+        duty.DutyState, duty.DUTY_TABLE, duty.DutyState.QUEUED
     ),
     "verdicts": verdict_table,
     "messages": message_tables,

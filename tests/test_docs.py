@@ -165,7 +165,15 @@ def test_readme_opens_with_what_a_newcomer_types() -> None:
 def test_options_keys_and_variables_of_the_pages_exist() -> None:
     """Whatever looks like an option, an ini key or a variable of ours is one."""
     known_options = set(re.findall(r'"(--gs-[\w-]+)"', inspect.getsource(options)))
-    keys = {*options.TEXT_KEYS, *options.QUANTITY_KEYS, "require", "section", "step", "exclude"}
+    keys = {
+        *options.TEXT_KEYS,
+        *options.QUANTITY_KEYS,
+        "require",
+        "section",
+        "step",
+        "exclude",
+        "whole_file",
+    }
     source = "".join(path.read_text() for path in (ROOT / "pytest_gatherscatter").rglob("*.py"))
     for page, text in PAGES.items():
         assert set(re.findall(r"--gs-[\w-]+", text)) <= known_options, page

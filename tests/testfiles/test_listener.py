@@ -21,18 +21,20 @@ from pytest_gatherscatter.machine import (
     Told,
     Woken,
 )
+from pytest_gatherscatter.testfiles.duty import (
+    DutySaid,
+    DutyState,
+    EndDuty,
+    RetireDuty,
+    StartDuty,
+)
 from pytest_gatherscatter.testfiles.listener import (
     END_GRACE,
     MOST_QUEUED,
     TELL,
     Drain,
-    DutySaid,
-    DutyState,
-    EndDuty,
     ListenerFacts,
     ListenerMachine,
-    RetireDuty,
-    StartDuty,
 )
 from pytest_gatherscatter.testfiles.order import DutyOver, DutyStep
 from pytest_gatherscatter.testfiles.supervisor import GONE, Done

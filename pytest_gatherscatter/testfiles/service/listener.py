@@ -21,15 +21,8 @@ from pytest_gatherscatter.host.process import machine_id
 from pytest_gatherscatter.machine import Run, Told
 from pytest_gatherscatter.settings import ListenerSettings
 from pytest_gatherscatter.testfiles.clip import Clip
-from pytest_gatherscatter.testfiles.listener import (
-    Drain,
-    DutySaid,
-    EndDuty,
-    ListenerFacts,
-    ListenerMachine,
-    RetireDuty,
-    StartDuty,
-)
+from pytest_gatherscatter.testfiles.duty import DutySaid, EndDuty, RetireDuty, StartDuty
+from pytest_gatherscatter.testfiles.listener import Drain, ListenerFacts, ListenerMachine
 from pytest_gatherscatter.testfiles.order import RETIRE, DutyOrder, DutyOver, line, word
 from pytest_gatherscatter.testfiles.service.program import how_it_ended
 from pytest_gatherscatter.testfiles.service.workspace import prune
