@@ -16,6 +16,8 @@ class Book:
         """Their ids after the file's path; ``None`` until the file was collected."""
         self.digest = ""
         self.whole = False
+        self.grouped = False
+        """Some of its tests must stay together; who has it open knows which."""
         self.opened_by = ""
         self.opening = 0.0
         """Seconds that collecting took."""
@@ -27,6 +29,7 @@ class Book:
     def open(self, told: FileCollected, worker: str) -> None:
         """Fix what has to be reported, once."""
         self.tests, self.digest, self.whole = told.tests, told.digest, told.whole
+        self.grouped = any(told.groups)
         self.opened_by, self.opening = worker, told.seconds
         self._open = set(range(len(told.tests)))
 
@@ -77,6 +80,8 @@ class Lease:
     left: list[int] | None = None
     running: int | None = None
     asked: bool = False
+    cut: bool = False
+    """What is more than a share was asked back, or there is none."""
 
     def untouched(self) -> list[int]:
         """Tests that may be given back, in order: neither begun nor next."""

@@ -32,6 +32,8 @@ class Grants:
                     break
                 seconds = self.job.seconds(portion.file, portion.tests)
                 self._grant(worker, Lease(self._number(), portion, worker.name, seconds))
+        if len(living) > 1:
+            self._cut(living)
         self._share(living)
 
     def _number(self) -> int:
@@ -70,6 +72,26 @@ class Grants:
             ),
         )
 
+    def _cut(self, living: list[Worker]) -> None:
+        """Ask for what is more than a share of a file as soon as its tests are known.
+
+        The answer comes between two tests: to wait until somebody is idle would be too late.
+        """
+        for worker in living:
+            lease = worker.leases[0] if worker.leases else None
+            if lease is None or lease.cut or lease.asked or lease.left is None:
+                continue
+            lease.cut = True
+            first, *rest = self.job.shares(lease.portion.file, lease.left) or [()]
+            most = len(lease.left) - len(first)
+            if rest and not lease.portion.home:
+                self._ask(lease, most)
+
+    def _ask(self, lease: Lease, most: int) -> None:
+        lease.asked = True
+        ask = GiveBack(job=self.job.facts.job, worker=lease.worker, lease=lease.number, most=most)
+        self.job.say(self.job.crew.workers[lease.worker].supervisor, ask)
+
     def _share(self, living: list[Worker]) -> None:
         """Ask who has the most left to give some of it to those who have nothing."""
         job = self.job
@@ -82,10 +104,7 @@ class Grants:
             if not offers:
                 return
             _, number, most = max(offers)
-            lease = job.leases[number]
-            lease.asked = True
-            ask = GiveBack(job=job.facts.job, worker=lease.worker, lease=number, most=most)
-            job.say(job.crew.workers[lease.worker].supervisor, ask)
+            self._ask(job.leases[number], most)
             idle -= 1
 
     def _offer(self, lease: Lease) -> tuple[float, int, int] | None:

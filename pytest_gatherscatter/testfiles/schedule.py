@@ -6,7 +6,7 @@ with the longest processing time first, 1969; stealing halves as in Blumofe and 
 Durations are the originator's, kept from run to run.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
@@ -155,6 +155,28 @@ class Backlog:
     def __len__(self) -> int:
         """Count the portions."""
         return len(self._heap)
+
+
+def shares(
+    tests: Iterable[int], seconds: Callable[[int], float], share: float
+) -> list[tuple[int, ...]]:
+    """Divide tests, in their order, into runs of at least ``share`` seconds; the last may be less.
+
+    What is left at the end stays with the run before it, if it is less than half a share: to open
+    a file again is work, too.
+    """
+    runs: list[list[int]] = [[]]
+    filled = 0.0
+    for test in tests:
+        if filled >= share:
+            runs.append([])
+            filled = 0.0
+        runs[-1].append(test)
+        filled += seconds(test)
+    if len(runs) > 1 and filled < share / 2:
+        rest = runs.pop()
+        runs[-1] += rest
+    return [tuple(run) for run in runs if run]
 
 
 def tail(left: int) -> int:

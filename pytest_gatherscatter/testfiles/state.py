@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pytest_gatherscatter.machine import Effects, Lifecycle, State
 from pytest_gatherscatter.testfiles.book import Book, Lease
 from pytest_gatherscatter.testfiles.crew import Crew, Worker
-from pytest_gatherscatter.testfiles.schedule import Backlog, Durations, Portion
+from pytest_gatherscatter.testfiles.schedule import Backlog, Durations, Portion, shares
 from pytest_gatherscatter.wire.messages import Message
 from pytest_gatherscatter.wire.names import supervisor_key
 from pytest_gatherscatter.wire.testfiles import Choice, JobSource, JobTerms
@@ -72,6 +72,8 @@ class Job:
         self.leases: dict[int, Lease] = {}
         self.backlog = Backlog()
         self.backlog.fill(self.books, self.durations, ordered=facts.ordered)
+        self.whole = sum(map(self.durations.of_file, self.books))
+        """Seconds that the job is expected to take, all in all, as it was known at its start."""
         self.stopped = ""
         """Why not everything was run; empty if all was, or may still be."""
         self.said: dict[int, str] = {}
@@ -93,9 +95,25 @@ class Job:
             return self.durations.of_file(file)
         return sum(self.durations.of_test(file, book.name(test)) for test in tests)
 
+    def share(self) -> float:
+        """Say how many seconds of one file a worker shall have at once: T/(2n)."""
+        return self.whole / (2 * max(1, len(self.crew.ready())))
+
+    def shares(self, file: str, tests: Iterable[int]) -> list[tuple[int, ...]]:
+        """Divide tests of a file that was run before and may be divided, else leave them so."""
+        book, durations = self.books[file], self.durations
+        tests = tuple(tests)
+        if book.whole or book.grouped or self.facts.ordered or not durations.knows(file):
+            return [tests]
+        return shares(tests, lambda test: durations.of_test(file, book.name(test)), self.share())
+
     def put_back(self, portion: Portion) -> None:
-        """Put a portion where others can take it."""
-        self.backlog.add(portion, self.seconds(portion.file, portion.tests))
+        """Put a portion where others can take it, divided if it is long."""
+        if portion.tests is None:
+            self.backlog.add(portion, self.seconds(portion.file, None))
+            return
+        for tests in self.shares(portion.file, portion.tests):
+            self.backlog.add(portion.only(tests), self.seconds(portion.file, tests))
 
     def close(self, worker: Worker, lease: Lease) -> None:
         """End a lease: whatever is still told under it is fenced."""

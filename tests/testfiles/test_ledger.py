@@ -9,6 +9,7 @@ from pytest_gatherscatter.machine import Received, Told
 from pytest_gatherscatter.testfiles import news
 from pytest_gatherscatter.testfiles.ledger import StopJob
 from pytest_gatherscatter.wire import testfiles as m
+from pytest_gatherscatter.wire.messages import Message
 
 
 def play(files: dict[str, File], *slots: int, retries: int = 0) -> Play:
@@ -42,6 +43,29 @@ def test_one_long_file_is_shared() -> None:
     ran = [shown.worker for shown in one.shown if isinstance(shown, news.TestReported)]
     assert len(set(ran)) == 4
     assert max(ran.count(worker) for worker in set(ran)) < 60
+
+
+def test_a_file_that_is_known_to_be_long_is_divided_at_once() -> None:
+    """Its worker keeps T/(2n), here eight of 32 seconds, while others have work, too."""
+    files = {name: File(16, seconds=1.0) for name in ("test_a.py", "test_b.py")}
+    said: list[object] = []
+    one = Play(files)
+    job = one.ledger.job
+    say = job.say
+
+    def overhear(supervisor: str, message: Message) -> None:
+        said.append(message)
+        say(supervisor, message)
+
+    job.say = overhear  # type: ignore[method-assign]
+    one.host(2)
+    one.settle()
+    assert one.check().text == ""
+    assert set(one.begun.values()) == {1}
+    asked = [one.most for one in said if isinstance(one, m.GiveBack)]
+    assert asked[:2] == [8, 8]
+    granted = [one for one in said if isinstance(one, m.RunFile)]
+    assert {one.tests for one in granted[2:4]} == {tuple(range(8, 16))}
 
 
 def test_a_file_that_must_stay_whole_is_not_shared() -> None:
@@ -260,6 +284,7 @@ files_of = st.dictionaries(
         kills_import=st.sampled_from([False] * 9 + [True]),
         strange=st.sampled_from([False] * 4 + [True]),
         whole=st.booleans(),
+        seconds=st.sampled_from([0.0, 0.01, 1.0]),
     ),
     min_size=1,
 )

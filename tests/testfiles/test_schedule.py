@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_gatherscatter.testfiles.schedule import TESTS, UNKNOWN, Durations
+from pytest_gatherscatter.testfiles.schedule import TESTS, UNKNOWN, Durations, shares
 
 
 def test_what_was_run_before_is_expected_again() -> None:
@@ -31,3 +31,12 @@ def test_files_are_expected_to_be_as_those_that_were_opened() -> None:
     durations.opened(3, 0.006)
     durations.note("b", 0.5)
     assert durations.of_file("c") == pytest.approx(0.004 + 0.5)
+
+
+def test_a_file_is_divided_into_shares() -> None:
+    """Each is a share at the least; a short rest stays with the one before it."""
+    assert shares(range(5), lambda _: 2.0, 1.8) == [(0,), (1,), (2,), (3,), (4,)]
+    assert shares(range(5), lambda _: 1.0, 2.0) == [(0, 1), (2, 3), (4,)]
+    assert shares(range(5), lambda test: 1.0 if test < 4 else 0.5, 2.0) == [(0, 1), (2, 3, 4)]
+    assert shares([3, 7], lambda _: 1.0, 60.0) == [(3, 7)]
+    assert shares([], lambda _: 1.0, 60.0) == []
