@@ -209,7 +209,7 @@ def _originator(lab: str, agents: Iterable[str]) -> Rights:
     )
 
 
-def _listener(lab: str, agents: Iterable[str]) -> Rights:
+def _worker(lab: str, agents: Iterable[str]) -> Rights:
     del agents
     events, direct = names.event_exchange(lab), names.direct_exchange(lab)
     inbox = _queue(names.supervisor_queue, lab, ID)
@@ -218,18 +218,24 @@ def _listener(lab: str, agents: Iterable[str]) -> Rights:
         write=(inbox, re.escape(events)),
         read=(inbox, re.escape(events)),
         says={
-            direct: (_key(names.job_key, ID), _key(names.ping_key, ID)),
+            direct: (_key(names.job_key, ID),),
             events: (re.escape(names.JOB_SOUGHT),),
         },
         hears={
             direct: (_key(names.supervisor_key, ID),),
             # It hears of every job, and so binds with the wildcard itself.
-            events: (
-                re.escape(names.job_event("offered", "*")),
-                re.escape(names.LISTENER_SOUGHT),
-            ),
+            events: (re.escape(names.job_event("offered", "*")),),
         },
     )
+
+
+def _listener(lab: str, agents: Iterable[str]) -> Rights:
+    events, direct = names.event_exchange(lab), names.direct_exchange(lab)
+    answers = Rights(
+        says={direct: (_key(names.ping_key, ID),)},
+        hears={events: (re.escape(names.LISTENER_SOUGHT),)},
+    )
+    return _worker(lab, agents) + answers
 
 
 ROLES: Mapping[str, Callable[[str, Iterable[str]], Rights]] = MappingProxyType(
@@ -240,14 +246,16 @@ ROLES: Mapping[str, Callable[[str, Iterable[str]], Rights]] = MappingProxyType(
         "observer": _observer,
         "operator": _operator,
         "originator": _originator,
+        "worker": _worker,
         "listener": _listener,
     }
 )
 """The rights of each role, by lab and, for who has an inbox of that name, by agents.
 
 An observer looks (``status``, ``watch``, ``doctor``), an operator also steers (``hold``, ``reset``,
-``leave``). An originator gives test files out, a listener has them run by workers, which have no
-connection of their own but in the sections of their tests, as a workload.
+``leave``). An originator gives test files out, a worker (``--gs-worker``) and a listener have them
+run by processes that have no connection of their own but in the sections of their tests, as a
+workload.
 """
 
 

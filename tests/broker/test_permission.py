@@ -40,6 +40,7 @@ USERS = {
     "steerer": ("operator", ()),
     "sender": ("originator", ()),
     "runner": ("listener", ()),
+    "hand": ("worker", ()),
 }
 """Logins with their role, and whose agent they are."""
 
@@ -253,6 +254,14 @@ FORBIDDEN: dict[str, dict[str, Deed]] = {
         "grant files to another": say(direct, "supervisor.0123456789abcdef"),
         "hear all that happens": hear(events, "#"),
     },
+    "hand": {
+        **NOT_AN_OPERATORS,
+        "have a job's inbox": have(jobs_inbox),
+        "offer a job": say(events, "job.offered.0123456789abcdef"),
+        "grant files to another": say(direct, "supervisor.0123456789abcdef"),
+        "answer for listeners": say(direct, "ping.0123456789abcdef"),
+        "hear who looks for listeners": hear(events, "listener.sought"),
+    },
 }
 """What each login may not."""
 
@@ -430,7 +439,7 @@ def test_test_files_are_run_elsewhere(shells: dict[str, Shell]) -> None:
         (folder / f"test_{number}.py").write_text("def test_it(): pass\n")
     pytest_ = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
     runner = shells["runner"].start("testfiles", "listen", "--workspaces", str(folder / "ws"))
-    runner.says("listens with")  # the duty that it starts is what --gs-worker is
+    runner.says("listens with")
     seen = shells["sender"].run("testfiles", "ping", "--wait", "0.5s")
     assert seen.stdout.startswith("listener\t"), seen.stderr
     sender = shells["sender"].start("--gs-dispatch", how=pytest_)
@@ -438,6 +447,11 @@ def test_test_files_are_run_elsewhere(shells: dict[str, Shell]) -> None:
     assert sender.ends() == 0
     runner.end()
     assert runner.ends() == 0
+    hand = shells["hand"].start("--gs-worker", "--rootdir", str(folder), str(folder), how=pytest_)
+    words = ("--gs-dispatch", "--gs-source", "none", "test_0.py", "test_1.py")
+    sender = shells["sender"].start(*words, how=pytest_)
+    sender.says("2 passed")
+    assert (sender.ends(), hand.ends()) == (0, 0)
 
 
 def test_commands_for_rabbitmqctl(rabbitmq_node: rabbitmq.Node, lab: str) -> None:
