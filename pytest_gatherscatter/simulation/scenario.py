@@ -90,13 +90,9 @@ class Play:
         self.trouble.end()
         while any(rule.until >= world.now for rule in self.rules):
             self._wait(world.now + 1.0)
-        end = world.now + AFTERWARDS
         heard = not self._away()
         self._reset()
-        while world.now < end:
-            self._wait(min(end, world.now + (QUIET if lab.network.calm else QUIET_LATE)))
-            if not any(rule.restless for rule in self.rules):
-                break
+        self._rest()
         self._works_again(reset=not heard)
         for rule in self.rules:
             rule.end()
@@ -115,8 +111,11 @@ class Play:
             reset = True
         if reset:  # a gatherer that was frozen or away did not hear the first one
             self._reset()
-            self._wait(world.now + (QUIET if lab.network.calm else QUIET_LATE))
+            self._rest()
         self._wait(max((one.runs_until for one in lab.monitors), default=0.0) + QUIET)
+        for rule in self.rules:
+            if rule.restless:  # it says more than that no section passes any more
+                rule.end()
         if world.random.random() < RESTARTED:
             self._restart_the_gatherer()
         for one in lab.monitors:
@@ -145,6 +144,14 @@ class Play:
             self._wait(self.world.now + QUIET)
         if away:
             raise Violated("everybody comes back", f"{away} are away after {RETURN:g} s")
+
+    def _rest(self) -> None:
+        """Let everything come to rest."""
+        world, end = self.world, self.world.now + AFTERWARDS
+        while world.now < end:
+            self._wait(min(end, world.now + (QUIET if self.lab.network.calm else QUIET_LATE)))
+            if not any(rule.restless for rule in self.rules):
+                break
 
     def _wait(self, until: float) -> None:
         """Let things happen, whoever has gone on meanwhile."""
