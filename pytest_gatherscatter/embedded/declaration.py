@@ -229,12 +229,12 @@ class Declaration(Flow):
             if error.code is Code.NOT_FOUND and name:
                 return 0
             raise
-        if if_unused and queue.consumers:
-            raise AmqpError(Code.PRECONDITION_FAILED, f"queue '{queue.name}' in vhost '/' in use")
         if if_empty and queue.ready:
             raise AmqpError(
                 Code.PRECONDITION_FAILED, f"queue '{queue.name}' in vhost '/' not empty"
             )
+        if if_unused and queue.consumers:
+            raise AmqpError(Code.PRECONDITION_FAILED, f"queue '{queue.name}' in vhost '/' in use")
         dropped = self._delete(queue)
         self._work(now)
         return dropped

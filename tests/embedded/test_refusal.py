@@ -143,6 +143,9 @@ CALLS: dict[str, Call] = {
     "exchange in use": lambda c, n: c.exchange_delete(n("e"), if_unused=True),
     "queue in use": lambda c, n: c.queue_delete(n("eaten"), if_unused=True),
     "queue not empty": lambda c, n: c.queue_delete(n("full"), if_empty=True),
+    "queue in use and not empty": lambda c, n: c.queue_delete(
+        n("both"), if_unused=True, if_empty=True
+    ),
     "delete locked": lambda c, n: c.queue_delete(n("locked")),
     "purge locked": lambda c, n: c.queue_purge(n("locked")),
     "purge nothing": lambda c, n: c.queue_purge(n("no")),
@@ -215,7 +218,7 @@ class Refusal(NamedTuple):
 
 def stage(channel: BlockingChannel, name: Callable[[str], str]) -> None:
     """What the calls meet."""
-    for queue in ("plain", "eaten", "alone", "full"):
+    for queue in ("plain", "eaten", "alone", "full", "both"):
         channel.queue_declare(name(queue), durable=True)
     channel.queue_declare(name("all"), durable=True, arguments=ARGUMENTS)
     channel.queue_declare(name("locked"), exclusive=True)
@@ -227,11 +230,15 @@ def stage(channel: BlockingChannel, name: Callable[[str], str]) -> None:
     channel.basic_consume(name("alone"), print, exclusive=True)
     channel.confirm_delivery()
     channel.basic_publish("", name("full"), b"")
+    channel.basic_qos(prefetch_count=1)
+    channel.basic_consume(name("both"), print)
+    for _ in range(2):
+        channel.basic_publish("", name("both"), b"")
 
 
 def clean(channel: BlockingChannel, name: Callable[[str], str]) -> None:
     """Leave nothing behind."""
-    names = ("plain", "eaten", "alone", "full", "all", "new", "one", "located")
+    names = ("plain", "eaten", "alone", "full", "both", "all", "new", "one", "located")
     for queue in (*names, "lazy", "odd"):
         channel.queue_delete(name(queue))
 
