@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from userrun import HEAVY, without
 
 VARIABLE = "OUTCOMELOG"
 _ends: dict[str, str] = {}
@@ -42,6 +43,7 @@ def plain_run(folder: Path, *arguments: str) -> dict[str, str]:
     """Run a suite in one process; returns how each test ended, by nodeid."""
     log = folder.parent / f"{folder.name}.outcomes"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "outcomelog"]
+    command += without(HEAVY)
     run = subprocess.run(
         [*command, "--continue-on-collection-errors", *arguments],
         cwd=folder,

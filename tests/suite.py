@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from userrun import HEAVY, without
 
 from pytest_gatherscatter.sections.service.asker import Asker
 from pytest_gatherscatter.settings import Settings
@@ -63,7 +64,7 @@ target = "monitors:Thermal"
 """
 
 
-OTHERS = ("xdist", "rerunfailures", "asyncio", "hypothesispytest")
+OTHERS = ("xdist", "rerunfailures", "asyncio")
 """Plugins that leave threads, sockets or warnings in a process that runs pytest twice."""
 
 
@@ -128,7 +129,7 @@ class Suite:
     def __init__(self, pytester: pytest.Pytester) -> None:
         self.pytester = pytester
         self.path = pytester.path
-        self.given: list[str] = ["-p", "no:cacheprovider"]
+        self.given: list[str] = ["-p", "no:cacheprovider", *without(HEAVY)]
         # Unset it is a warning of pytest-asyncio's, which has nothing to do with us.
         pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
 
@@ -144,7 +145,7 @@ class Suite:
 
     def run_here(self, *arguments: str) -> pytest.RunResult:
         """Run pytest in this process, which is faster; for runs that start and wait for nothing."""
-        others = [part for name in OTHERS for part in ("-p", f"no:{name}")]
+        others = without(OTHERS)
         return self.pytester.runpytest_inprocess(*self.given, *others, *arguments)
 
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":

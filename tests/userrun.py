@@ -3,14 +3,22 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-OTHERS = ("xdist", "rerunfailures", "asyncio", "hypothesispytest", "timeout")
+HEAVY = ("hypothesispytest", "html", "metadata", "pytest_cov")
+"""Plugins of these tests that cost each process half a second, whatever it is there for."""
+
+OTHERS = (*HEAVY, "xdist", "rerunfailures", "asyncio", "timeout")
 """Plugins that a new user does not have, and that leave threads and sockets in a process."""
 
 LONGEST = 100.0
 """Seconds; a lab comes up in two, on a machine that is busy in ten."""
+
+
+def without(plugins: Iterable[str]) -> list[str]:
+    """Return the words that leave plugins out."""
+    return [word for name in plugins for word in ("-p", f"no:{name}")]
 
 
 def run(
@@ -37,9 +45,9 @@ def run(
         "PYTHONDONTWRITEBYTECODE": "1",
         "COLUMNS": "200",
     }
-    without = [part for name in OTHERS if alone for part in ("-p", f"no:{name}")]
+    left_out = without(OTHERS if alone else HEAVY)
     return subprocess.run(
-        [*(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"), *without, *arguments],
+        [*(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"), *left_out, *arguments],
         cwd=folder,
         env=clean | own | dict(environ or {}),
         stdin=subprocess.DEVNULL,

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from outcomelog import add
+from userrun import HEAVY, without
 
 from pytest_gatherscatter.plugin.reports import pack_output, unpack_output
 from pytest_gatherscatter.testfiles.service.pipe import Command, Start, event, line
@@ -184,7 +185,7 @@ def start(
         worker="gw0",
         count=1,
         run=RUN,
-        arguments=("-p", "no:cacheprovider", *arguments),
+        arguments=("-p", "no:cacheprovider", *without(HEAVY), *arguments),
         root=str(folder),
         input=pack_output(given or {}),
         place=place,

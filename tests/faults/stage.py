@@ -15,7 +15,7 @@ from pathlib import Path
 from faults.brokers import Mortal
 from gateproxy import GateProxy, proxy_to
 from shells import OURS, Actor, Shell
-from userrun import OTHERS
+from userrun import OTHERS, without
 
 from pytest_gatherscatter.host.directory import private
 from pytest_gatherscatter.sections.service.benchlock import BenchLock, acquire
@@ -193,9 +193,8 @@ class Stage:
         """Start the workload whose section is the story's."""
         if self.user == "pytest":
             os.mkfifo(self.place / "crash")
-            without = [word for name in OTHERS for word in ("-p", f"no:{name}")]
             require = ["--gs-require", "scope"] if self.required else []
-            words = [*without, "-p", "no:cacheprovider", "-v", *require, "test_burst.py"]
+            words = [*without(OTHERS), "-p", "no:cacheprovider", "-v", *require, "test_burst.py"]
             self.burst = self.start("burst", *words, how=(sys.executable, "-m", "pytest"))
         else:
             require = ["--require", "scope"] if self.required else []

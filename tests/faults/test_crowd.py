@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from faults.overlap import Body, bodies, contradictions, overlaps, verdicts
 from faults.stage import Stage, until
+from userrun import HEAVY, without
 
 SUITE = """
 import os
@@ -59,6 +60,7 @@ def test_no_two_bodies_overlap(embedded_url: str, lab: str, tmp_path: Path) -> N
     try:
         stage.up()
         words = ["-n", str(WORKERS), "-p", "no:cacheprovider", "--junitxml", "report.xml"]
+        words += without(HEAVY)
         run = stage.start(
             "run", *words, "--gs-require", "scope", how=(sys.executable, "-m", "pytest")
         )

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from suite import Suite
+from userrun import HEAVY, without
 
 MIXED = """
 import warnings
@@ -60,7 +61,7 @@ def rich(suite: Suite) -> Suite:
     suite.pytester.makeini(
         "[pytest]\nasyncio_default_fixture_loop_scope = function\nmarkers = slow\n"
     )
-    suite.given = ["-p", "no:randomly"]
+    suite.given = without(HEAVY)
     (suite.path / "mod.py").write_text(MOD)
     for name, text in FILES.items():
         suite.write(text, name)
@@ -90,6 +91,7 @@ def of(result: pytest.RunResult, begin: str, end: str) -> list[str]:
 
 def test_lines_reports_and_coverage_are_as_in_a_plain_run(rich: Suite) -> None:
     """``-v``, ``-rA``, durations, warnings, junitxml, pytest-cov and pytest-html: the same."""
+    rich.given = []
     options = [
         "-v",
         "-rA",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from shells import Actor, Shell, until
-from userrun import OTHERS
+from userrun import OTHERS, without
 
-PYTEST = ("-m", "pytest", *(word for name in OTHERS for word in ("-p", f"no:{name}")))
+PYTEST = ("-m", "pytest", *without(OTHERS))
 
 CONFTEST = """
 import os
