@@ -13,6 +13,12 @@ def test_slow(n):
     time.sleep(0.1)
 """
 
+GATED = f"""{SLOW.replace("range(100)", "range(12)")}
+    while n == 2 and not os.path.exists("gate is open"):
+        time.sleep(0.01)
+"""
+"""Twelve tests, of which the third waits at a gate: who runs it is known to be in a test."""
+
 
 def until(found: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait until ``found()`` is true."""

@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from spreadrun import SLOW, alive, outcomes, pids, until
+from spreadrun import GATED, SLOW, alive, outcomes, pids, until
 from suite import Suite
 
 MIXED = """
@@ -162,10 +162,7 @@ def test_a_worker_that_is_stopped_gives_its_files_back(
     suite: Suite, embedded_url: str, lab: str
 ) -> None:
     """SIGTERM to who holds workers: what it was at is lost, the rest is for who comes next."""
-    suite.write(
-        SLOW.replace("range(100)", "range(12)")
-        + "    while n == 2 and not os.path.exists('gate is open'): time.sleep(0.01)\n"
-    )
+    suite.write(GATED)
     given = ["--gs-broker", embedded_url, "--gs-lab", lab]
     first = suite.start("--gs-worker", *given)
     job = suite.start("--gs-dispatch", "--junitxml=report.xml", *given)
