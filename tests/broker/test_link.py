@@ -645,7 +645,7 @@ def test_what_breaks_each_connection_makes_no_busy_loop(embedded_url: str, lab: 
         began = time.monotonic()
         link.publish(f"{lab}.nowhere", "x", b"", PLAIN, mandatory=False)
         while link.generation < 6:
-            assert time.monotonic() - began < 60
+            assert time.monotonic() - began < 20
             for event in link.poll(0.1):
                 if isinstance(event, PortDown):
                     assert "404" in event.reason

@@ -13,10 +13,7 @@ from faults.namespace import HOUR_AHEAD, inside
 from faults.stage import Stage
 
 WORST = 0.25
-"""Seconds between what was measured and what was: an hour is far beyond."""
-
-LATE = 5.0
-"""Seconds by which anything may be late on a machine that is shared: that is not the clocks'."""
+"""Seconds between two starts on a machine that is shared: an hour is far beyond."""
 
 
 @pytest.mark.parametrize("shifted", ["gatherer", "scope", "burst"])
@@ -32,13 +29,12 @@ def test_an_hour_ahead(shifted: str, embedded_url: str, lab: str, tmp_path: Path
         stage.start_workload(*hows.get("burst", ()))
         assert stage.visitor.ends() == 0, stage.visitor.text
         skew, bound = figures(stage)
-        assert skew < LATE * 1000
-        assert bound < WORST * 1000
+        assert skew + bound < WORST * 1000
         started = stage.world("scope", "started")
         body = stage.world("body", "in")
-        assert abs(started - body) < LATE
+        assert abs(started - body) < WORST
         (late,) = (float(line[3]) for line in stage.story if line[:2] == ["scope", "started"])
-        assert 0 <= late < LATE
+        assert 0 <= late < WORST
         # The skew is what the world's clock saw, but for what a shell needs to write its line.
         assert abs(abs(started - body) * 1000 - skew) < bound + WORST * 1000
     finally:
