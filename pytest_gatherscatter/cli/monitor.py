@@ -1,7 +1,6 @@
 """``gatherscatter monitor``: a class, a set of commands, or one that only tells what happens."""
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +8,9 @@ from typing import Any
 
 import click
 
-from pytest_gatherscatter.broker.provider import Found
+from pytest_gatherscatter.cli import serving
 from pytest_gatherscatter.cli.command import NOT_RUNNABLE, missing
-from pytest_gatherscatter.cli.option import Asked, examples, find, lab_options, names, need_url
+from pytest_gatherscatter.cli.option import Asked, examples, lab_options, names
 from pytest_gatherscatter.cli.stop import Stop
 from pytest_gatherscatter.errors import SettingsInvalid
 from pytest_gatherscatter.sections.hook import Monitor, SectionInfo
@@ -20,9 +19,6 @@ from pytest_gatherscatter.settingvalue import COMMANDS, MONITOR_READERS, read
 from pytest_gatherscatter.wire.names import check_name
 
 log = logging.getLogger(__name__)
-
-LOOK = 1.0
-"""Seconds between two looks for a local broker that is not there yet, or is another one now."""
 
 
 class LoggingMonitor(Monitor):
@@ -132,36 +128,27 @@ def read_monitor(
 
 
 def serve(settings: Settings, told: MonitorSettings, stop: Stop) -> int:
-    """Serve until ``stop``; a local broker that comes later, or again, is found by itself."""
+    """Be the monitor until ``stop``."""
     # Imported late: what this needs is not needed for --help.
     from pytest_gatherscatter.sections.service.monitor import MonitorService, hooks_of  # noqa: PLC0415
 
     check_programs(told)
     hooks = LoggingMonitor() if is_bare(told) else hooks_of(told)
     benches = told.benches or (settings.bench,)
-    waiting = False
-    while not stop():
-        found = find(settings)
-        if found.url is None:
-            if settings.broker not in {"auto", "local"}:
-                need_url(settings)
-            if not waiting:
-                log.info("%s; waiting for one ('gatherscatter gatherer' starts it)", found.why)
-            waiting = True
-            stop.wait(LOOK)
-            continue
-        waiting = False
+
+    def run(url: str, ended: Callable[[], bool]) -> None:
         service = MonitorService(
             settings,
-            found.url,
+            url,
             name=told.name,
             benches=benches,
             hooks=hooks,
             advisory=told.advisory,
             hook_timeout=told.hook_timeout,
         )
-        service.run(moved(settings, found, stop))
-    return stop.exit_status
+        service.run(ended)
+
+    return serving.serve(settings, stop, run)
 
 
 def check_programs(told: MonitorSettings) -> None:
@@ -182,24 +169,3 @@ def check_programs(told: MonitorSettings) -> None:
 def is_bare(told: MonitorSettings) -> bool:
     """Say whether it is only a name: no class and no command."""
     return told.target is None and all(getattr(told, key) is None for key in COMMANDS)
-
-
-def moved(settings: Settings, found: Found, stop: Stop) -> Callable[[], bool]:
-    """Say when the service has to end: by ``stop``, or since the local broker is another one.
-
-    A local broker that was started again has another port and password: a connection to the
-    old one would be tried for ever.
-    """
-    look = time.monotonic() + LOOK
-
-    def ended() -> bool:
-        nonlocal look
-        if found.kind == "local" and time.monotonic() >= look:
-            look = time.monotonic() + LOOK
-            now = find(settings).url
-            if now is not None and now != found.url:
-                log.info("the local broker is another one now: going there")
-                return True
-        return stop()
-
-    return ended

@@ -9,9 +9,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from pytest_gatherscatter.broker.provider import Found
-from pytest_gatherscatter.cli.monitor import LOOK, moved
-from pytest_gatherscatter.cli.option import Asked, examples, find, lab_options, need_url
+from pytest_gatherscatter.cli import serving
+from pytest_gatherscatter.cli.option import Asked, examples, lab_options, need_url
 from pytest_gatherscatter.cli.output import say_json, say_table
 from pytest_gatherscatter.cli.stop import Stop
 from pytest_gatherscatter.errors import SettingsInvalid
@@ -19,8 +18,6 @@ from pytest_gatherscatter.quantity import seconds
 from pytest_gatherscatter.settings import ListenerSettings, Settings
 from pytest_gatherscatter.settingvalue import LISTENER_READERS, read
 from pytest_gatherscatter.wire.testfiles import ListenerJob, ListenerSeen
-
-log = logging.getLogger(__name__)
 
 NOBODY = 1
 """The exit status of a ping that nobody answers."""
@@ -119,31 +116,15 @@ def log_to_file(path: Path) -> None:
 
 
 def serve(settings: Settings, told: ListenerSettings, stop: Stop) -> int:
-    """Listen until ``stop``; a local broker that comes later, or again, is found by itself."""
+    """Be the listener until ``stop``."""
     # Imported late: what this needs is not needed for --help.
     from pytest_gatherscatter.testfiles.service.listener import ListenerService  # noqa: PLC0415
 
-    waiting = False
-    while not stop():
-        found = find(settings)
-        if found.url is None:
-            if settings.broker not in {"auto", "local"}:
-                need_url(settings)
-            if not waiting:
-                log.info("%s; waiting for one ('gatherscatter gatherer' starts it)", found.why)
-            waiting = True
-            stop.wait(LOOK)
-            continue
-        waiting = False
-        service = ListenerService(settings.lab, found.url, told)
-        service.run(_times(settings, found, stop))
-    return stop.exit_status
+    def run(url: str, ended: Callable[[], bool]) -> None:
+        # How often it was told to end; once, too, if the local broker is another one now.
+        ListenerService(settings.lab, url, told).run(lambda: max(stop.times, int(ended())))
 
-
-def _times(settings: Settings, found: Found, stop: Stop) -> Callable[[], int]:
-    """Count how often it was told to end; once, too, if the local broker is another one now."""
-    ended = moved(settings, found, stop)
-    return lambda: max(stop.times, int(ended()))
+    return serving.serve(settings, stop, run)
 
 
 @testfiles.command(

@@ -60,7 +60,8 @@ class Chooser:
             return sorted(every, key=lambda file: _modified(root / file), reverse=True)
         if self.sw:
             passed = sum(map(len, self._passed.values()))
-            self.lines.append(f"stepwise: {passed} tests have passed already (--sw-reset: again)")
+            have = "1 test has" if passed == 1 else f"{passed} tests have"
+            self.lines.append(f"stepwise: {have} passed already (--sw-reset: again)")
         return every
 
     @property
@@ -72,7 +73,8 @@ class Chooser:
         kept = [file for file in every if file in self._failed]
         if kept:
             skipped = len(every) - len(kept)
-            self._say_failed(kept, f" (skipped {skipped} files)" if skipped else "")
+            files = "1 file" if skipped == 1 else f"{skipped} files"
+            self._say_failed(kept, f" (skipped {files})" if skipped else "")
             return kept
         if self._failed:
             count = sum(map(len, self._failed.values()))

@@ -85,9 +85,14 @@ def whole_line(tallies: Iterable[Tally], end: float) -> str:
         "idle": sum(part.idle for part in parts),
         "tail": sum(part.tail for part in parts),
     }
-    many = f"{len(parts)} workers" if len(parts) > 1 else "1 worker"
+    many = counted(len(parts), "worker")
     said = ", ".join(f"{name} {seconds / whole:.0%}" for name, seconds in rest.items())
     return f"{many}, busy {sum(part.busy for part in parts) / whole:.0%} of {end_of(end)} ({said})"
+
+
+def counted(number: int, noun: str) -> str:
+    """Say how many there are of something."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def end_of(seconds: float) -> str:
@@ -103,7 +108,8 @@ def line(tally: Tally, end: float) -> str:
     part = shares(tally, end)
     died = ", died" if tally.died else ""
     return (
-        f"{tally.worker} on {tally.host}{died}: {tally.files} files, {tally.tests} tests, "
+        f"{tally.worker} on {tally.host}{died}: "
+        f"{counted(tally.files, 'file')}, {counted(tally.tests, 'test')}, "
         f"busy {part.busy:.1f} s of {part.whole:.1f} s "
         f"(start {part.start:.1f}, collect {part.collect:.1f}, idle {part.idle:.1f}, "
         f"tail {part.tail:.1f})"
@@ -158,8 +164,7 @@ class View:
         if not self.workers:
             said = f"{self.done}/{self.total}, waiting for workers"
         else:
-            many = "1 worker" if self.workers == 1 else f"{self.workers} workers"
-            said = f"{self.done}/{self.total}, {many}"
+            said = f"{self.done}/{self.total}, {counted(self.workers, 'worker')}"
             left = self.left / self.workers
             if self.done < self.total and left >= 1:  # below, it is what runs now
                 said += f", about {end_of(left)} left"

@@ -26,6 +26,7 @@ def test_one_that_never_worked_only_started() -> None:
     assert line(idle, 5.0).startswith("gw1 on pc, died: 0 files, 0 tests")
     busy = Tally("gw0", "pc", came=2.0)
     busy.test(3.0, now=5.0)
+    assert line(busy, 5.0).startswith("gw0 on pc: 0 files, 1 test, busy")
     said = whole_line([busy, idle], 5.0)
     assert said == "2 workers, busy 50% of 5.0 s (start 50%, collect 0%, idle 0%, tail 0%)"
     assert whole_line([], 5.0) == "no worker came"
