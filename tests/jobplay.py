@@ -58,6 +58,8 @@ class File:
     kills_import: bool = False
     strange: bool = False
     whole: bool = False
+    groups: tuple[str, ...] = ()
+    """Test by test, who must run on one worker with it."""
     seconds: float = 0.0
     """What each of its tests took in an earlier run; 0 if there was none."""
 
@@ -79,6 +81,10 @@ class Proc:
     gone: bool = False
     over: bool = False
     opened: set[str] = field(default_factory=set)
+    awaits: int = -1
+    """The lease of a file whose groups may be others'."""
+    groups: set[str] = field(default_factory=set)
+    """Those that have begun here."""
 
 
 class Host:
@@ -159,6 +165,8 @@ class Host:
             return True
         while proc.commands:
             self.command(proc, proc.commands.popleft())
+        if proc.awaits >= 0 and not proc.over:
+            return False
         if proc.todo and not proc.over:
             self.begin_test(proc)
         elif proc.lease is not None:
@@ -180,6 +188,10 @@ class Host:
             case m.RunFile():
                 proc.queued.append(command)
                 assert len(proc.queued) <= HANDED + QUICK
+            case m.BeginFile(lease=lease, without=without):
+                if lease == proc.awaits:
+                    proc.awaits = -1
+                    proc.todo = deque(test for test in proc.todo if test not in without)
             case m.GiveBack(lease=lease, most=most):
                 if proc.lease is None or proc.lease.lease != lease:
                     kept = deque(run for run in proc.queued if run.lease != lease)
@@ -189,8 +201,18 @@ class Host:
                     return
                 untouched = list(proc.todo)[1:]
                 given = untouched[max(0, len(untouched) - most) :]
-                for _ in given:
-                    proc.todo.pop()
+                groups = self.play.files[proc.lease.file].groups
+                if groups:
+                    stay = {groups[test] for test in range(len(groups)) if test not in untouched}
+                    held = (stay | proc.groups) - {""}
+                    gone = {groups[test] for test in given} - held - {""}
+                    ends = set(given)
+                    given = [
+                        test
+                        for test in untouched
+                        if (groups[test] in gone if groups[test] else test in ends)
+                    ]
+                proc.todo = deque(test for test in proc.todo if test not in given)
                 self.say(proc, m.TestsGivenBack(lease=lease, tests=tuple(given)))
             case m.JobOver():
                 proc.over = True
@@ -212,10 +234,17 @@ class Host:
         proc.opened.add(run.file)
         proc.lease = run
         proc.todo = deque(range(file.tests) if run.tests is None else run.tests)
+        if run.tests is None and any(file.groups):
+            proc.awaits = run.lease
         self.say(
             proc,
             m.FileCollected(
-                lease=run.lease, tests=tests, digest=digest, whole=file.whole, seconds=0.001
+                lease=run.lease,
+                tests=tests,
+                digest=digest,
+                groups=file.groups,
+                whole=file.whole,
+                seconds=0.001,
             ),
         )
 
@@ -224,7 +253,10 @@ class Host:
         assert proc.lease is not None
         proc.running = proc.todo.popleft()
         self.play.begun[proc.lease.file, proc.running] += 1
-        kills = proc.running in self.play.files[proc.lease.file].kills
+        file = self.play.files[proc.lease.file]
+        if file.groups:
+            self.play.check_group(file.groups[proc.running], proc)
+        kills = proc.running in file.kills
         self.say(proc, m.TestBegun(lease=proc.lease.lease, test=proc.running))
         if kills:
             self.kill(proc, "SIGKILL")
@@ -255,6 +287,8 @@ class Play:
         self.hosts: dict[str, Host] = {}
         self.shown: list[news.News] = []
         self.begun: Counter[tuple[str, int]] = Counter()
+        self.holders: dict[str, str] = {}
+        """Which worker has run tests of a group."""
         self.linked = True
         self.struck = False
         self.feed(LinkUp())
@@ -379,6 +413,16 @@ class Play:
         return host.step(proc)
 
     # ── what must hold ─────────────────────────────────────────────────────────────────
+
+    def check_group(self, group: str, proc: Proc) -> None:
+        """See that all tests of a group are run by one worker, for as long as that lives."""
+        proc.groups.add(group)
+        holder = self.holders.setdefault(group, proc.name) if group else proc.name
+        if holder != proc.name:
+            workers = self.ledger.job.crew.workers
+            assert workers[holder].gone or workers[proc.name].gone
+            if not workers[proc.name].gone:
+                self.holders[group] = proc.name
 
     def check(self) -> news.JobEnded:
         """See that each test that was found is told exactly once; returns the last word."""

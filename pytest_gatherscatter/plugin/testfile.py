@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from _pytest.warnings import catch_warnings_for_item
 from msgspec import Raw
 
 from pytest_gatherscatter.plugin.lazy import LazyTree
-from pytest_gatherscatter.plugin.plain import clipped, encoded, speakable, text_of
+from pytest_gatherscatter.plugin.plain import encoded, speakable, text_of
 from pytest_gatherscatter.plugin.reports import pack_report, pack_together
 from pytest_gatherscatter.wire.testfiles import MOST_TESTS, Choice, FileCollected
 
@@ -21,8 +21,11 @@ WHOLE = "gs_whole_file"
 NAMES = 400 * 1024
 """Bytes of a file's test ids in one event, of the 1 MiB that a message may have."""
 
-GROUPS = 100 * 1024
+GROUPS = 300 * 1024
 """Bytes of the names of groups."""
+
+GROUP = 40
+"""Characters of a group's name: beyond, it is told by its beginning and a digest."""
 
 REPORTS = 300 * 1024
 """Bytes of a file's collection reports."""
@@ -48,21 +51,31 @@ class OpenFile:
             lease=lease,
             tests=tuple(_within(self.names, NAMES)),
             digest=self.digest,
-            groups=tuple(_grouped(self.groups)),
+            groups=_told(self.groups),
             whole=self.whole,
             deselected=min(self.deselected, MOST_TESTS),
             reports=self.reports,
             seconds=self.seconds,
         )
 
-    def tail(self, untouched: Sequence[int], most: int) -> list[int]:
-        """Return up to ``most`` tests from the end of ``untouched``, without cutting a group."""
+    def tail(self, untouched: Sequence[int], most: int, begun: Collection[str]) -> list[int]:
+        """Return about ``most`` tests from the end of ``untouched``, and no part of a group.
+
+        A group goes with its last test, unless it has ``begun``, or the test that is next is of it.
+        """
         if self.whole or most <= 0:
             return []
-        given = list(untouched[-most:])
-        staying = set(range(len(self.items))) - set(given)
-        held = {self.groups[test] for test in staying} - {""}
-        return [test for test in given if self.groups[test] not in held]
+        free = set(untouched)
+        named = {group for group in self.groups if group}
+        stay = {self.groups[test] for test in range(len(self.items)) if test not in free} & named
+        stay |= named.intersection(begun)
+        given = {self.groups[test] for test in untouched[-most:]} & named - stay
+        ends = set(untouched[-most:])
+        return [
+            test
+            for test in untouched
+            if (self.groups[test] in given if self.groups[test] else test in ends)
+        ]
 
 
 class Opener:
@@ -104,13 +117,14 @@ class Opener:
             items.clear()
         session.testscollected += len(items)
         names = [speakable(_name(item, file)) for item in items]
+        groups = [_group(item) for item in items]
         return OpenFile(
             file=file,
             items=list(items),
             names=names,
             digest=digest_of(names),
-            groups=[_group(item) for item in items],
-            whole=any(item.get_closest_marker(WHOLE) for item in items),
+            groups=groups,
+            whole=len(_told(groups)) == 1 or any(one.get_closest_marker(WHOLE) for one in items),
             deselected=self._deselected,
             reports=pack_together([pack_report(config, one) for one in self._reports], REPORTS),
             seconds=time.perf_counter() - began,
@@ -157,7 +171,10 @@ def _group(item: pytest.Item) -> str:
         text_of(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))
         for mark in item.iter_markers("xdist_group")
     }
-    return speakable("_".join(sorted(names)))
+    name = speakable("_".join(sorted(names)))
+    if len(name) <= GROUP:
+        return name
+    return f"{name[: GROUP - 17]}…{hashlib.blake2b(name.encode(), digest_size=8).hexdigest()}"
 
 
 def _within(names: Sequence[str], most: int) -> Sequence[str]:
@@ -172,11 +189,9 @@ def _within(names: Sequence[str], most: int) -> Sequence[str]:
     return list(short)
 
 
-def _grouped(groups: Sequence[str]) -> Sequence[str]:
-    """Return the groups to tell, nothing where there are none."""
+def _told(groups: Sequence[str]) -> tuple[str, ...]:
+    """Return the groups to tell: none where there are none, one for all where they are too many."""
     if not any(groups):
         return ()
-    if len(encoded(groups)) <= GROUPS:
-        return [clipped(group, 512) for group in groups]
-    numbers = {group: str(number) for number, group in enumerate(dict.fromkeys(groups), 1)}
-    return ["" if not group else numbers[group] for group in groups]
+    told = tuple(groups)
+    return told if len(encoded(told)) <= GROUPS else (next(filter(None, told)),)

@@ -27,6 +27,7 @@ from pytest_gatherscatter.plugin.reports import (
 from pytest_gatherscatter.plugin.testfile import Opener, OpenFile
 from pytest_gatherscatter.testfiles.service.pipe import Channel
 from pytest_gatherscatter.wire.testfiles import (
+    BeginFile,
     FileBegun,
     FileFinished,
     GiveBack,
@@ -77,6 +78,10 @@ class WorkerLoop:
         self._file: OpenFile | None = None
         self._lease = -1
         self._todo: deque[int] = deque()
+        self._awaits = -1
+        """The lease of a file whose groups may be others': its tests wait for word of that."""
+        self._groups: set[str] = set()
+        """Groups that have begun here, and so are not given back."""
         self._kept: dict[str, OpenFile] = {}
         self._gave = False
         self._reports: list[Raw] = []
@@ -113,6 +118,8 @@ class WorkerLoop:
             match command:
                 case RunFile():
                     self._queue.append(command)
+                case BeginFile(lease=lease, without=without):
+                    self._begin(lease, set(without))
                 case GiveBack(lease=lease, most=most):
                     self._give_back(lease, most)
                 case JobOver():
@@ -120,11 +127,18 @@ class WorkerLoop:
         if self._channel.closed:
             self._over = True
 
+    def _begin(self, lease: int, without: set[int]) -> None:
+        """Begin the tests of a file that has groups; some are for the workers of their groups."""
+        if lease == self._awaits:
+            self._awaits = -1
+            self._todo = deque(test for test in self._todo if test not in without)
+            self._gave = self._gave or bool(without)
+
     def _give_back(self, lease: int, most: int) -> None:
         """Give back what is not begun, nor announced to the test before it, from the end."""
         if lease == self._lease and self._file is not None:
             untouched = list(self._todo)[1:]
-            given = self._file.tail(untouched, most)
+            given = self._file.tail(untouched, most, self._groups)
             self._todo = deque(test for test in self._todo if test not in set(given))
             self._gave = self._gave or bool(given)
             self._channel.tell(TestsGivenBack(lease=lease, tests=tuple(given)))
@@ -144,11 +158,15 @@ class WorkerLoop:
             self._channel.tell(FileFinished(lease=run.lease, strange=True))
             return
         session.items = list(file.items)
-        self._channel.tell(file.collected(run.lease))
+        collected = file.collected(run.lease)
+        self._channel.tell(collected)
         numbers = range(len(file.items))
         wanted = numbers if run.tests is None else [one for one in run.tests if one in numbers]
         self._file, self._lease, self._todo = file, run.lease, deque(wanted)
         self._gave = run.tests is not None
+        self._awaits = run.lease if run.tests is None and any(collected.groups) else -1
+        while self._awaits >= 0 and not self._over:
+            self._listen(wait=True)
         self._run_tests(session, file)
         if self._gave:
             self._kept[run.file] = file  # for tests that come home
@@ -183,6 +201,7 @@ class WorkerLoop:
 
     def _run_test(self, file: OpenFile, number: int, follows: pytest.Item | None) -> None:
         item = self._last = file.items[number]
+        self._groups.add(file.groups[number])
         self._channel.tell(TestBegun(lease=self._lease, test=number))
         self._channel.flush()
         self._reports = []

@@ -16,8 +16,7 @@ class Book:
         """Their ids after the file's path; ``None`` until the file was collected."""
         self.digest = ""
         self.whole = False
-        self.grouped = False
-        """Some of its tests must stay together; who has it open knows which."""
+        self._groups: tuple[str, ...] = ()
         self.opened_by = ""
         self.opening = 0.0
         """Seconds that collecting took."""
@@ -29,7 +28,7 @@ class Book:
     def open(self, told: FileCollected, worker: str) -> None:
         """Fix what has to be reported, once."""
         self.tests, self.digest, self.whole = told.tests, told.digest, told.whole
-        self.grouped = any(told.groups)
+        self._groups = told.groups
         self.opened_by, self.opening = worker, told.seconds
         self._open = set(range(len(told.tests)))
 
@@ -57,6 +56,22 @@ class Book:
         """Return a test's id after the file's path."""
         return "" if self.tests is None else self.tests[test]
 
+    def group(self, test: int) -> str:
+        """Return who must run on one worker with a test; empty for nobody."""
+        groups = self._groups
+        if len(groups) == 1:
+            return groups[0]
+        return groups[test] if test < len(groups) else ""
+
+    def parted(self, tests: Iterable[int]) -> dict[str, list[int]]:
+        """Part tests by group, in their order; where the file is whole its first group has all."""
+        parts: dict[str, list[int]] = {}
+        tests = list(tests)
+        first = next(filter(None, map(self.group, tests)), "") if self.whole else ""
+        for test in tests:
+            parts.setdefault(first or self.group(test), []).append(test)
+        return parts
+
     @property
     def open_tests(self) -> list[int]:
         """Tests that are not reported, ascending."""
@@ -69,7 +84,8 @@ class Lease:
 
     ``left`` are its tests that are not reported, once it is collected; ``running`` is the one
     that has begun. ``asked`` is whether it was asked to give back and has not answered.
-    ``seconds`` is how long it was expected to take when it was granted.
+    ``seconds`` is how long it was expected to take when it was granted. ``without`` are tests that
+    its worker was told to leave to others when it had collected the file.
     """
 
     number: int
@@ -80,6 +96,7 @@ class Lease:
     left: list[int] | None = None
     running: int | None = None
     asked: bool = False
+    without: tuple[int, ...] | None = None
     cut: bool = False
     """What is more than a share was asked back, or there is none."""
 

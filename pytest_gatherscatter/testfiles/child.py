@@ -25,10 +25,10 @@ class StartChild:
 
 @dataclass(frozen=True, slots=True)
 class TellChild:
-    """Hand a command to a child: a file, a wish to have tests back, or the end (``Run``)."""
+    """Hand a command to a child: a file, that it may begin, or give back, or the end (``Run``)."""
 
     worker: str
-    command: m.RunFile | m.GiveBack | m.JobOver
+    command: m.RunFile | m.BeginFile | m.GiveBack | m.JobOver
 
 
 @dataclass(frozen=True, slots=True)

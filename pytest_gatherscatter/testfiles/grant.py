@@ -4,7 +4,7 @@ from pytest_gatherscatter.testfiles.book import Lease
 from pytest_gatherscatter.testfiles.crew import Worker
 from pytest_gatherscatter.testfiles.schedule import tail, worth_giving
 from pytest_gatherscatter.testfiles.state import Job
-from pytest_gatherscatter.wire.testfiles import MOST_TESTS, GiveBack, RunFile
+from pytest_gatherscatter.wire.testfiles import MOST_TESTS, BeginFile, GiveBack, RunFile
 
 AHEAD = 0.2
 """Seconds of work that a worker has ahead: a grant takes milliseconds, and a worker that waits for
@@ -27,9 +27,10 @@ class Grants:
         names = {worker.name for worker in living}
         for worker in living:
             while self._has_room(worker, len(living)):
-                portion = self.job.backlog.take(worker.name, names)
+                portion = self.job.backlog.take(worker.name, names, self.job.groups.workers)
                 if portion is None:
                     break
+                self.job.groups.claim(portion.group, worker.name)
                 seconds = self.job.seconds(portion.file, portion.tests)
                 self._grant(worker, Lease(self._number(), portion, worker.name, seconds))
         if len(living) > 1:
@@ -72,6 +73,17 @@ class Grants:
             ),
         )
 
+    def say_begin(self, worker: Worker, lease: Lease) -> None:
+        """Tell a worker's supervisor to begin with a file of groups, once more if need be."""
+        if lease.without is not None:
+            begin = BeginFile(
+                job=self.job.facts.job,
+                worker=worker.name,
+                lease=lease.number,
+                without=lease.without,
+            )
+            self.job.say(worker.supervisor, begin)
+
     def _cut(self, living: list[Worker]) -> None:
         """Ask for what is more than a share of a file as soon as its tests are known.
 
@@ -84,7 +96,7 @@ class Grants:
             lease.cut = True
             first, *rest = self.job.shares(lease.portion.file, lease.left) or [()]
             most = len(lease.left) - len(first)
-            if rest and not lease.portion.home:
+            if rest and not (lease.portion.home or lease.portion.group):
                 self._ask(lease, most)
 
     def _ask(self, lease: Lease, most: int) -> None:
@@ -114,12 +126,15 @@ class Grants:
         if lease.asked or lease.portion.home:
             return None
         if not lease.begun:
-            if worker.leases[0] is lease:
-                return None  # it is about to begin
+            if worker.leases[0] is lease or not job.movable(lease):
+                return None  # it is about to begin, or of a group that stays
             return job.seconds(book.file, lease.portion.tests), lease.number, MOST_TESTS
         if book.whole or lease.left is None:
             return None
         untouched = lease.untouched()
+        if job.groups.workers:
+            begun = job.groups.is_begun
+            untouched = [test for test in untouched if not begun(book.group(test))]
         given = untouched[len(untouched) - tail(len(untouched)) :]
         seconds = job.seconds(book.file, given)
         if not given or not worth_giving(seconds, book.opening):

@@ -80,8 +80,8 @@ class Ledger:
         known: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         self.job = Job(facts, files, known or {})
-        self._witness = Witness(self.job)
         self._grants = Grants(self.job)
+        self._witness = Witness(self.job, self._grants)
         self._recruits = Recruits()
         self._alone_since: float | None = None
         self._ending_since = 0.0
@@ -166,7 +166,9 @@ class Ledger:
             self._tell_of(worker)
             for lease in worker.leases:
                 lease.asked = False
-                if not lease.begun:
+                if lease.begun:
+                    self._grants.say_begin(worker, lease)
+                else:
                     self._grants.say(worker, lease)
         if job.state is JobState.ENDING:
             job.say(supervisor.id, m.JobOver(job=job.facts.job, text=job.stopped))

@@ -7,7 +7,7 @@ Durations are the originator's, kept from run to run.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from itertools import count
 from statistics import median
@@ -98,16 +98,18 @@ class Portion:
     ``tests`` are numbers in the file, ascending; ``None`` is the whole file. ``attempt`` counts
     the workers that died on it. ``home`` names the only worker that can run it, if there is one:
     where a file has other ids each time it is collected, only who has it open knows them.
+    ``group`` is the group that all of its tests are of: they are for the worker that has it.
     """
 
     file: str
     tests: tuple[int, ...] | None = None
     attempt: int = 1
     home: str = ""
+    group: str = ""
 
     def only(self, tests: Iterable[int]) -> "Portion":
         """Return the same, of these tests alone."""
-        return Portion(self.file, tuple(tests), self.attempt, self.home)
+        return replace(self, tests=tuple(tests))
 
 
 @dataclass(slots=True)
@@ -130,16 +132,17 @@ class Backlog:
             seconds = durations.of_file(file) * (1.0 if durations.knows(file) else EARLY)
             self.add(Portion(file), seconds)
 
-    def take(self, worker: str, living: Iterable[str]) -> Portion | None:
+    def take(self, worker: str, living: Iterable[str], groups: Mapping[str, str]) -> Portion | None:
         """Take the longest that this worker may have; ``None`` if there is none.
 
-        What has its home with a worker that is no longer living is for everybody.
+        ``groups`` says who has which. What has its home with a worker that is no longer living, or
+        is of a group that such a worker had, is for everybody.
         """
         passed, found = [], None
         others = set(living) - {worker}
         while self._heap:
             entry = heappop(self._heap)
-            if entry[2].home in others:
+            if not others.isdisjoint((entry[2].home, groups.get(entry[2].group, ""))):
                 passed.append(entry)
                 continue
             found = entry[2]

@@ -1,11 +1,12 @@
 """The life of a job at its originator, as a table, and what all parts of the ledger share."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pytest_gatherscatter.machine import Effects, Lifecycle, State
 from pytest_gatherscatter.testfiles.book import Book, Lease
 from pytest_gatherscatter.testfiles.crew import Crew, Worker
+from pytest_gatherscatter.testfiles.group import Groups
 from pytest_gatherscatter.testfiles.schedule import Backlog, Durations, Portion, shares
 from pytest_gatherscatter.wire.messages import Message
 from pytest_gatherscatter.wire.names import supervisor_key
@@ -69,6 +70,7 @@ class Job:
         self.durations = Durations(known)
         self.books = {file: Book(file) for file in files}
         self.crew = Crew()
+        self.groups = Groups()
         self.leases: dict[int, Lease] = {}
         self.backlog = Backlog()
         self.backlog.fill(self.books, self.durations, ordered=facts.ordered)
@@ -103,17 +105,43 @@ class Job:
         """Divide tests of a file that was run before and may be divided, else leave them so."""
         book, durations = self.books[file], self.durations
         tests = tuple(tests)
-        if book.whole or book.grouped or self.facts.ordered or not durations.knows(file):
+        if book.whole or self.facts.ordered or not durations.knows(file):
             return [tests]
         return shares(tests, lambda test: durations.of_test(file, book.name(test)), self.share())
 
     def put_back(self, portion: Portion) -> None:
-        """Put a portion where others can take it, divided if it is long."""
-        if portion.tests is None:
-            self.backlog.add(portion, self.seconds(portion.file, None))
+        """Put a portion where others can take it, by groups, and divided if it is long."""
+        if portion.tests is None or portion.home:
+            self.backlog.add(portion, self.seconds(portion.file, portion.tests))
             return
-        for tests in self.shares(portion.file, portion.tests):
-            self.backlog.add(portion.only(tests), self.seconds(portion.file, tests))
+        for group, tests in self.books[portion.file].parted(portion.tests).items():
+            self._release(group)
+            parts = [tuple(tests)] if group else self.shares(portion.file, tests)
+            for part in parts:
+                one = replace(portion, tests=part, group=group)
+                self.backlog.add(one, self.seconds(portion.file, part))
+
+    def _release(self, group: str) -> None:
+        """Let a group go that its worker has not begun with, unless it has more of it."""
+        held = (lease for lease in self.leases.values() if lease.worker == self.groups.of(group))
+        if not any(group in self._groups_of(lease) for lease in held):
+            self.groups.release(group)
+
+    def _groups_of(self, lease: Lease) -> set[str]:
+        """Name the groups that a lease has tests of, as far as that is known."""
+        if lease.portion.group or lease.left is None:
+            return {lease.portion.group}
+        return set(self.books[lease.portion.file].parted(lease.left))
+
+    def movable(self, lease: Lease) -> bool:
+        """Say whether a lease that is not begun may go to another worker."""
+        group = lease.portion.group
+        if lease.portion.home or (group and self.groups.is_begun(group)):
+            return False
+        others = (one for one in self.leases.values() if one is not lease)
+        return not group or not any(
+            one.worker == lease.worker and group in self._groups_of(one) for one in others
+        )
 
     def close(self, worker: Worker, lease: Lease) -> None:
         """End a lease: whatever is still told under it is fenced."""

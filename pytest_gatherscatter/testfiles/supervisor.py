@@ -145,6 +145,7 @@ class SupervisorMachine:
             m.JobJoined: self._have,
             m.JobRefused: self._refused,
             m.RunFile: self._granted,
+            m.BeginFile: self._begin,
             m.GiveBack: self._give_back,
             m.ToldAccepted: self._accepted,
             m.JobAlive: self._alive,
@@ -289,6 +290,12 @@ class SupervisorMachine:
             run = child.grants.popleft()
             child.handed.append(run.lease)
             self._out.run(TellChild(child.worker, run))
+
+    def _begin(self, message: m.BeginFile, now: float) -> None:
+        self._hear(now)
+        child = self.children.get(message.worker)
+        if child is not None and not child.gone and message.lease in child.handed:
+            self._out.run(TellChild(child.worker, message))
 
     def _give_back(self, message: m.GiveBack, now: float) -> None:
         self._hear(now)

@@ -6,6 +6,7 @@ from typing import Any
 from pytest_gatherscatter.testfiles import news
 from pytest_gatherscatter.testfiles.book import Book, Lease
 from pytest_gatherscatter.testfiles.crew import Worker
+from pytest_gatherscatter.testfiles.grant import Grants
 from pytest_gatherscatter.testfiles.schedule import Portion
 from pytest_gatherscatter.testfiles.state import Job
 from pytest_gatherscatter.wire import testfiles as m
@@ -19,8 +20,9 @@ STRANGE = "its file has other tests each time it is collected, so only one worke
 class Witness:
     """Takes events of workers: of who is gone, or under a lease that is over, nothing counts."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, grants: Grants) -> None:
         self.job = job
+        self._grants = grants
         self.deaths = 0
         """Workers that died one after the other, with no test run between."""
         self._events: dict[type[m.Event], Callable[[Worker, Any], None]] = {
@@ -71,13 +73,28 @@ class Witness:
             self.job.out.run(opened)
         tests = lease.portion.tests
         lease.left = book.open_tests if tests is None else book.of(tests)
+        if tests is None and any(event.groups):
+            self._part(worker, book, lease)
+
+    def _part(self, worker: Worker, book: Book, lease: Lease) -> None:
+        """Let a worker begin with a file, without the tests of groups that others have."""
+        left = lease.left or []
+        living = [one.name for one in self.job.crew.living()]
+        parts = book.parted(left)
+        lease.without = self.job.groups.part(parts, worker.name, living)
+        if lease.without:
+            lease.left = [test for test in left if test not in set(lease.without)]
+            self.job.put_back(lease.portion.only(lease.without))
+        self._grants.say_begin(worker, lease)
 
     def _test_begun(self, worker: Worker, event: m.TestBegun) -> None:
         lease = self._lease(worker, event.lease)
         if lease is not None and event.test in (lease.left or ()):
             lease.running = event.test
-            name = self.job.books[lease.portion.file].name(event.test)
-            self.job.out.run(news.TestStarted(lease.portion.file, name, worker.name))
+            book = self.job.books[lease.portion.file]
+            self.job.groups.begin(book.group(event.test))
+            started = news.TestStarted(book.file, book.name(event.test), worker.name)
+            self.job.out.run(started)
 
     def _ran(self, worker: Worker, event: m.TestRan) -> None:
         lease = self._lease(worker, event.lease)

@@ -58,9 +58,11 @@ class FileCollected(Event, frozen=True, kw_only=True):
     """A file was imported; its first test comes after this.
 
     ``tests`` are the ids after the file's path that are left after deselection, in order;
-    ``digest`` is theirs. ``groups`` names, test by test, who must stay together (empty: nobody).
-    ``whole`` forbids to divide the file. ``reports`` are collection reports that did not pass, or
-    were skipped. ``seconds`` is what importing and collecting took.
+    ``digest`` is theirs. ``groups`` names, test by test, who must run on one worker (empty:
+    nobody); one name alone is of all tests. Where there are any in a file that was granted whole,
+    the first test waits for :class:`BeginFile`. ``whole`` forbids to divide the file. ``reports``
+    are collection reports that did not pass, or were skipped. ``seconds`` is what importing and
+    collecting took.
     """
 
     lease: Token
@@ -291,6 +293,19 @@ class RunFile(Message, frozen=True, kw_only=True):
     choice: Choice | None = None
 
 
+class BeginFile(Message, frozen=True, kw_only=True):
+    """Originator → supervisor, answering a :class:`FileCollected` with groups: begin its tests.
+
+    Not those ``without`` which it goes: they are of groups that other workers have. Redelivered:
+    it has begun.
+    """
+
+    job: Id
+    worker: Name
+    lease: Token
+    without: tuple[Count, ...] = ()
+
+
 class GiveBack(Message, frozen=True, kw_only=True):
     """Originator → supervisor: give back up to ``most`` tests of a grant, from its end.
 
@@ -403,6 +418,7 @@ TestFileMessage: TypeAlias = (
     | JobJoined
     | JobRefused
     | RunFile
+    | BeginFile
     | GiveBack
     | WorkerTold
     | ToldAccepted

@@ -1,5 +1,7 @@
 """The ledger: what was found is told exactly once, whoever dies."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -232,11 +234,44 @@ def test_a_late_host_is_told_that_it_is_over() -> None:
     assert late.done == ["the job is over"]
 
 
+def test_a_group_is_run_by_one_worker_in_all_its_files() -> None:
+    """Whoever opens them; files of one group alone go to who has it, and other tests are shared."""
+    files = {f"test_{n}.py": File(6, groups=("a", "b", "", "a", "", "b")) for n in range(6)} | {
+        f"test_b{n}.py": File(3, groups=("b",) * 3, whole=n == 1) for n in range(3)
+    }
+    for slots in ((1,), (3,), (2, 2)):
+        one = play(files, *slots)
+        assert one.check().text == ""
+        assert set(one.begun.values()) == {1}
+        assert set(one.holders) == {"a", "b"}
+        ran = {shown.worker for shown in one.shown if isinstance(shown, news.TestReported)}
+        assert len(ran) == sum(slots)
+
+
+def test_groups_of_one_file_are_shared_as_wholes() -> None:
+    """An idle worker takes groups that have not begun, and none is cut."""
+    groups = tuple(name for name in "abcdefgh" for _ in range(10))
+    one = play({"test_it.py": File(80, groups=groups)}, 4)
+    assert one.check().text == ""
+    assert len(set(one.holders.values())) == 4
+
+
+def test_a_group_goes_on_elsewhere_when_its_worker_dies() -> None:
+    """All of it with the next one who takes any of it."""
+    files = {
+        f"test_{n}.py": File(4, groups=("g",) * 4, kills=frozenset([1] if n == 2 else []))
+        for n in range(4)
+    }
+    one = play(files, 2)
+    assert one.check().text == ""
+    assert lost(one) == [("test_2.py", "test_1")]
+
+
 @pytest.mark.parametrize("kept", range(4))
 @pytest.mark.parametrize("moment", range(0, 40, 3))
 def test_a_lost_connection_costs_nothing(moment: int, kept: int) -> None:
     """Whatever was on its way is said again: nobody is given up, nothing is run twice."""
-    one = Play({f"test_{n}.py": File(6) for n in range(6)})
+    one = Play({f"test_{n}.py": File(6, groups=("g", "", "h") * 2) for n in range(6)})
     host = one.host(2)
     happens = {
         moment: lambda: one.cut(host, kept),
@@ -275,10 +310,18 @@ def test_where_nobody_dies_all_is_reported_and_run_once(
     assert not [gone for gone in one.shown if isinstance(gone, news.WorkerGone) and gone.died]
 
 
+def like_file(*, grouped: bool, **fields: Any) -> File:  # noqa: ANN401 - as File has them
+    """Make a file, perhaps with tests of two groups, unless it has other tests each time."""
+    grouped = grouped and not fields["strange"]
+    names = ("g",) if fields["whole"] else ("g", "", "h", "", "g")
+    return File(**fields, groups=(names * fields["tests"])[: fields["tests"]] if grouped else ())
+
+
 files_of = st.dictionaries(
     st.sampled_from([f"test_{name}.py" for name in "abcdefgh"]),
     st.builds(
-        File,
+        like_file,
+        grouped=st.booleans(),
         tests=st.integers(0, 12),
         kills=st.frozensets(st.integers(0, 11), max_size=2),
         kills_import=st.sampled_from([False] * 9 + [True]),

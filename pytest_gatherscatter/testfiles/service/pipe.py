@@ -17,9 +17,9 @@ from msgspec import Raw
 from pytest_gatherscatter.errors import MessageUnreadable
 from pytest_gatherscatter.testfiles.child import StartChild
 from pytest_gatherscatter.testfiles.workspace import moved
-from pytest_gatherscatter.wire.testfiles import AnyEvent, GiveBack, JobOver, RunFile
+from pytest_gatherscatter.wire.testfiles import AnyEvent, BeginFile, GiveBack, JobOver, RunFile
 
-Command: TypeAlias = RunFile | GiveBack | JobOver
+Command: TypeAlias = RunFile | BeginFile | GiveBack | JobOver
 """What a supervisor may say after the start."""
 
 CHUNK = 65_536

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from outcomelog import plain_run
-from workerplay import Starts, Worker, logged, write
+from workerplay import JOB, Starts, Worker, logged, write
 
 from pytest_gatherscatter.wire import testfiles as m
 
@@ -243,22 +243,45 @@ def test_tests_are_given_back_from_the_end(suite: Path, start: Starts) -> None:
     assert logged(suite) == ["0", "1", "5", "2"]
 
 
-def test_a_group_is_not_cut(suite: Path, start: Starts) -> None:
-    """Tests of one ``xdist_group`` stay where the first of them is."""
-    group = "@pytest.mark.xdist_group('g')\n"
-    body = f"{group}def test_0():\n    while not os.path.exists('go'): time.sleep(0.01)\n"
-    body += "def test_1(): pass\ndef test_2(): pass\n" + f"{group}def test_3(): pass\n"
-    write(suite, {"test_it.py": body + "def test_4(): pass\n"})
+def test_a_group_goes_or_stays_as_a_whole(suite: Path, start: Starts) -> None:
+    """Marks of tests, classes and modules; what others have is left out, and none is cut."""
+    write(
+        suite,
+        {
+            "test_it.py": """
+                class TestG:
+                    pytestmark = pytest.mark.xdist_group(name="g")
+                    def test_0(self):
+                        while not os.path.exists("go"): time.sleep(0.01)
+                def test_1(): pass
+                @pytest.mark.xdist_group("h")
+                class TestH:
+                    def test_2(self): pass
+                @pytest.mark.xdist_group("g")
+                def test_3(): pass
+                def test_4(): pass
+                @pytest.mark.xdist_group("i" * 300)
+                def test_5(): pass
+                @pytest.mark.xdist_group("h")
+                def test_6(): pass
+            """
+        },
+    )
     worker = start()
     lease = worker.grant("test_it.py")
+    collected = worker.wait(m.FileCollected)
+    long = collected.groups[5]
+    assert collected.groups == ("g", "", "h", "g", "", long, "h")
+    assert long.startswith("iii")
+    assert len(long) == 40
+    worker.say(m.BeginFile(job=JOB, worker="gw0", lease=lease, without=(5,)))
     worker.wait(m.TestBegun)
-    worker.give_back(lease, 3)
+    worker.give_back(lease, 4)
     (suite / "go").touch()
     worker.wait(m.FileFinished)
     worker.finish()
-    assert worker.of(m.FileCollected)[0].groups == ("g", "", "", "g", "")
-    assert worker.of(m.TestsGivenBack)[0].tests == (2, 4)
-    assert worker.names() == ["test_0", "test_1", "test_3"]
+    assert worker.of(m.TestsGivenBack)[0].tests == (2, 4, 6)
+    assert [one.test for one in worker.of(m.TestRan)] == [0, 1, 3]
 
 
 def test_a_whole_file_stays_whole(suite: Path, start: Starts) -> None:
