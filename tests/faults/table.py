@@ -116,7 +116,7 @@ TABLE: dict[tuple[str, str, str], Either] = {
 
 @dataclass(frozen=True)
 class Other:
-    """A row that is no step of a party that comes back: who stays away, and who is one too many."""
+    """A row that is no step of a party that comes back: who stays away, is one too many, too late."""
 
     told: str
     where: str
@@ -158,6 +158,11 @@ OTHERS = {
         "is a second monitor of the same name",
         "while the monitor arms",
         Sees(r"has an agent 'scope' already", 1, within=SOON),
+    ),
+    "thawed": Other(
+        "is the test, frozen until its deadline has passed,",
+        "while the Go is in its socket",
+        Sees(r"its body was not run", 75, ran=False),
     ),
     "power cycle": Other(
         "is the gatherer, its host power-cycled,",

@@ -1,5 +1,6 @@
-"""Who never comes back, and who is one too many."""
+"""Who never comes back, who is one too many, and who comes too late."""
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ import pytest
 from faults import page
 from faults.brokers import Mortal
 from faults.stage import Stage
-from faults.step import STEPS, kill
+from faults.step import STEPS, freeze, kill
 from faults.table import OTHERS, WITHIN
 from shells import Actor
 
@@ -107,6 +108,27 @@ def test_a_second_monitor_of_a_name(stage: Stage) -> None:
     STEPS["gathering"].go_on(stage)
     assert stage.visitor.ends() == 0, stage.visitor.text
     assert stage.count("scope", "started") == 1
+
+
+def test_a_test_that_is_thawed_past_its_deadline(
+    embedded_url: str, lab: str, tmp_path: Path
+) -> None:
+    """Its Go lies in its socket when it wakes up; its monitor has made safe: it runs nothing."""
+    stage = Stage(embedded_url, lab, tmp_path, longest=1)
+    try:
+        enter(stage, "ready")
+        freeze(stage.visitor)
+        STEPS["ready"].go_on(stage)
+        stage.tells("scope", "overdue")
+        began = time.monotonic()
+        os.killpg(stage.visitor.process.pid, signal.SIGCONT)
+        settle("thawed", stage.visitor, began)
+        assert "this process was held up until" in stage.visitor.text
+        assert stage.count("body", "in") == 0
+        assert stage.count("scope", "stopped") == 1
+        assert stage.next().process.returncode == 0
+    finally:
+        stage.end()
 
 
 def test_a_gatherer_whose_host_was_power_cycled(stage: Stage) -> None:
