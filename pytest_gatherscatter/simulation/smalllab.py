@@ -1,14 +1,12 @@
 """A small lab whose every next step can be chosen: what may happen is listed, not drawn.
 
 Its parties are the production's machines and guides. What is between them is as simple as can
-be: an inbox for each with a line for each sender, a message lost only with its reader, an outcome
-known at once, one clock for all, which ticks (``TICK``). Time passes when nothing else can happen
-(or as a stall, if one is granted), and then up to the next deadline of anybody. So the number of
-states is small enough to look at all of them; what the network does to messages is played by the
-seeds.
+be: an inbox for each (``smallpost.py``), a message lost only with its reader, an outcome known at
+once, one clock for all, which ticks. Time passes when nothing else can happen (or as a stall, if
+one is granted), and then up to the next deadline of anybody. So the number of states is small
+enough to look at all of them; what the network does to messages is played by the seeds.
 """
 
-import math
 from collections.abc import Mapping
 
 from pytest_gatherscatter.machine import (
@@ -31,6 +29,7 @@ from pytest_gatherscatter.sections.gatherer import Gatherer, GathererFacts
 from pytest_gatherscatter.sections.monitor.hookcall import CallHook, CancelHook, Hook, HookEnded
 from pytest_gatherscatter.sections.monitor.machine import Identity, MonitorMachine
 from pytest_gatherscatter.simulation.shelf import Shelf
+from pytest_gatherscatter.simulation.smallpost import Post, tick
 from pytest_gatherscatter.simulation.smallrun import BENCH, SmallRun, SmallTicket, demand_of
 from pytest_gatherscatter.simulation.smallstate import REST, Journal, Letter, State, Step, Waiting
 from pytest_gatherscatter.simulation.smallwatch import BEGIN, CLOCK, Watch
@@ -45,22 +44,10 @@ from pytest_gatherscatter.simulation.world import (
     Violated,
 )
 from pytest_gatherscatter.wire import messages as m
-from pytest_gatherscatter.wire.names import (
-    GATHERER_KEY,
-    GATHERER_STARTED,
-    STEER_KEY,
-    agent_key,
-    bench_events,
-    section_event,
-)
+from pytest_gatherscatter.wire.names import GATHERER_KEY, STEER_KEY, agent_key
 
 WALL = 2_000_000_000.0
 """Unix time minus the clock's: so large that a time is never taken for another's."""
-
-TICK = 0.5
-"""Seconds between two moments at which anybody is woken: who asks for a time in between is woken
-late. All waits are whole ticks, but for those that are shorter than one; so all deadlines fall on
-few moments, where they race, and labs that differ by fractions of a second are one."""
 
 RETURNS = 2.0
 """A dead process comes back at once, or at a multiple of so many seconds: that of keepalives, so
@@ -74,7 +61,7 @@ SILENT = (m.SectionAccepted, m.SectionWaiting, m.ReportAccepted, m.JoinAccepted,
 that they are taken first and alone."""
 
 
-class SmallLab:
+class SmallLab(Post):
     """Two workloads that want one bench, some monitors, a gatherer with a journal.
 
     Args:
@@ -91,6 +78,7 @@ class SmallLab:
         deaths: int = 0,
         stalls: int = 0,
     ) -> None:
+        super().__init__(("scope", "thermal")[:monitors], ("test0", "test1")[:workloads])
         self.now = BEGIN
         self.deaths = deaths
         self.died: frozenset[str] = frozenset()
@@ -100,25 +88,15 @@ class SmallLab:
         self.journal = Journal()
         self.tickets: Mapping[str, SmallTicket] = {}
         self.locked: str | None = None
-        self.letters: Mapping[tuple[str, str], tuple[Letter, ...]] = {}
-        self.wakes: Mapping[str, tuple[float, ...]] = {}
         self.hooks: Mapping[str, tuple[Waiting, ...]] = {}
-        self.keys: Mapping[str, str] = {}
         self.lives: Mapping[str, int] = {}
         self.over: frozenset[str] = frozenset()
         """Workloads that have gone on."""
-        self.listeners: frozenset[str] = frozenset()
-        """Workloads that hear events."""
-        self.monitors = ("scope", "thermal")[:monitors]
-        self.runs = ("test0", "test1")[:workloads]
         self.parties = (GATHERER, *self.monitors, *self.runs)
-        self.touched: set[str] = set()
-        """Whom the last step made do something, or reached with a word, dead or alive."""
         self.recorded = False
         """Whether the gatherer put something on record in the last step."""
         self.shelf = Shelf()
         self.watch = Watch(self.shelf)
-        self._soon: list[tuple[str, Input]] = []
         self._stirred: set[str] = set()
         for name in (GATHERER, *self.monitors):
             self._start(name)
@@ -215,7 +193,7 @@ class SmallLab:
     def reset(self) -> None:
         """Let a person reset everything."""
         letter = Letter(m.ResetLab(everything=True, who=PERSON), None)
-        self._deliver(PERSON, GATHERER, letter)
+        self.deliver(PERSON, GATHERER, letter)
 
     def end(self) -> None:
         """Ask every rule for its last word."""
@@ -248,7 +226,7 @@ class SmallLab:
     def _next_due(self) -> float | None:
         times = [at for wakes in self.wakes.values() for at in wakes]
         calls = [call for calls in self.hooks.values() for _, call in calls]
-        times += [_tick(call.at) for call in calls if call.at]
+        times += [tick(call.at) for call in calls if call.at]
         return min((at for at in times if at > self.now), default=None)
 
     def _due_hook(self, who: str) -> bool:
@@ -318,26 +296,9 @@ class SmallLab:
                 if name in stirred and self.lives[name] > 0:
                     self.shelf.open(name).go_on(self)
 
-    def soon(self, who: str, said: Input) -> None:
-        """Give a machine an input before anything else happens."""
-        self._soon.append((who, said))
-
     def stir(self, *who: str) -> None:
         """Let guides go on, since something has changed for them."""
         self._stirred.update(who)
-
-    def wake(self, who: str, at: float) -> None:
-        """Wake ``who`` up at ``at``, or a tick later."""
-        at = _tick(at)
-        if at not in self.wakes[who]:
-            self.wakes = {**self.wakes, who: (*self.wakes[who], at)}
-
-    def forget(self, who: str) -> None:
-        """Wake ``who`` up no more, nor bring it its letters: it is dead, or has hung up."""
-        self.wakes = {**self.wakes, who: ()}
-        self.letters = {way: letters for way, letters in self.letters.items() if way[0] != who}
-        self.keys = {key: name for key, name in self.keys.items() if name != who}
-        self._soon = [(name, said) for name, said in self._soon if name != who]
 
     def _feed(self, who: str, said: Input, *, torn: bool = False) -> None:
         self.touched.add(who)
@@ -358,11 +319,11 @@ class SmallLab:
         match effect:
             case Send(id, key, message, reply_to, _):
                 self.see(Said(self.now, who, key, message, CLOCK))
-                there = self._send(who, key, Letter(message, reply_to))
+                there = self.send(who, key, Letter(message, reply_to))
                 self._soon.append((who, Confirmed(id) if there else Returned(id)))
             case Publish(_, key, message):
                 self.see(Said(self.now, who, key, message, CLOCK))
-                self._publish(who, key, Letter(message, None))
+                self.publish(who, key, Letter(message, None))
             case Record(_, event) if who == GATHERER:
                 self.recorded = True
                 self.journal = Journal((*self.journal, dict(event)))
@@ -382,36 +343,6 @@ class SmallLab:
             self.hooks = {**self.hooks, who: left}
             self._soon.append((who, Exited(effect, HookEnded(ready=self.now))))
 
-    def _send(self, who: str, key: str, letter: Letter) -> bool:
-        reader = self.keys.get(key)
-        if reader is None:
-            return False
-        if isinstance(letter.message, m.ClockProbe | m.ClockReading):
-            # One clock, no way: only what is decided by it is of interest here.
-            self._soon.append((reader, Received(letter.message, 0, reply_to=letter.reply_to)))
-        else:
-            self._deliver(who, reader, letter)
-        return True
-
-    def _deliver(self, who: str, reader: str, letter: Letter) -> None:
-        self.touched.add(reader)
-        before = self.letters.get((reader, who), ())
-        self.letters = {**self.letters, (reader, who): (*before, letter)}
-
-    def _publish(self, who: str, key: str, letter: Letter) -> None:
-        if key in {GATHERER_STARTED, *bench_events(BENCH)}:
-            for name in self.monitors:
-                if agent_key(name) in self.keys:
-                    self._deliver(who, name, letter)
-        if key == section_event("go", BENCH):
-            for name in self.runs:
-                if name in self.listeners:
-                    self._deliver(who, name, letter)
-
     def see(self, sight: Sight) -> None:
         """Show something to the rules that look for it."""
         self.watch.see(sight)
-
-
-def _tick(at: float) -> float:
-    return math.ceil(round(at / TICK, 3)) * TICK

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from pytest_gatherscatter.errors import NotGathered
 from pytest_gatherscatter.machine import Effect, Input, LinkDown, LinkUp, Told
 from pytest_gatherscatter.sections.section import Demand
-from pytest_gatherscatter.sections.workload.guide import TURN, Guide
+from pytest_gatherscatter.sections.workload.guide import Guide
 from pytest_gatherscatter.sections.workload.memory import Memory
 from pytest_gatherscatter.sections.workload.phase import Phase
+from pytest_gatherscatter.sections.workload.seeking import TURN
 from pytest_gatherscatter.sections.workload.state import AnswerTo, TellOf
 from pytest_gatherscatter.sections.workload.step import (
     Connect,

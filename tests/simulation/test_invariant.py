@@ -22,8 +22,9 @@ from pytest_gatherscatter.sections.monitor.hookcall import CallHook, Hook
 from pytest_gatherscatter.sections.monitor.order import Orders
 from pytest_gatherscatter.sections.monitor.station import Station
 from pytest_gatherscatter.sections.workload.answer import Answers
-from pytest_gatherscatter.sections.workload.guide import TURN, Guide
+from pytest_gatherscatter.sections.workload.guide import Guide
 from pytest_gatherscatter.sections.workload.patience import Patience
+from pytest_gatherscatter.sections.workload.seeking import TURN
 from pytest_gatherscatter.sections.workload.state import WorkloadState
 from pytest_gatherscatter.sections.workload.step import Serve, Step
 from pytest_gatherscatter.simulation.instrument import Instrument

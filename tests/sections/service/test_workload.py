@@ -451,7 +451,7 @@ def test_a_body_never_starts_after_its_own_deadline(
     """A process that was stopped between Go and t0 would run while nobody measures."""
     here.gatherer()
     workloads = here.workloads()
-    module = "pytest_gatherscatter.sections.service.workload.sleep_until"
+    module = "pytest_gatherscatter.sections.service.follower.sleep_until"
     monkeypatch.setattr(module, lambda t0: time.sleep(t0 + 0.6 - time.monotonic()))
     visit = workloads.gather(demand(here, max_duration=0.5))
     with pytest.raises(NotGathered, match=r"held up until 0\.6 s after t0.*may last 0\.5 s"):

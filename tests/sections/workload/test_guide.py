@@ -9,15 +9,14 @@ from pytest_gatherscatter.machine import LinkDown, LinkUp, Received, Returned, S
 from pytest_gatherscatter.sections.section import Demand
 from pytest_gatherscatter.sections.workload.bench import LOCK_TURN
 from pytest_gatherscatter.sections.workload.guide import (
-    ATTEMPT,
     CLOCK_PATIENCE,
     INTERRUPT_SECONDS,
-    LOOK_AGAIN,
     REPORT_GRACE,
     Guide,
 )
 from pytest_gatherscatter.sections.workload.memory import Memory
 from pytest_gatherscatter.sections.workload.phase import Phase
+from pytest_gatherscatter.sections.workload.seeking import ATTEMPT, LOOK_AGAIN
 from pytest_gatherscatter.sections.workload.state import AnswerTo, GiveUp, TicketSynced
 from pytest_gatherscatter.sections.workload.step import (
     Connect,
