@@ -116,7 +116,7 @@ TABLE: dict[tuple[str, str, str], Either] = {
 
 @dataclass(frozen=True)
 class Other:
-    """A row that is no step of a party that comes back: who stays away, is one too many, too late."""
+    """A row that is no step of a party that comes back: who stays away, is too many or too late."""
 
     told: str
     where: str
