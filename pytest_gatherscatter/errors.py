@@ -291,3 +291,18 @@ class CallbackFailed(SyncFailed):
 
 class WorkspaceTaken(GatherScatterError):
     """There is no workspace to be had: others use it, or it belongs to somebody else."""
+
+
+# Slips
+
+
+class SlipRefused(GatherScatterError):
+    """A processor would not run a step of a slip as it is; nothing of it was begun."""
+
+    exit_code = 2
+
+
+class SlipLost(GatherScatterError):
+    """Nobody has said in time how a slip ended; it may still be on its way."""
+
+    exit_code = 75

@@ -1,0 +1,1 @@
+"""What runs slips: all I/O of this room."""
