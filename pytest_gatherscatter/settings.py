@@ -25,10 +25,15 @@ from pytest_gatherscatter.settingvalue import (
     COMMANDS,
     LISTENER_READERS,
     MONITOR_READERS,
+    PROCESSOR_READERS,
     READERS,
+    TABLES,
     Command,
+    Reader,
     read,
 )
+from pytest_gatherscatter.slips.template import Template
+from pytest_gatherscatter.wire.names import check_name
 
 FILE_NAME = "gatherscatter.toml"
 
@@ -111,6 +116,26 @@ class ListenerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessorSettings:
+    """The ``[processor]`` table: what a host gives to the steps of routing slips.
+
+    ``logs`` is where the whole output of commands goes. ``drain`` is for how many seconds those
+    that run may go on after the first signal. With ``allow_shell``, slips may bring command lines
+    of their own.
+    """
+
+    name: str = field(default_factory=_host)
+    slots: int = 1
+    logs: Path | None = None
+    drain: float = 60.0
+    allow_shell: bool = False
+
+
+Processes: TypeAlias = Mapping[str, Mapping[str, Template]]
+"""The command templates of each ``[process.NAME]``, by their names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set, read and checked. Waits are in seconds, sizes in bytes.
 
@@ -135,6 +160,8 @@ class Settings:
     gatherer: GathererSettings = field(default_factory=GathererSettings)
     monitors: tuple[MonitorSettings, ...] = ()
     listener: ListenerSettings = field(default_factory=ListenerSettings)
+    processor: ProcessorSettings = field(default_factory=ProcessorSettings)
+    processes: Processes = field(default_factory=dict)
     file: Path | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -172,6 +199,8 @@ def load(
     origins: dict[str, str] = {}
     monitors: tuple[MonitorSettings, ...] = ()
     listener = ListenerSettings()
+    processor = ProcessorSettings()
+    processes: Processes = {}
 
     def take(given: Mapping[str, object], name: Callable[[str], str], base: Path) -> None:
         for key, value in given.items():
@@ -184,7 +213,9 @@ def load(
     file, table = find_table(directory)
     if file is not None:
         flat, monitor_tables = _flatten(file, table)
-        listener = _read_listener(file, table)
+        listener = ListenerSettings(**_read_table(file, table, "listener", LISTENER_READERS))
+        processor = ProcessorSettings(**_read_table(file, table, "processor", PROCESSOR_READERS))
+        processes = _read_processes(file, table)
         take(flat, lambda key: f"{file}: {key}", file.parent)
         monitors = _read_monitors(file, monitor_tables)
         if monitors:
@@ -203,6 +234,8 @@ def load(
         gatherer=gatherer,
         monitors=monitors,
         listener=listener,
+        processor=processor,
+        processes=processes,
         file=file,
         origins=MappingProxyType(origins),
     )
@@ -269,18 +302,42 @@ def _flatten(file: Path, table: Mapping[str, Any]) -> tuple[dict[str, object], o
         if key == "gatherer":
             inner = _table(f"{file}: gatherer", value)
             flat |= {f"gatherer.{name}": item for name, item in inner.items()}
-        elif key not in {"monitor", "listener"}:
+        elif key not in TABLES:
             flat[key] = value
     return flat, table.get("monitor", [])
 
 
-def _read_listener(file: Path, table: Mapping[str, Any]) -> ListenerSettings:
-    where = f"{file}: listener"
-    given = {
-        key: read(f"{where}.{key}", key, value, LISTENER_READERS, file.parent)
-        for key, value in _table(where, table.get("listener", {})).items()
+def _read_table(
+    file: Path, table: Mapping[str, Any], name: str, readers: Mapping[str, Reader]
+) -> dict[str, Any]:
+    where = f"{file}: {name}"
+    return {
+        key: read(f"{where}.{key}", key, value, readers, file.parent)
+        for key, value in _table(where, table.get(name, {})).items()
     }
-    return ListenerSettings(**given)
+
+
+def _read_processes(file: Path, table: Mapping[str, Any]) -> Processes:
+    """Read the ``[process.NAME]`` tables, and look at each template while somebody can mend it."""
+    processes: dict[str, Mapping[str, Template]] = {}
+    for name, given in _table(f"{file}: process", table.get("process", {})).items():
+        where = f"{file}: process.{name}"
+        for key in _table(where, given):
+            if key != "commands":
+                raise SettingsInvalid(f"{where}.{key}", "there is no such key; allowed is commands")
+        commands = _table(f"{where}.commands", given.get("commands", {}))
+        try:
+            check_name("process", name)
+            processes[name] = MappingProxyType(
+                {
+                    check_name("command", command): Template(f"{where}.commands.{command}", text)
+                    for command, text in commands.items()
+                }
+            )
+        except SettingsInvalid as error:
+            at = error.where if error.where.startswith(where) else f"{where}: {error.where}"
+            raise SettingsInvalid(at, error.problem) from None
+    return MappingProxyType(processes)
 
 
 def _read_monitors(file: Path, tables: object) -> tuple[MonitorSettings, ...]:

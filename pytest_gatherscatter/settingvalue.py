@@ -25,7 +25,7 @@ Command: TypeAlias = tuple[str, ...]
 MOST = 256
 """What can be counted of workers and workspaces of one machine: each is some ten MiB or more."""
 
-TABLES = ("gatherer", "listener", "monitor")
+TABLES = ("gatherer", "listener", "monitor", "process", "processor")
 """What a settings file may hold beside its plain keys."""
 
 
@@ -52,13 +52,15 @@ def _known(key: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(names)}"
 
 
-def _string(value: object, _base: Path) -> str:
+def string(value: object, _base: Path) -> str:
+    """Read a text that is not empty, without the blanks around it."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{value!r} must be a text that is not empty")
     return value.strip()
 
 
-def _truth(value: object, _base: Path) -> bool:
+def truth(value: object, _base: Path) -> bool:
+    """Read true or false."""
     if not isinstance(value, bool):
         raise TypeError(f"{value!r} must be true or false")
     return value
@@ -66,23 +68,26 @@ def _truth(value: object, _base: Path) -> bool:
 
 def _broker(value: object, base: Path) -> str:
     """Read the broker's word or URL. The value is never repeated: it may hold a password."""
-    text = _string(value, base) if isinstance(value, str) else ""
+    text = string(value, base) if isinstance(value, str) else ""
     if text not in {"auto", "local", "docker", "none"} and not re.match(r"amqps?://.", text):
         raise ValueError("allowed are auto, local, docker, none or an amqp:// or amqps:// URL")
     return text
 
 
-def _path(value: object, base: Path) -> Path:
+def path_of(value: object, base: Path) -> Path:
+    """Read a path, which stands on ``base``."""
     if isinstance(value, Path):
         value = str(value)
-    path = Path(_string(value, base))
+    path = Path(string(value, base))
     try:
         return base / path.expanduser()
     except RuntimeError:
         raise ValueError(f"{value!r} begins with the home of a user who is not known") from None
 
 
-def _choice(*allowed: str) -> Reader:
+def choice(*allowed: str) -> Reader:
+    """Make a reader of one of these words."""
+
     def read(value: object, _base: Path) -> str:
         if value not in allowed:
             raise ValueError(f"{value!r} is not allowed; allowed are {', '.join(allowed)}")
@@ -91,9 +96,11 @@ def _choice(*allowed: str) -> Reader:
     return read
 
 
-def _name(kind: str) -> Reader:
+def named(kind: str) -> Reader:
+    """Make a reader of the name of a ``kind``."""
+
     def read(value: object, base: Path) -> str:
-        return check_name(kind, _string(value, base))
+        return check_name(kind, string(value, base))
 
     return read
 
@@ -106,7 +113,7 @@ def _names(kind: str) -> Reader:
             value = value.replace(",", " ").split()
         if not isinstance(value, list | tuple | set | frozenset):
             raise TypeError(f"{value!r} must be a list of {kind} names")
-        words = [word for item in value for word in _string(item, base).split(",") if word]
+        words = [word for item in value for word in string(item, base).split(",") if word]
         return tuple(dict.fromkeys(check_name(kind, word.strip()) for word in words))
 
     return read
@@ -117,7 +124,8 @@ def _name_set(kind: str) -> Reader:
     return lambda value, base: frozenset(names(value, base))
 
 
-def _wait(*, zero: bool = False) -> Reader:
+def wait(*, zero: bool = False) -> Reader:
+    """Make a reader of a time in seconds; ``zero`` if none at all has a meaning."""
     return lambda value, _base: quantity.seconds(value, zero=zero)
 
 
@@ -125,27 +133,31 @@ def _size(value: object, _base: Path) -> int:
     return quantity.size(value)
 
 
-def _count(value: object, _base: Path) -> int:
+def count(value: object, _base: Path) -> int:
+    """Read a whole number from 0 to :data:`MOST`."""
     number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MOST:
         raise ValueError(f"{value!r} must be a whole number from 0 to {MOST}")
     return number
 
 
-def _slots(value: object, base: Path) -> int:
-    count = _count(value, base)
-    if not count:
-        raise ValueError("a listener without a slot does nothing; allowed are 1 and more")
-    return count
+def _slots(kind: str) -> Reader:
+    def read(value: object, base: Path) -> int:
+        number = count(value, base)
+        if not number:
+            raise ValueError(f"a {kind} without a slot does nothing; allowed are 1 and more")
+        return number
+
+    return read
 
 
 def _texts(value: object, base: Path) -> tuple[str, ...]:
     given = value if isinstance(value, list | tuple) else [value]
-    return tuple(_string(one, base) for one in given)
+    return tuple(string(one, base) for one in given)
 
 
 def _target(value: object, base: Path) -> str:
-    text = _string(value, base)
+    text = string(value, base)
     module, colon, name = text.partition(":")
     if not colon or not all(word.isidentifier() for word in (*module.split("."), *name.split("."))):
         raise ValueError(f"{text!r} must be package.module:Class")
@@ -156,7 +168,7 @@ def _command(value: object, base: Path) -> Command:
     """Read a command: a list of words, or one text that is split as a shell would split it."""
     if isinstance(value, list) and value and all(isinstance(word, str) for word in value):
         return tuple(value)
-    text = _string(value, base)
+    text = string(value, base)
     try:
         return tuple(shlex.split(text))
     except ValueError as error:
@@ -172,22 +184,22 @@ def _options(value: object, _base: Path) -> Mapping[str, Any]:
 READERS: Mapping[str, Reader] = MappingProxyType(
     {
         "broker": _broker,
-        "lab": _name("lab"),
-        "bench": _name("bench"),
+        "lab": named("lab"),
+        "bench": named("bench"),
         "require": _name_set("agent"),
-        "handshake_timeout": _wait(),
-        "queue_timeout": _wait(zero=True),  # 0: fail at once on a busy bench, as flock -n
-        "gather_timeout": _wait(zero=True),  # 0: who is missing is not waited for
-        "stale_after": _wait(),
-        "hold_limit": _wait(zero=True),  # 0: nobody may hold
-        "max_duration": _wait(),
-        "report_timeout": _wait(),
-        "no_gatherer": _choice("run", "skip", "fail"),
-        "not_gathered": _choice("fail", "skip", "run"),
-        "artifacts": _path,
+        "handshake_timeout": wait(),
+        "queue_timeout": wait(zero=True),  # 0: fail at once on a busy bench, as flock -n
+        "gather_timeout": wait(zero=True),  # 0: who is missing is not waited for
+        "stale_after": wait(),
+        "hold_limit": wait(zero=True),  # 0: nobody may hold
+        "max_duration": wait(),
+        "report_timeout": wait(),
+        "no_gatherer": choice("run", "skip", "fail"),
+        "not_gathered": choice("fail", "skip", "run"),
+        "artifacts": path_of,
         "artifact_limit": _size,
         "gatherer.agents": _name_set("agent"),
-        "gatherer.state_dir": _path,
+        "gatherer.state_dir": path_of,
     }
 )
 
@@ -195,31 +207,41 @@ COMMANDS = ("on_prepare", "on_go", "on_stop", "on_abort", "on_overdue")
 
 MONITOR_READERS: Mapping[str, Reader] = MappingProxyType(
     {
-        "name": _name("agent"),
+        "name": named("agent"),
         "target": _target,
         **dict.fromkeys(COMMANDS, _command),
         "benches": _names("bench"),
-        "advisory": _truth,
-        "hook_timeout": _wait(),
+        "advisory": truth,
+        "hook_timeout": wait(),
         "options": _options,
     }
 )
 
 LISTENER_READERS: Mapping[str, Reader] = MappingProxyType(
     {
-        "name": _name("listener"),
-        "slots": _slots,
-        "job_slots": _count,
+        "name": named("listener"),
+        "slots": _slots("listener"),
+        "job_slots": count,
         "labels": _name_set("label"),
         "sources": _texts,
-        "workspaces": _path,
-        "keep": _count,
-        "fresh": _truth,
+        "workspaces": path_of,
+        "keep": count,
+        "fresh": truth,
         "sync_plugins": _texts,
-        "connect_timeout": _wait(),
-        "silence_timeout": _wait(),
-        "sync_timeout": _wait(),
-        "drain": _wait(zero=True),  # 0: running tests are given up at once
-        "log": _path,
+        "connect_timeout": wait(),
+        "silence_timeout": wait(),
+        "sync_timeout": wait(),
+        "drain": wait(zero=True),  # 0: running tests are given up at once
+        "log": path_of,
+    }
+)
+
+PROCESSOR_READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "name": named("processor"),
+        "slots": _slots("processor"),
+        "logs": path_of,
+        "drain": wait(zero=True),  # 0: what runs is ended at once
+        "allow_shell": truth,
     }
 )

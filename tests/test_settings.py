@@ -8,8 +8,15 @@ import pytest
 
 from pytest_gatherscatter import quantity
 from pytest_gatherscatter.errors import SettingsInvalid
-from pytest_gatherscatter.settings import GathererSettings, ListenerSettings, Settings, load
-from pytest_gatherscatter.settingvalue import LISTENER_READERS, READERS
+from pytest_gatherscatter.settings import (
+    GathererSettings,
+    ListenerSettings,
+    ProcessorSettings,
+    Settings,
+    load,
+)
+from pytest_gatherscatter.settingvalue import LISTENER_READERS, PROCESSOR_READERS, READERS
+from pytest_gatherscatter.slips.template import Template
 
 
 def read(
@@ -105,10 +112,56 @@ def test_a_broken_pyproject_of_others_is_not_ours(tmp_path: Path) -> None:
 def test_every_reader_has_its_field() -> None:
     """No key can be read that ``Settings`` would not take, and no plain field lacks a reader."""
     plain = {item.name for item in dataclasses.fields(Settings)}
-    plain -= {"gatherer", "monitors", "listener", "file", "origins"}
+    plain -= {"gatherer", "monitors", "listener", "processor", "processes", "file", "origins"}
     inner = {f"gatherer.{item.name}" for item in dataclasses.fields(GathererSettings)}
     assert set(READERS) == plain | inner
     assert set(LISTENER_READERS) == {item.name for item in dataclasses.fields(ListenerSettings)}
+    assert set(PROCESSOR_READERS) == {item.name for item in dataclasses.fields(ProcessorSettings)}
+
+
+def test_a_processor_and_its_processes(tmp_path: Path) -> None:
+    """Its paths stand on the file; each process has its command templates."""
+    settings = read(
+        tmp_path,
+        """
+        [processor]
+        slots = 2
+        logs = "logs"
+        drain = "5m"
+
+        [process.flash.commands]
+        write = "flasher --image {image} --port {port}"
+        off = "true"
+
+        [process.power]
+        """,
+    )
+    processor = settings.processor
+    assert (processor.slots, processor.drain, processor.allow_shell) == (2, 300, False)
+    assert processor.logs == tmp_path / "logs"
+    flash = {"write": "flasher --image {image} --port {port}", "off": "true"}
+    templates = {name: Template("", text) for name, text in flash.items()}
+    assert settings.processes == {"flash": templates, "power": {}}
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("[processor]\nslot = 1", "processor.slot: there is no such key; did you mean 'slots'?"),
+        ("[processor]\nslots = 0", "processor.slots: a processor without a slot does nothing"),
+        ("[process.'a b'.commands]", "process.a b: process name 'a b': allowed are"),
+        ("[process.a.commands]\n'b c' = 'x'", "process.a: command name 'b c': allowed are"),
+        ("[process.a.commands]\nb = 1", "process.a.commands.b: 1 must be a text"),
+        ("[process.a.commands]\nb = '\"{x}\"'", "process.a.commands.b: {x} stands inside quotes"),
+        ("[process.a]\ncommand = 'x'", "process.a.command: there is no such key"),
+        ("process = 1", "process: must be a table"),
+    ],
+)
+def test_what_processes_cannot_be(tmp_path: Path, toml: str, said: str) -> None:
+    """One line names the file, the process and its command, and what is wrong."""
+    with pytest.raises(SettingsInvalid) as caught:
+        read(tmp_path, toml)
+    assert str(caught.value).startswith(f"{tmp_path}/gatherscatter.toml: {said}")
 
 
 def test_the_gatherer_and_its_monitors(tmp_path: Path) -> None:
