@@ -118,6 +118,8 @@ class Originator:
         self.config.hook.pytest_gs_after_job_finishes(config=self.config, why=why)
         if self._interrupted:
             raise KeyboardInterrupt
+        if self._ended is not None and self._ended.status > pytest.ExitCode.TESTS_FAILED:
+            raise pytest.exit.Exception(why, self._ended.status)  # as that worker's pytest ended
         if session.shouldfail:
             raise session.Failed(session.shouldfail)
         if session.shouldstop:
@@ -322,6 +324,8 @@ class Originator:
         if gone.died and reporter is not None:
             reporter.ensure_newline()
             reporter.write_line(gone.died.splitlines()[0], red=True)
+        if gone.after:
+            replay.lose_teardown(gone, node)
         node.down(gone)
 
 

@@ -6,9 +6,11 @@ its start to its finish, in one piece, file by file as they come.
 
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from _pytest._code.code import ReprFileLocation, TerminalRepr
+from _pytest._io import TerminalWriter
 
 from pytest_gatherscatter.plugin.node import Node
 from pytest_gatherscatter.plugin.reports import Report, unpack_report, unpack_warning
@@ -50,6 +52,18 @@ class Count:
         return self.found + max(len(self._unopened), round(rest * rate))
 
 
+class Said(TerminalRepr):
+    """What became of a test or a file that has no traceback; summaries quote its first line."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self._text = text
+        self.reprcrash = ReprFileLocation(file, 1, text.partition("\n")[0])
+
+    def toterminal(self, tw: TerminalWriter) -> None:
+        """Write all of it."""
+        tw.line(self._text)
+
+
 class Replay:
     """Calls the hooks of one session.
 
@@ -79,9 +93,8 @@ class Replay:
         """Show that a file could not be collected."""
         self._count.lose(lost.file)
         self._session.testscollected = self._count.guess
-        report = pytest.CollectReport(
-            nodeid=lost.file, outcome="failed", longrepr=lost.why, result=[]
-        )
+        said: Any = Said(lost.file, lost.why)
+        report = pytest.CollectReport(nodeid=lost.file, outcome="failed", longrepr=said, result=[])
         self._config.hook.pytest_collectreport(report=report)
 
     def test(self, reports: list[Report], node: Node) -> None:
@@ -105,19 +118,13 @@ class Replay:
 
     def lose_test(self, lost: news.TestLost, node: Node) -> None:
         """Show that a test was lost: it failed."""
-        report = pytest.TestReport(
-            nodeid=f"{lost.file}::{lost.test}",
-            location=(lost.file, None, lost.test),
-            keywords={},
-            outcome="failed",
-            longrepr=lost.why,
-            when="call",
-            sections=[],
-            duration=0.0,
-            start=0.0,
-            stop=0.0,
-        )
-        self.test([report], node)
+        self.test([_lost(f"{lost.file}::{lost.test}", lost.why, "call")], node)
+
+    def lose_teardown(self, gone: news.WorkerGone, node: Node) -> None:
+        """Show that fixtures were not torn down: an error of the test that ran last."""
+        died, _, said = gone.died.partition("\n")
+        why = f"{died}, after its last test and before its fixtures were torn down\n{said}"
+        self.test([_lost(gone.after, why.rstrip(), "teardown")], node)
 
     def warn(self, told: news.WarningTold) -> None:
         """Show a warning."""
@@ -134,3 +141,21 @@ class Replay:
     def settle(self) -> None:
         """Say how many tests there were: no file will be opened any more."""
         self._session.testscollected = self._count.found
+
+
+def _lost(nodeid: str, why: str, when: Literal["call", "teardown"]) -> pytest.TestReport:
+    """Make the report of what nobody reported."""
+    file, _, test = nodeid.partition("::")
+    said: Any = Said(file, why)  # pytest knows no type for it: it asks what a text has
+    return pytest.TestReport(
+        nodeid=nodeid,
+        location=(file, None, test),
+        keywords={},
+        outcome="failed",
+        longrepr=said,
+        when=when,
+        sections=[],
+        duration=0.0,
+        start=0.0,
+        stop=0.0,
+    )

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 import pytest
+from _pytest.reports import CollectErrorRepr
 from msgspec import Raw
 
 from pytest_gatherscatter.plugin.plain import clipped, encoded, fitted, plain, text_of
@@ -117,6 +118,8 @@ def unpack_report(config: pytest.Config, raw: Raw) -> Report:
         if report is None:  # of a plugin that is not here
             report = pytest.TestReport._from_json(data)  # noqa: SLF001 - there is no other way
         assert isinstance(report, pytest.TestReport | pytest.CollectReport)  # noqa: S101
+        if isinstance(report, pytest.CollectReport) and isinstance(report.longrepr, str):
+            report.longrepr = CollectErrorRepr(report.longrepr)  # as it was: it has no short form
     except Exception as error:  # noqa: BLE001 - whatever a plugin makes of it
         return _unreadable(data, error)
     return report

@@ -17,7 +17,7 @@ class Worker:
     """One child of pytest. ``heard`` is the number of the next event that is expected of it.
 
     ``input`` is what it is started with; ``None`` until that is known. ``output`` are the pieces
-    of what its plugins hand in.
+    of what its plugins hand in. ``last`` is the nodeid of the test that it ran last.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Worker:
     gone: bool = False
     input: Raw | None = None
     output: list[str] = field(default_factory=list)
+    last: str = ""
 
     @property
     def current(self) -> Lease | None:

@@ -251,7 +251,7 @@ class Ledger:
                 if isinstance(event, m.WorkerDied):
                     self._replace(message.supervisor, event.how, now)
                 elif isinstance(event, m.WorkerEnded) and event.stopped:
-                    self._stop(f"{worker.name}: {event.stopped}", now)
+                    self._stop(f"{worker.name}: {event.stopped}", now, event.status)
         accepted = m.ToldAccepted(job=job.facts.job, worker=worker.name, number=worker.heard)
         job.say(message.supervisor, accepted)
 
@@ -310,10 +310,10 @@ class Ledger:
             self._looks_at = now + LOOK
             self.job.out.wake(self._looks_at)
 
-    def _stop(self, text: str, now: float) -> None:
+    def _stop(self, text: str, now: float, status: int = 0) -> None:
         """End the job before its time; what runs now is finished, nothing else is."""
         if self.job.state in OPEN:
-            self.job.stopped = text
+            self.job.stopped, self.job.status = text, status
             self.job.backlog.clear()
             self._end(now)
 
@@ -345,4 +345,4 @@ class Ledger:
         books = self.job.books.values()
         unrun = tuple(f"{one.file}::{one.name(test)}" for one in books for test in one.open_tests)
         unopened = tuple(one.file for one in books if one.tests is None)
-        return news.JobEnded(text, unrun, unopened)
+        return news.JobEnded(text, unrun, unopened, self.job.status)

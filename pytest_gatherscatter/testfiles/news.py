@@ -28,11 +28,14 @@ class WorkerCame:
 class WorkerGone:
     """A worker is no more. ``died`` says how, empty if it ended in good order.
 
-    ``output`` is the JSON of what its plugins hand in, empty if it has not told all of it.
+    ``after`` is the test that it had run last, where it was in none when it died by itself: then
+    fixtures of that one were not torn down. ``output`` is the JSON of what its plugins hand in,
+    empty if it has not told all of it.
     """
 
     worker: str
     died: str = ""
+    after: str = ""
     status: int = 0
     output: str = ""
     reports: tuple[Raw, ...] = ()
@@ -117,13 +120,15 @@ class ListenerFailed:
 class JobEnded:
     """Nothing more will come.
 
-    ``text`` says why not everything was run, empty if all was. ``unrun`` are tests that were
-    found and not run, ``unopened`` files that were not even collected.
+    ``text`` says why not everything was run, empty if all was; ``status`` is the exit status of
+    the worker's pytest that wanted so, 0 if none did. ``unrun`` are tests that were found and not
+    run, ``unopened`` files that were not even collected.
     """
 
     text: str
     unrun: tuple[str, ...] = ()
     unopened: tuple[str, ...] = ()
+    status: int = 0
 
 
 News = (

@@ -78,6 +78,8 @@ class Job:
         """Seconds that the job is expected to take, all in all, as it was known at its start."""
         self.stopped = ""
         """Why not everything was run; empty if all was, or may still be."""
+        self.status = 0
+        """The exit status of the worker's pytest that stopped it; 0 if none did."""
         self.said: dict[int, str] = {}
         """Which supervisor a publish went to."""
 

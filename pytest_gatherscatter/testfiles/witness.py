@@ -107,6 +107,7 @@ class Witness:
             self.deaths = 0
             self.job.durations.note(book.file, event.seconds)
             name = book.name(event.test)
+            worker.last = f"{book.file}::{name}"
             told = news.TestReported(book.file, name, worker.name, event.reports, event.seconds)
             self.job.out.run(told)
 
@@ -193,16 +194,21 @@ class Witness:
         """See to all that a dead worker had; ``its_own`` unless its host or supervisor died.
 
         Only then is what it was at suspected of having killed it. Where a test ``hung`` it is that
-        test, and its file is none the worse for it.
+        test, and its file is none the worse for it. Where it was at none, fixtures of tests that
+        it has run were being torn down, or never will be.
         """
         worker.gone = True
         died = f"worker {worker.name} on {worker.host} died: {how}"
         current = worker.current
+        importing = current is not None and current.left is None
+        idle = current is None or current.running is None
+        after = worker.last if its_own and idle and not importing else ""
         if current is not None:
             self.job.close(worker, current)
             self._die_in(worker, current, died, said, its_own=its_own, hung=hung)
         self.job.give_up_leases(worker)
-        self.job.out.run(news.WorkerGone(worker.name, died=died if current else died + said))
+        died = died if current and not after else died + said
+        self.job.out.run(news.WorkerGone(worker.name, died=died, after=after))
 
     def _die_in(  # noqa: PLR0913 - each is a fact of its own
         self, worker: Worker, lease: Lease, died: str, said: str, *, its_own: bool, hung: bool

@@ -46,6 +46,11 @@ def test_records(record_property):
 """
 
 
+def errors(run: pytest.RunResult) -> list[str]:
+    """Return the lines of errors in a run's summary."""
+    return [line for line in run.outlines if line.startswith("ERROR ")]
+
+
 def test_every_outcome_is_as_in_a_plain_run(suite: Suite) -> None:
     """Two workers, a module that cannot be imported, one that is skipped: outcome for outcome."""
     suite.write(MIXED, "test_a.py")
@@ -59,10 +64,14 @@ def test_every_outcome_is_as_in_a_plain_run(suite: Suite) -> None:
     assert spread.ret == plain.ret == pytest.ExitCode.TESTS_FAILED
     assert {**spread.parseoutcomes(), "warnings": 1} == {**plain.parseoutcomes(), "warnings": 1}
     spread.stdout.fnmatch_lines(["*hello*", "*UserWarning: hm*", "FAILED test_a.py::test_fails*"])
+    assert sorted(errors(spread)) == sorted(errors(plain)) != []
 
 
 def test_a_killed_worker_costs_one_test(suite: Suite) -> None:
-    """The test that it was at fails once, with the signal and its last words; the rest runs."""
+    """The test that it was at fails once, with the signal and its last words; the rest runs.
+
+    One that dies in its last teardown costs an error.
+    """
     suite.write(
         """
 import signal, sys
@@ -72,11 +81,19 @@ def test_dies():
     os.kill(os.getpid(), signal.SIGKILL)
 @pytest.mark.parametrize("n", range(5))
 def test_after(n): pass
+@pytest.fixture(scope="session")
+def dies_at_its_end():
+    yield
+    os._exit(9)
+def test_last(dies_at_its_end): pass
 """
     )
     suite.write("os._exit(3)\n", "test_import.py")
     result = suite.run("--gs-spawn", "2", "-v", "-s")  # else its words are in pytest's capture
-    result.assert_outcomes(passed=6, failed=1, errors=1)
+    result.assert_outcomes(passed=7, failed=1, errors=2)
+    result.stdout.fnmatch_lines(
+        ["ERROR test_it.py::test_* - worker gw* died: exit status 9, after*"]
+    )
     result.stdout.fnmatch_lines(
         [
             "worker gw* on * died: SIGKILL",
@@ -100,6 +117,14 @@ def test_the_first_failure_stops_the_job(suite: Suite) -> None:
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*= not run =*", "test_b*", "*stopping after 1 failures*"])
     assert result.parseoutcomes()["failed"] == 1
+
+
+def test_an_early_end_has_the_status_of_a_plain_run(suite: Suite) -> None:
+    """``pytest.exit`` in a worker is that of the run."""
+    suite.write("def test_a(): pytest.exit('enough', 7)\ndef test_b(): pass\n")
+    result = suite.run("--gs-spawn", "1")
+    assert result.ret == 7
+    result.stdout.fnmatch_lines(["*Exit: gw0: enough*"])
 
 
 def test_options_that_do_not_go_together(suite: Suite) -> None:

@@ -112,7 +112,7 @@ def test_lines_reports_and_coverage_are_as_in_a_plain_run(rich: Suite) -> None:
     table = of(plain, "Stmts   Miss", "TOTAL")
     assert of(spread, "Stmts   Miss", "TOTAL") == table
     assert table[1].split() == ["mod.py", "8", "2", "4", "2", "67%", "5,", "9"]
-    spread.stdout.fnmatch_lines(["2 workers, busy *% of * s (start *", "gw0 on *: * files, *"])
+    spread.stdout.fnmatch_lines(["2 workers, busy *% of * s (start *", "gw0 on *: * file*, *"])
     for line in ("*found 3 test files", "[[]gw?] *", "hello", "*UserWarning: hm", "*call *_slow"):
         spread.stdout.fnmatch_lines([line])
     assert cases(rich.path / "spread.xml") == cases(rich.path / "plain.xml")

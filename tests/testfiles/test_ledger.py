@@ -97,6 +97,27 @@ def test_a_test_that_kills_is_lost_once() -> None:
     assert "died: SIGKILL" in told.why
 
 
+def test_a_death_between_tests_leaves_fixtures_behind() -> None:
+    """It loses no test, and is told after the one that ran last; that of a whole host is not."""
+    for its_own in (True, False):
+        one = Play({"test_it.py": File(2)})
+        host = one.host()
+        while len(one.of(news.TestReported)) < 2:
+            one.meet(host)
+            host.step(host.procs["gw0"])
+        if its_own:
+            host.kill(host.procs["gw0"], "SIGSEGV")
+        else:
+            one.lose(host)
+            one.now += 20
+        one.settle()
+        (gone,) = one.of(news.WorkerGone)
+        assert isinstance(gone, news.WorkerGone)
+        assert gone.died
+        assert gone.after == ("test_it.py::test_1" if its_own else "")
+        assert lost(one) == []
+
+
 def test_a_test_that_kills_is_run_again_if_asked_for() -> None:
     """As often as was asked for, and then it is lost."""
     one = play({"test_bad.py": File(3, kills=frozenset({1}))}, 1, retries=1)
