@@ -37,7 +37,7 @@ def logged_in(hub: Hub, number: int) -> Session:
     able: FieldTable = {"consumer_cancel_notify": True, "connection.blocked": True}
     for frame, on in (
         (commands.Connection.StartOk({"capabilities": able}, "PLAIN", "\0guest\0guest"), 0),
-        (commands.Connection.TuneOk(0, 0, 10), 0),
+        (commands.Connection.TuneOk(hub.limits.channels, 131072, 10), 0),
         (commands.Connection.Open(), 0),
         (commands.Channel.Open(), 1),
         (commands.Channel.Open(), 2),

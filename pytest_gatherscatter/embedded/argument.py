@@ -5,6 +5,7 @@ classic queue of RabbitMQ can do and this broker cannot is answered with 540, fr
 in ``refusal.py``. Names that nobody knows mean nothing and do no harm, as there.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -74,6 +75,10 @@ _TYPES = {
     "datetime": "timestamp",
 }
 _SIGNED_INT = 2**31
+# As Erlang reads a number: what follows it is told.
+_INTEGER = re.compile(r"([+-]?[0-9]+)(.*)", re.DOTALL)
+_KEY_MAX = 255
+"""Octets of a routing key: it is a short text in every frame that carries it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,7 @@ class QueueArguments:
         if kind not in {None, "classic"}:
             raise unsupported("x-queue-type")
         arguments = cls(
-            raw={name: raw[name] for name in _COMPARED if name in raw},
+            raw={name: _kept(raw[name]) for name in _COMPARED if name in raw},
             expires=asked.seconds("x-expires", least=1),
             message_ttl=asked.seconds("x-message-ttl", least=0),
             dead_letter_exchange=exchange,
@@ -139,7 +144,7 @@ class QueueArguments:
         """AmqpError 406 when another declaration has other arguments."""
         for name in _COMPARED:
             old, new = self.raw.get(name), received.get(name)
-            if _same(old, new):
+            if _same(old, _kept(new)):
                 continue
             if name == "x-queue-type" and {old, new} == {None, "classic"}:
                 continue
@@ -227,6 +232,23 @@ def time_problem(milliseconds: int) -> str | None:
     return None
 
 
+def expiration_seconds(expiration: str) -> float:
+    """A message's own time to live, which a text tells in milliseconds; AmqpError 406."""
+    found = _INTEGER.fullmatch(expiration)
+    if found is None:
+        raise _invalid_expiration(expiration, "no_integer")
+    if found[2]:
+        raise _invalid_expiration(expiration, f'{{leftover_string,"{found[2]}"}}')
+    milliseconds = int(found[1])
+    if problem := time_problem(milliseconds):
+        raise _invalid_expiration(expiration, problem)
+    return milliseconds / 1000
+
+
+def _invalid_expiration(expiration: str, problem: str) -> AmqpError:
+    return AmqpError(Code.PRECONDITION_FAILED, f"invalid expiration '{expiration}': {problem}")
+
+
 def _queue_type(value: str) -> str | None:
     return None if value in _QUEUE_TYPES else f"\"unsupported queue type '{value}'\""
 
@@ -240,7 +262,14 @@ def _queue_mode(value: str) -> str | None:
 
 
 def _dead_letter_key(exchange: str | None) -> Callable[[str], str | None]:
-    return lambda _: "routing_key_but_no_dlx_defined" if exchange is None else None
+    def problem(key: str) -> str | None:
+        if exchange is None:
+            return "routing_key_but_no_dlx_defined"
+        # RabbitMQ takes it, and then ends the connection of who is to have such a letter.
+        size = len(key.encode())
+        return f"{{value_too_long,{size}}}" if size > _KEY_MAX else None
+
+    return problem
 
 
 def _of_another_kind(queue: str, name: str) -> AmqpError:
@@ -258,6 +287,11 @@ def _type(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return "signedint" if -_SIGNED_INT <= value < _SIGNED_INT else "long"
     return _TYPES.get(type(value).__name__, "binary")
+
+
+def _kept(value: object) -> object:
+    """A value as it is compared later: of a table or an array, which may be large, its text."""
+    return repr(value) if isinstance(value, dict | list | bytes) else value
 
 
 def _same(one: object, other: object) -> bool:

@@ -4,14 +4,13 @@ Whoever reads a method's handler sees which call of the vhost it becomes. Refusa
 the session turns a soft one into Channel.Close and a hard one into Connection.Close.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from pamqp import base, commands
 
-from pytest_gatherscatter.embedded.argument import time_problem
+from pytest_gatherscatter.embedded.argument import expiration_seconds
 from pytest_gatherscatter.embedded.frames import BODY, HEADER, METHOD, encode_content
 from pytest_gatherscatter.embedded.header import Header, read_header, with_deaths
 from pytest_gatherscatter.embedded.hub import Hub
@@ -36,8 +35,8 @@ from pytest_gatherscatter.embedded.record import (
 )
 from pytest_gatherscatter.embedded.refusal import AmqpError, Code, not_implemented, unsupported
 
-# As Erlang reads a number: what follows it is told.
-_INTEGER = re.compile(r"([+-]?[0-9]+)(.*)", re.DOTALL)
+NO_METHOD = "expected method frame, got non method frame instead"
+"""What RabbitMQ says of content that belongs to no publish."""
 
 
 class Wire(Protocol):
@@ -49,7 +48,7 @@ class Wire(Protocol):
     def capabilities(self) -> Mapping[str, object]:
         """What the client says that it can bear."""
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Give bytes to the client."""
 
 
@@ -89,9 +88,7 @@ class ChannelSession:
             self._receive_content(self._content, kind, payload, now)
             return
         if kind != METHOD:
-            raise AmqpError(
-                Code.UNEXPECTED_FRAME, "expected a method frame, got a content frame instead"
-            )
+            raise AmqpError(Code.UNEXPECTED_FRAME, NO_METHOD)
         frame = decode_method(payload)
         handler = self._HANDLERS.get(type(frame))
         if handler is None:
@@ -109,7 +106,10 @@ class ChannelSession:
     def _receive_content(self, content: _Content, kind: int, payload: bytes, now: float) -> None:
         if content.header is None:
             if kind != HEADER:
-                raise AmqpError(Code.UNEXPECTED_FRAME, "expected a content header")
+                raise AmqpError(
+                    Code.UNEXPECTED_FRAME,
+                    "expected content header for class 60, got non content header frame instead",
+                )
             content.header = read_header(payload)
             if content.header.body_size > self._hub.limits.message:
                 raise AmqpError(
@@ -119,7 +119,10 @@ class ChannelSession:
                 )
         else:
             if kind != BODY:
-                raise AmqpError(Code.UNEXPECTED_FRAME, "expected a content body")
+                raise AmqpError(
+                    Code.UNEXPECTED_FRAME,
+                    "expected content body, got non content body frame instead",
+                )
             content.body += payload
             self._hub.partial += len(payload)
             if len(content.body) > content.header.body_size:
@@ -133,13 +136,14 @@ class ChannelSession:
     def _publish(
         self, method: commands.Basic.Publish, header: Header, body: bytes, now: float
     ) -> None:
+        expiration = header.text("expiration")
         message = Message(
             method.exchange,
             method.routing_key,
             body,
             header,
             len(header.raw),
-            _seconds(header.text("expiration")),
+            None if expiration is None else expiration_seconds(expiration),
             header.text("user_id"),
         )
         outcome = self._hub.vhost.publish(self.id, message, mandatory=method.mandatory, now=now)
@@ -149,7 +153,7 @@ class ChannelSession:
         # A return comes before the confirm of the same message.
         self._hub.flush()
         if outcome is Outcome.REFUSED:
-            self._reply(commands.Basic.Nack(self._confirms, requeue=False))
+            self._reply(commands.Basic.Nack(self._confirms))
         else:
             self._wire.send(encode_ack(self.number, self._confirms))
 
@@ -193,7 +197,8 @@ class ChannelSession:
         if message.deaths:
             newer = self._hub.profile is not Profile.RABBITMQ_3_10
             raw = with_deaths(header, message, self._hub.wall, tell_last=newer)
-        self._wire.send(encode_content(self.number, raw, message.body, self._wire.frame_max))
+        for part in encode_content(self.number, raw, message.body, self._wire.frame_max):
+            self._wire.send(part)
 
     def _reply(self, frame: base.Frame) -> None:
         self._wire.send(encode_method(self.number, frame))
@@ -378,21 +383,3 @@ class ChannelSession:
 
 def _table(arguments: Mapping[str, object] | None) -> Mapping[str, object]:
     return arguments or {}
-
-
-def _seconds(expiration: str | None) -> float | None:
-    if expiration is None:
-        return None
-    found = _INTEGER.fullmatch(expiration)
-    if found is None:
-        raise _invalid_expiration(expiration, "no_integer")
-    if found[2]:
-        raise _invalid_expiration(expiration, f'{{leftover_string,"{found[2]}"}}')
-    milliseconds = int(found[1])
-    if problem := time_problem(milliseconds):
-        raise _invalid_expiration(expiration, problem)
-    return milliseconds / 1000
-
-
-def _invalid_expiration(expiration: str, problem: str) -> AmqpError:
-    return AmqpError(Code.PRECONDITION_FAILED, f"invalid expiration '{expiration}': {problem}")

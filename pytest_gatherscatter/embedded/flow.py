@@ -2,18 +2,17 @@
 
 The machinery under :class:`~pytest_gatherscatter.embedded.vhost.VHost`. A call there changes
 something, marks the queues to look at, and ends with :meth:`Flow._work`, which does all that
-follows from it. Nothing here recurses: a dead letter that kills another one takes its turn.
+follows from it. Nothing here recurses: a dead letter that kills another one takes its turn. Where
+they are very many, the rest is for the next call, which :meth:`Flow.next_deadline` asks for.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
-from heapq import heappop, heappush
-from itertools import count
 
 from msgspec.structs import replace
 
 from pytest_gatherscatter.embedded.budget import CHANNEL, Budget, consumer_size
 from pytest_gatherscatter.embedded.directory import Directory
+from pytest_gatherscatter.embedded.grave import Row, in_circle, one_more
 from pytest_gatherscatter.embedded.queue import (
     Channel,
     Connection,
@@ -34,6 +33,10 @@ from pytest_gatherscatter.embedded.record import (
     Profile,
 )
 from pytest_gatherscatter.embedded.refusal import AmqpError, Code
+from pytest_gatherscatter.embedded.timer import Timers
+
+MOST_AT_ONCE = 1000
+"""Copies of dead letters that one call makes before others have their turn: some milliseconds."""
 
 
 class Flow:
@@ -47,10 +50,11 @@ class Flow:
         self._outputs: list[Output] = []
         # Work that a call leaves for its end: queues to look at, and messages that died.
         self._dirty: dict[Queue, None] = {}
-        self._dead: deque[tuple[Queue, Entry, DeathReason]] = deque()
-        self._timers: list[tuple[float, int, Queue]] = []
-        self._order = count()
+        self._dead = Row()
+        self._timers = Timers()
         self.bytes_held = 0
+        self.effort = 0
+        """Copies that were queued or handed out so far, for who shares time among clients."""
 
     def _look_at(self, queues: Iterable[Queue]) -> None:
         for queue in queues:
@@ -60,18 +64,23 @@ class Flow:
     def _forget(self, entry: Entry) -> None:
         self.bytes_held -= entry.message.size
 
+    def _die(self, queue: Queue, entry: Entry, reason: DeathReason, now: float) -> None:
+        if not self._dead.add(queue, entry, reason, now):
+            self._forget(entry)
+
     def _work(self, now: float) -> None:
+        enough = self.effort + MOST_AT_ONCE
         while True:
             while self._dirty:
                 dirty, self._dirty = self._dirty, {}
                 for queue in dirty:
                     if not queue.deleted:
                         self._serve(queue, now)
-            if not self._dead:
+            if not self._dead or self.effort >= enough:
                 return
             # One by one, and after the queues that they leave were served: a dead letter is a
             # publish of its own to whom it reaches, be it the queue that it comes from.
-            self._bury(*self._dead.popleft(), now)
+            self._bury(*self._dead.next(), now)
 
     def _serve(self, queue: Queue, now: float) -> None:
         if queue.idle:
@@ -79,17 +88,14 @@ class Flow:
             queue.used_at = now
         if queue.ready:
             self._serve_ready(queue, now)
-        deadline = queue.deadline
-        if deadline is not None and (queue.scheduled is None or deadline < queue.scheduled):
-            queue.scheduled = deadline
-            heappush(self._timers, (deadline, next(self._order), queue))
+        self._timers.schedule(queue)
 
     def _serve_ready(self, queue: Queue, now: float) -> None:
         while queue.ready:
             expires_at = queue.ready[0].expires_at
             # Strictly earlier: a time to live of 0 means "if somebody takes it at once".
             if expires_at is not None and expires_at < now:
-                self._dead.append((queue, queue.pop(), DeathReason.EXPIRED))
+                self._die(queue, queue.pop(), DeathReason.EXPIRED, now)
                 continue
             consumer = queue.next_consumer()
             if consumer is None:
@@ -113,18 +119,18 @@ class Flow:
             )
         if queue.ready:
             self._drop_expired(queue, now)
-            self._drop_overflow(queue)
+            self._drop_overflow(queue, now)
 
-    def _drop_overflow(self, queue: Queue) -> None:
+    def _drop_overflow(self, queue: Queue, now: float) -> None:
         while queue.overflowing:
-            self._dead.append((queue, queue.pop(), DeathReason.MAXLEN))
+            self._die(queue, queue.pop(), DeathReason.MAXLEN, now)
 
     def _drop_expired(self, queue: Queue, now: float) -> None:
         while queue.ready:
             expires_at = queue.ready[0].expires_at
             if expires_at is None or expires_at > now:
                 return
-            self._dead.append((queue, queue.pop(), DeathReason.EXPIRED))
+            self._die(queue, queue.pop(), DeathReason.EXPIRED, now)
 
     def _hand_out(
         self,
@@ -135,6 +141,7 @@ class Flow:
         *,
         no_ack: bool,
     ) -> int:
+        self.effort += 1
         channel.tags += 1
         if no_ack:
             self._forget(entry)
@@ -146,6 +153,7 @@ class Flow:
         return channel.tags
 
     def _bury(self, queue: Queue, entry: Entry, reason: DeathReason, now: float) -> None:
+        self.effort += 1
         self._forget(entry)
         exchange = queue.arguments.dead_letter_exchange
         if exchange is None or queue.deleted:
@@ -154,7 +162,7 @@ class Flow:
         key = queue.arguments.dead_letter_key
         key = message.key if key is None else key
         death = Death(queue.name, reason, message.exchange, message.key, now, 1, message.ttl)
-        deaths = _one_more_death(message.deaths, death)
+        deaths = one_more(message.deaths, death)
         dead = replace(
             message,
             exchange=exchange,
@@ -166,12 +174,12 @@ class Flow:
             failed=entry.failed,
         )
         for target in self._directory.route(exchange, key):
-            if reason is DeathReason.REJECTED or not _in_circle(target.name, deaths):
+            if reason is DeathReason.REJECTED or not in_circle(target.name, deaths):
                 self._enqueue(target, dead, now)
 
     # Ends
 
-    def _end_channels(self, channels: list[Channel]) -> None:
+    def _end_channels(self, channels: list[Channel], now: float) -> None:
         # All consumers go before anything is requeued: a dying channel's delivery must not
         # be handed to its dying sister.
         left: dict[Queue, None] = {}
@@ -180,7 +188,7 @@ class Flow:
                 self._end_consumer(consumer)
                 left[consumer.queue] = None
         for channel in channels:
-            self._requeue(self._failed(list(channel.unacked.values())))
+            self._requeue(self._failed(list(channel.unacked.values())), now)
             del self._channels[channel.id]
             self._budget.give(CHANNEL, channel.connection.id)
             channel.connection.channels.pop(channel.id, None)
@@ -221,12 +229,13 @@ class Flow:
     # In and back
 
     def _enqueue(self, queue: Queue, message: Message, now: float) -> bool:
+        self.effort += 1
         if queue.ready:
             self._drop_expired(queue, now)
         if queue.full_for(message):
             if queue.arguments.overflow == "reject-publish-dlx":
-                self._dead.append((queue, Entry(0, message, None), DeathReason.MAXLEN))
                 self.bytes_held += message.size
+                self._die(queue, Entry(0, message, None), DeathReason.MAXLEN, now)
             return False
         queue.append(message, now)
         self.bytes_held += message.size
@@ -240,7 +249,7 @@ class Flow:
         *,
         multiple: bool,
         now: float,
-        end: Callable[[list[Unacked]], None],
+        end: Callable[[list[Unacked], float], None],
     ) -> None:
         """Take deliveries from a channel and give them to ``end``.
 
@@ -254,8 +263,11 @@ class Flow:
         elif number not in asker.unacked:
             raise AmqpError(Code.PRECONDITION_FAILED, f"unknown delivery tag {number}")
         elif multiple:
-            numbers = [n for n in asker.unacked if n <= number]
-            taken = [asker.unacked.pop(n) for n in numbers]
+            # Looked for by their numbers: to walk through all that is held, for each of many small
+            # steps, would cost the square of it.
+            numbers = range(asker.floor + 1, number + 1)
+            taken = [asker.unacked.pop(n) for n in numbers if n in asker.unacked]
+            asker.floor = number
         else:
             taken = [asker.unacked.pop(number)]
         for group in _by_consumer(taken):
@@ -266,13 +278,13 @@ class Flow:
                 queue.unblock(asker)
                 if queue.ready:  # else room for more changes nothing
                     self._look_at([queue])
-            end(group)
+            end(group, now)
             self._work(now)
         if asker.limit:
             self._unblock(asker)
             self._work(now)
 
-    def _accept(self, taken: list[Unacked]) -> None:
+    def _accept(self, taken: list[Unacked], _: float) -> None:
         for unacked in taken:
             self._forget(unacked.entry)
 
@@ -283,8 +295,9 @@ class Flow:
                 unacked.entry.failed = True
         return taken
 
-    def _reject(self, taken: list[Unacked]) -> None:
-        self._dead.extend((u.queue, u.entry, DeathReason.REJECTED) for u in taken)
+    def _reject(self, taken: list[Unacked], now: float) -> None:
+        for unacked in taken:
+            self._die(unacked.queue, unacked.entry, DeathReason.REJECTED, now)
 
     def _unblock(self, channel: Channel) -> None:
         """A channel may have room again: its consumers have turns."""
@@ -292,7 +305,7 @@ class Flow:
             queue.unblock(channel)
             self._look_at([queue])
 
-    def _requeue(self, taken: list[Unacked]) -> None:
+    def _requeue(self, taken: list[Unacked], now: float) -> None:
         places: dict[Queue, list[Entry]] = {}
         for unacked in taken:
             if unacked.queue.deleted:
@@ -302,25 +315,23 @@ class Flow:
         for queue, entries in places.items():
             queue.restore(entries)
             # Before anybody is served, unlike a new message.
-            self._drop_overflow(queue)
+            self._drop_overflow(queue, now)
             self._dirty[queue] = None
 
     # Time
 
     def next_deadline(self) -> float | None:
-        """When :meth:`expire` should be called next; it may be early, it is never late."""
-        while self._timers:
-            at, _, queue = self._timers[0]
-            if not queue.deleted and queue.scheduled == at:
-                return at
-            heappop(self._timers)
-        return None
+        """When :meth:`expire` should be called next; it may be early, it is never late.
+
+        In the past, while there is more to be done than one call does.
+        """
+        return self._dead.since if self._dead else self._timers.next()
 
     def expire(self, now: float) -> None:
         """Do all that is due at ``now``: messages and unused queues that run out."""
-        while (at := self.next_deadline()) is not None and at <= now:
-            queue = heappop(self._timers)[2]
-            queue.scheduled = None
+        self._work(now)
+        while (at := self._timers.next()) is not None and at <= now:
+            queue = self._timers.pop()
             expires = queue.arguments.expires
             if expires is not None and not queue.consumers and queue.used_at + expires <= now:
                 self._delete(queue)
@@ -338,25 +349,3 @@ def _by_consumer(taken: list[Unacked]) -> list[list[Unacked]]:
         tag = "" if unacked.consumer is None else unacked.consumer.tag
         groups.setdefault((unacked.queue.name, tag), []).append(unacked)
     return [groups[key] for key in sorted(groups)]
-
-
-def _one_more_death(deaths: tuple[Death, ...], new: Death) -> tuple[Death, ...]:
-    """The deaths with this one first; the same queue and reason count up."""
-    for death in deaths:
-        if (death.queue, death.reason) == (new.queue, new.reason):
-            rest = tuple(d for d in deaths if d is not death)
-            return (replace(death, count=death.count + 1), *rest)
-    return (new, *deaths)
-
-
-def _in_circle(queue: str, deaths: tuple[Death, ...]) -> bool:
-    """Whether a message came back to a queue by itself, nobody having rejected it on the way.
-
-    RabbitMQ drops such a message, else it would go round for ever.
-    """
-    for death in deaths:
-        if death.reason is DeathReason.REJECTED:
-            return False
-        if death.queue == queue:
-            return True
-    return False

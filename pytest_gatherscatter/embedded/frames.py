@@ -4,6 +4,7 @@ A length that is too large is refused by its first octets, and no more than one 
 is held for a client.
 """
 
+from collections.abc import Iterator
 from struct import Struct
 
 from pytest_gatherscatter.embedded.refusal import AmqpError, Code
@@ -24,6 +25,9 @@ _FRAME = Struct(">BHI")
 
 HEARTBEAT_FRAME = _FRAME.pack(HEARTBEAT, 0, 0) + bytes([FRAME_END])
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
+
+# Smaller bodies are copied into their frames: that is quicker than to send them in three parts.
+_SMALL = 4096
 
 RawFrame = tuple[int, int, bytes]
 """Frame type, channel number, payload."""
@@ -111,12 +115,22 @@ def encode_frame(kind: int, channel: int, payload: bytes) -> bytes:
     return _FRAME.pack(kind, channel, len(payload)) + payload + b"\xce"
 
 
-def encode_content(channel: int, header: bytes, body: bytes, frame_max: int) -> bytes:
-    """Header and body frames as bytes; an empty body has no body frame."""
-    parts = [encode_frame(HEADER, channel, header)]
+def encode_content(
+    channel: int, header: bytes, body: bytes, frame_max: int
+) -> Iterator[bytes | memoryview]:
+    """Header and body frames, in parts; an empty body has no body frame.
+
+    A large body is not copied: it may go to a thousand clients, who may be slow to read it.
+    """
+    first = encode_frame(HEADER, channel, header)
     step = frame_max - OVERHEAD
-    parts.extend(
-        encode_frame(BODY, channel, body[start : start + step])
-        for start in range(0, len(body), step)
-    )
-    return b"".join(parts)
+    if len(body) <= min(step, _SMALL):
+        yield first + encode_frame(BODY, channel, body) if body else first
+        return
+    yield first
+    whole = memoryview(body)
+    for start in range(0, len(body), step):
+        part = whole[start : start + step]
+        yield _FRAME.pack(BODY, channel, len(part))
+        yield part
+        yield b"\xce"

@@ -117,17 +117,21 @@ class Handshake:
         return None
 
     def _tune(self, frame: commands.Connection.TuneOk) -> None:
-        # 0 means no limit of the client's own.
-        channel_max = frame.channel_max or self._limits.channels
-        frame_max = frame.frame_max or FRAME_MAX
-        if channel_max > self._limits.channels:
-            raise AmqpError(Code.NOT_ALLOWED, f"negotiated channel_max = {channel_max} is too high")
-        if not FRAME_MIN <= frame_max <= FRAME_MAX:
-            raise AmqpError(
-                Code.NOT_ALLOWED,
-                f"negotiated frame_max = {frame_max} is not from {FRAME_MIN} to {FRAME_MAX}",
-            )
-        self.channel_max = channel_max
-        self.frame_max = frame_max
+        # 0 would mean no limit of the client's own, which is more than was offered.
+        _negotiated("channel_max", frame.channel_max, 1, self._limits.channels)
+        _negotiated("frame_max", frame.frame_max, FRAME_MIN, FRAME_MAX)
+        self.channel_max = frame.channel_max
+        self.frame_max = frame.frame_max
         self.heartbeat = frame.heartbeat
         self.awaited = Awaited.OPEN
+
+
+def _negotiated(name: str, value: int, least: int, most: int) -> None:
+    """AmqpError 530 for a limit that is out of the bounds of what was offered."""
+    if not value or value > most:
+        bound = f"higher than the maximum allowed value ({most})"
+    elif value < least:
+        bound = f"lower than the minimum allowed value ({least})"
+    else:
+        return
+    raise AmqpError(Code.NOT_ALLOWED, f"negotiated {name} = {value} is {bound}")

@@ -74,15 +74,24 @@ def read_header(raw: bytes) -> Header:
     """Check a content header frame's payload.
 
     Raises:
-        AmqpError: 502 when it is malformed, 540 for sender-selected distribution.
+        AmqpError: 502 when it is malformed, 505 when it is another class', 540 for
+            sender-selected distribution.
     """
     try:
         kind, weight, body_size = _FIXED.unpack_from(raw)
         (flags,) = _SHORT.unpack_from(raw, _FIXED.size)
     except Exception as error:
         raise _malformed("cut short") from error
-    if kind != BASIC or weight:
-        raise _malformed(f"class {kind}, weight {weight}")
+    if weight:
+        raise AmqpError(
+            Code.UNEXPECTED_FRAME,
+            f"expected content header for class {BASIC}, got non content header frame instead",
+        )
+    if kind != BASIC:
+        raise AmqpError(
+            Code.UNEXPECTED_FRAME,
+            f"expected content header for class {BASIC}, got one for class {kind} instead",
+        )
     # Bit 0 would announce another word of flags and bit 1 is no property at all: there are 14.
     if flags & 3:
         raise _malformed("unknown properties")

@@ -12,9 +12,9 @@ from pytest_gatherscatter.embedded.vhost import VHost
 class Limits:
     """What one broker bears; sizes in bytes, times in seconds.
 
-    ``memory`` is for queued messages: past it publishers are blocked until it is down to four
-    fifths. Half as much again is for messages that are still on their way in. ``room`` is what
-    a client is sent ahead of its reading.
+    ``memory`` is for queued messages and for what waits for slow readers: past it publishers are
+    blocked until it is down to four fifths. Half as much again is for messages that are still on
+    their way in. ``room`` is what a client is sent ahead of its reading.
     """
 
     memory: int = 256 * 1024 * 1024
@@ -74,7 +74,8 @@ class Hub:
         self.wall = wall
         self.profile = profile
         self.vhost = VHost(profile=profile, name=name, declared=self.limits.declared)
-        self.partial = 0
+        # Octets of messages that are on their way in, and of what waits for slow readers.
+        self.partial = self.unsent = 0
         self.sessions: dict[ConnectionId, Receiver] = {}
         # Sessions with something to send, for the shell to write.
         self.talking: dict[ConnectionId, None] = {}
@@ -92,9 +93,9 @@ class Hub:
     @property
     def full(self) -> bool:
         """Whether publishers have to wait."""
-        return self.vhost.bytes_held > self.limits.memory
+        return self.vhost.bytes_held + self.unsent > self.limits.memory
 
     @property
     def relieved(self) -> bool:
         """Whether blocked publishers may go on; lower than full, so that it does not flutter."""
-        return self.vhost.bytes_held <= self.limits.memory * 4 // 5
+        return self.vhost.bytes_held + self.unsent <= self.limits.memory * 4 // 5

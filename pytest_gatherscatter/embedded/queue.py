@@ -4,7 +4,7 @@ A queue's entries carry a position that only grows. A requeued entry goes back t
 position, so what a consumer hands back comes again before anything younger.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from heapq import merge
@@ -93,7 +93,7 @@ class Channel:
     """One channel: its consumers by tag and its unsettled deliveries by delivery tag.
 
     ``prefetch`` is for the consumers to come, ``limit`` for all of them together (global QoS),
-    ``held`` counts what counts against it.
+    ``held`` counts what counts against it. No delivery up to ``floor`` is unsettled.
     """
 
     id: ChannelId
@@ -102,6 +102,7 @@ class Channel:
     limit: int = 0
     held: int = 0
     tags: int = 0
+    floor: int = 0
     last_queue: str = ""
     consumers: dict[str, Consumer] = field(default_factory=dict)
     unacked: dict[int, Unacked] = field(default_factory=dict)
@@ -136,8 +137,9 @@ class Queue:
         self.idle = False
         self.consumers: dict[Consumer, None] = {}
         # Whose turn it is next, and who had no room when it was theirs, in the order of finding.
-        self._turns: deque[Consumer] = deque()
-        self._blocked: dict[Consumer, None] = {}
+        # Any of these may be one of thousands, and must be found at once.
+        self._turns: OrderedDict[Consumer, None] = OrderedDict()
+        self._blocked: dict[Channel, dict[Consumer, None]] = {}
         self.ready: deque[Entry] = deque()
         self.ready_bytes = 0
         self._positions = 0
@@ -226,21 +228,33 @@ class Queue:
             self.ready_bytes += len(entry.message.body)
         if not self.ready or entries[-1].position < self.ready[0].position:
             self.ready.extendleft(reversed(entries))
+        elif entries[0].position > self.ready[-1].position:
+            self.ready.extend(entries)
         else:
-            self.ready = deque(merge(self.ready, entries, key=_position))
+            # Only what is older than the youngest of them moves.
+            older = []
+            while self.ready and self.ready[0].position < entries[-1].position:
+                older.append(self.ready.popleft())
+            self.ready.extendleft(reversed(list(merge(older, entries, key=_position))))
 
     def add_consumer(self, consumer: Consumer) -> None:
         """Take one more consumer, who is the last to have a turn."""
         self.consumers[consumer] = None
-        self._turns.append(consumer)
+        self._turns[consumer] = None
 
     def remove_consumer(self, consumer: Consumer) -> None:
         """Forget a consumer."""
         del self.consumers[consumer]
-        if consumer in self._blocked:
-            del self._blocked[consumer]
+        if consumer in self._turns:
+            del self._turns[consumer]
         else:
-            self._turns.remove(consumer)
+            self._forget_blocked(consumer)
+
+    def _forget_blocked(self, consumer: Consumer) -> None:
+        blocked = self._blocked[consumer.channel]
+        del blocked[consumer]
+        if not blocked:
+            del self._blocked[consumer.channel]
 
     def next_consumer(self) -> Consumer | None:
         """Whose turn it is, or None when nobody may have more; it then goes to the back.
@@ -253,23 +267,24 @@ class Queue:
             active = next(iter(self.consumers), None)
             return active if active is not None and active.open else None
         while self._turns:
-            consumer = self._turns.popleft()
+            consumer = next(iter(self._turns))
             if consumer.open:
-                self._turns.append(consumer)
+                self._turns.move_to_end(consumer)
                 return consumer
-            self._blocked[consumer] = None
+            del self._turns[consumer]
+            self._blocked.setdefault(consumer.channel, {})[consumer] = None
         return None
 
     def unblock(self, channel: Channel) -> None:
         """Let those of a channel's consumers have turns again who have room by now."""
-        if self._blocked:
-            for consumer in [c for c in self._blocked if c.channel is channel and c.open]:
-                del self._blocked[consumer]
-                self._turns.append(consumer)
+        for consumer in [c for c in self._blocked.get(channel, ()) if c.open]:
+            self._forget_blocked(consumer)
+            self._turns[consumer] = None
 
     def assert_consumable(self, *, exclusive: bool) -> None:
         """AmqpError 403 when exclusive consumption stands in the way."""
-        taken = any(c.exclusive for c in self.consumers)
+        # Who is exclusive is alone.
+        taken = len(self.consumers) == 1 and next(iter(self.consumers)).exclusive
         single = self.arguments.single_active_consumer
         if taken or (exclusive and (self.consumers or single)):
             raise AmqpError(

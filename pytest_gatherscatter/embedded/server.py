@@ -52,7 +52,8 @@ class Peer(asyncio.Protocol):
         self.session: Session | None = None
         self._reading = True
         self._stalled = False
-        self._leaving = False
+        self._leaving = self._silent = False
+        self._granted = False
         self._unsent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -89,18 +90,19 @@ class Peer(asyncio.Protocol):
     def write(self) -> None:
         """Send what the session has to say, and follow what it wants of the socket."""
         session, transport = self.session, self.transport
-        if session is None or transport is None or transport.is_closing() or self._leaving:
+        if session is None or transport is None or transport.is_closing() or self._silent:
             return
-        if session.pending:
+        # Asyncio copies what the socket does not take; the rest waits where it is shared.
+        while session.pending and not self._stalled:
             session.wrote(self._server.now())
-            transport.write(session.take())
+            transport.write(session.take(_HIGH_WATER))
         if session.closed:
-            self._leave(transport)
+            self._leave(session, transport)
             return
         if session.blocked:
             self._server.blocked(self)
         # Who asks and does not read is not read either: answers would pile up here.
-        full = self._stalled and transport.get_write_buffer_size() > self._server.limits.room
+        full = self._stalled and session.unsent > self._server.limits.room
         reading = not (session.blocked or session.choked or full)
         if reading != self._reading:
             self._reading = reading
@@ -108,23 +110,28 @@ class Peer(asyncio.Protocol):
                 transport.resume_reading()
             else:
                 transport.pause_reading()
-        if (session.starved or session.choked) and not self._stalled:
+        if (session.starved or session.choked) and not (self._stalled or self._granted):
+            self._granted = True
             self._server.grant(self)
 
-    def _leave(self, transport: asyncio.Transport) -> None:
-        """Say nothing more, and hear nothing more.
+    def _leave(self, session: Session, transport: asyncio.Transport) -> None:
+        """Say nothing more than what waits, and hear nothing more.
 
         The client's end of it stays open for a moment: a socket that is closed with unread
         octets in it takes back even what it has said last.
         """
-        self._leaving = True
-        transport.write_eof()
-        transport.resume_reading()
-        # A client that never reads the last bytes must not keep its socket.
-        self._server.later(self._server.limits.farewell, transport.abort)
+        if not self._leaving:
+            self._leaving = True
+            # A client that never reads the last bytes must not keep its socket.
+            self._server.later(self._server.limits.farewell, transport.abort)
+        if not session.pending:
+            self._silent = True
+            transport.write_eof()
+            transport.resume_reading()
 
     def grant(self) -> None:
         """Let a client that reads have more of the vhost, and of what it asked for."""
+        self._granted = False
         if self.session is not None and not self._stalled and not self._leaving:
             now = self._server.now()
             self.session.grant(now)
@@ -135,7 +142,7 @@ class Peer(asyncio.Protocol):
         """Let time pass for the session."""
         if self.session is not None and self.transport is not None:
             now = self._server.now()
-            left = self.transport.get_write_buffer_size()
+            left = self.transport.get_write_buffer_size() + self.session.unsent
             if not self._reading and left < self._unsent:
                 self.session.drained(now)
             self._unsent = left

@@ -12,7 +12,7 @@ from enum import Enum
 
 from pamqp import base, commands
 
-from pytest_gatherscatter.embedded.channel import ChannelSession
+from pytest_gatherscatter.embedded.channel import NO_METHOD, ChannelSession
 from pytest_gatherscatter.embedded.frames import (
     FRAME_MAX,
     HEARTBEAT,
@@ -31,8 +31,12 @@ from pytest_gatherscatter.embedded.refusal import AmqpError, Code
 _CLOSE, _CLOSE_OK = (10, 50), (10, 51)
 _CHANNEL_OPEN, _CHANNEL_CLOSE, _CHANNEL_CLOSE_OK = (20, 10), (20, 40), (20, 41)
 _PUBLISH = (60, 40)
-# A reply text is a short text.
+_OPEN_TWICE = "second 'channel.open' seen"
+# A reply text is a short text; one that is cut ends as RabbitMQ's does.
 _TEXT_MAX = 255
+_CUT = "..."
+# What one client may have done before others have their turn: some tens of milliseconds.
+_MOST_FRAMES, _MOST_EFFORT = 1000, 5000
 
 
 class Phase(Enum):
@@ -63,8 +67,9 @@ class Session:
         self._handshake = Handshake(hub.login, hub.limits)
         self._reader = FrameReader()
         self._frames: deque[RawFrame] = deque()
-        self._out: list[bytes] = []
-        self._unsent = 0
+        self._out: deque[bytes | memoryview] = deque()
+        self.unsent = 0
+        """Octets that wait for :meth:`take`."""
         self._channels: dict[int, ChannelSession] = {}
         self._heard = self._sent = self._since = now
         self._connected = False
@@ -90,17 +95,25 @@ class Session:
         """Handle the frames that came, until there is more than the client's room to be taken.
 
         A request of some octets may have an answer of megabytes: who asks for much in one
-        breath has it bit by bit, and is read on when it has read. See :attr:`choked`.
+        breath has it bit by bit, and is read on when it has read. It may also be much work, of
+        which others shall not have to wait for all. See :attr:`choked`.
         """
         ids = (0, 0)
+        frames, enough = _MOST_FRAMES, self._hub.vhost.effort + _MOST_EFFORT
         try:
-            while self._unsent <= self._hub.limits.room and not self.closed:
+            while not self.closed:
                 if not self._frames:
                     # A broken frame is no method's fault, least of all the one's before it.
                     ids = (0, 0)
                     self._frames.extend(self._reader.frames())
-                    if not self._frames:
-                        break
+                if (
+                    not self._frames
+                    or self.unsent > self._hub.limits.room
+                    or self._hub.vhost.effort >= enough
+                    or not frames
+                ):
+                    break
+                frames -= 1
                 frame = self._frames.popleft()
                 # Content belongs to a publish, so that is what a refusal names.
                 ids = method_id(frame[2]) if frame[0] == METHOD else _PUBLISH
@@ -115,12 +128,15 @@ class Session:
         """Whether frames of the client wait for :meth:`proceed`."""
         return bool(self._frames) and not self.closed
 
-    def take(self) -> bytes:
-        """What shall be sent, once."""
-        data = b"".join(self._out)
-        self._out.clear()
-        self._unsent = 0
-        return data
+    def take(self, most: int | None = None) -> bytes:
+        """What shall be sent, once: all of it, or as soon as it is ``most`` octets."""
+        parts, size = [], 0
+        while self._out and (most is None or size < most):
+            parts.append(self._out.popleft())
+            size += len(parts[-1])
+        self.unsent -= size
+        self._hub.unsent -= size
+        return b"".join(parts)
 
     @property
     def closed(self) -> bool:
@@ -160,6 +176,9 @@ class Session:
         """The client is gone."""
         self._end(now)
         self._hub.flush()
+        self._out.clear()
+        self._hub.unsent -= self.unsent
+        self.unsent = 0
 
     @property
     def starved(self) -> bool:
@@ -198,11 +217,12 @@ class Session:
 
     # What channels and the hub call
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Give bytes to the client."""
         if self.phase is not Phase.CLOSED:
             self._out.append(data)
-            self._unsent += len(data)
+            self.unsent += len(data)
+            self._hub.unsent += len(data)
             self._hub.talking[self.id] = None
 
     def emit(self, output: Output) -> None:
@@ -236,7 +256,7 @@ class Session:
                 self._end(now)
         elif kind == HEARTBEAT:
             if number:
-                raise AmqpError(Code.FRAME_ERROR, "heartbeat on a channel")
+                raise AmqpError(Code.UNEXPECTED_FRAME, "heartbeat on a channel")
         elif number == 0:
             if kind != METHOD:
                 raise AmqpError(Code.UNEXPECTED_FRAME, "content on channel 0")
@@ -256,7 +276,9 @@ class Session:
             # The one password of this broker never expires, so there is nothing to renew.
             self._reply(commands.Connection.UpdateSecretOk())
         else:
-            raise AmqpError(Code.COMMAND_INVALID, f"{frame.name} while {self.phase.value}")
+            raise AmqpError(
+                Code.CHANNEL_ERROR, f"unexpected method in connection state {self.phase.value}"
+            )
 
     def _shake(self, frame: base.Frame, now: float) -> None:
         handshake = self._handshake
@@ -283,21 +305,15 @@ class Session:
         if channel is None:
             self._open_channel(number, kind, payload)
             return
-        closes = ids == _CHANNEL_CLOSE
         if channel.closing:
-            # What was on its way when the channel was closed has no meaning any more.
-            if closes:
-                # Both closed at once: its close is answered, and its CloseOk to ours still comes.
-                self._reply(commands.Channel.CloseOk(), number)
-            elif ids == _CHANNEL_CLOSE_OK:
-                del self._channels[number]
-        elif closes:
+            self._handle_closing(number, ids)
+        elif ids == _CHANNEL_CLOSE:
             decode_method(payload)
             self._drop_channel(channel, now)
             del self._channels[number]
             self._reply(commands.Channel.CloseOk(), number)
         elif ids == _CHANNEL_OPEN:
-            raise AmqpError(Code.CHANNEL_ERROR, "second 'channel.open' seen")
+            raise AmqpError(Code.CHANNEL_ERROR, _OPEN_TWICE)
         else:
             try:
                 channel.receive(kind, payload, now)
@@ -313,6 +329,16 @@ class Session:
             if ids == _PUBLISH and self._hub.full and not self.blocked:
                 self.block()
 
+    def _handle_closing(self, number: int, ids: tuple[int, int]) -> None:
+        """What was on its way when the channel was closed has no meaning any more."""
+        if ids == _CHANNEL_CLOSE:
+            # Both closed at once: its close is answered, and its CloseOk to ours still comes.
+            self._reply(commands.Channel.CloseOk(), number)
+        elif ids == _CHANNEL_CLOSE_OK:
+            del self._channels[number]
+        elif ids == _CHANNEL_OPEN:
+            raise AmqpError(Code.CHANNEL_ERROR, _OPEN_TWICE)
+
     def _open_channel(self, number: int, kind: int, payload: bytes) -> None:
         most = self._handshake.channel_max
         if number > most:
@@ -320,7 +346,9 @@ class Session:
                 Code.NOT_ALLOWED,
                 f"channel number {number} is past the negotiated channel_max ({most})",
             )
-        if kind != METHOD or not isinstance(decode_method(payload), commands.Channel.Open):
+        if kind != METHOD:
+            raise AmqpError(Code.UNEXPECTED_FRAME, NO_METHOD)
+        if not isinstance(decode_method(payload), commands.Channel.Open):
             raise AmqpError(Code.CHANNEL_ERROR, "expected 'channel.open'")
         channel = ChannelSession(self._hub, self, (self.id, number), number)
         self._hub.vhost.open_channel(self.id, channel.id)
@@ -362,4 +390,7 @@ class Session:
 
 def _short(text: str) -> str:
     """At most 255 octets of a text, whole characters."""
-    return text.encode()[:_TEXT_MAX].decode(errors="ignore")
+    data = text.encode()
+    if len(data) <= _TEXT_MAX:
+        return text
+    return data[: _TEXT_MAX - len(_CUT)].decode(errors="ignore") + _CUT

@@ -77,7 +77,7 @@ class VHost(Declaration):
     def disconnect(self, connection: ConnectionId, *, now: float) -> None:
         """A client is gone: its deliveries come again elsewhere, its exclusive queues go."""
         gone = self._connections[connection]
-        self._end_channels(list(gone.channels.values()))
+        self._end_channels(list(gone.channels.values()), now)
         for name in list(gone.exclusive):
             self._delete(self._directory.queues[name])
         del self._connections[connection]
@@ -112,7 +112,7 @@ class VHost(Declaration):
 
     def close_channel(self, channel: ChannelId, *, now: float) -> None:
         """Close a channel: what it did not settle goes back to its place."""
-        self._end_channels([self._channels[channel]])
+        self._end_channels([self._channels[channel]], now)
         self._work(now)
 
     # Consumers
@@ -252,7 +252,11 @@ class VHost(Declaration):
         """As :meth:`nack`, and count the delivery as failed: basic.reject. AmqpError 406."""
         end = self._requeue if requeue else self._reject
         self._settle(
-            channel, delivery_tag, multiple=False, now=now, end=lambda t: end(self._failed(t))
+            channel,
+            delivery_tag,
+            multiple=False,
+            now=now,
+            end=lambda taken, at: end(self._failed(taken), at),
         )
 
     def recover(self, channel: ChannelId, *, requeue: bool = True, now: float) -> None:
@@ -281,4 +285,5 @@ class VHost(Declaration):
 
     def problems(self, now: float) -> list[str]:
         """Every invariant that does not hold, between calls; for tests, and slow."""
-        return problems(self._directory, self._connections, self._channels, self.bytes_held, now)
+        held = self.bytes_held - self._dead.size
+        return problems(self._directory, self._connections, self._channels, held, now)

@@ -42,7 +42,7 @@ class Offender:
             self.socket.sendall(PROTOCOL_HEADER)
             answer = f"\0{url.user}\0{url.password}"
             self.say(commands.Connection.StartOk({}, "PLAIN", answer), on=0)
-            self.say(commands.Connection.TuneOk(0, 0, 0), on=0)
+            self.say(commands.Connection.TuneOk(2047, FRAME_MAX, 0), on=0)
             self.say(commands.Connection.Open(), on=0)
             self.say(commands.Channel.Open())
             self.say(commands.Queue.Declare(queue="q", durable=True))
@@ -112,7 +112,7 @@ ATTACKS: dict[str, tuple[bytes, int]] = {
     "frame past frame_max": (struct.pack(">BHI", 3, 1, FRAME_MAX - 7), 501),
     "giant method": (b"\x01\0\x01\0\0\xff\xff", 501),
     "heartbeat with a payload": (encode_frame(8, 0, b"x"), 501),
-    "heartbeat on a channel": (encode_frame(8, 1, b""), 501),
+    "heartbeat on a channel": (encode_frame(8, 1, b""), 505),
     "table longer than its method": (_declare(b"\x7f\xff\xff\xff"), 502),
     "table of a negative size": (_declare(b"\xff\xff\xff\xff"), 502),
     "text longer than its table": (_declare(b"\0\0\0\x07\x01xS\0\0\xff\xff"), 502),
@@ -126,7 +126,7 @@ ATTACKS: dict[str, tuple[bytes, int]] = {
     "header longer than its properties": (_header(1, b"\0\0" + bytes(60_000)), 502),
     "header of another class": (
         PUBLISH + encode_frame(2, 1, struct.pack(">HHQH", 61, 0, 1, 0)),
-        502,
+        505,
     ),
     "body longer than announced": (_header(3) + encode_frame(3, 1, b"four"), 505),
     "header without a method": (_header(3)[len(PUBLISH) :], 505),
@@ -137,11 +137,11 @@ ATTACKS: dict[str, tuple[bytes, int]] = {
         _method(50, 10, arguments=b"\0\0\x01q\x02" + bytes(4), on=9),
         504,
     ),
-    "content on a channel that is not open": (encode_frame(3, 9, b"x"), 504),
+    "content on a channel that is not open": (encode_frame(3, 9, b"x"), 505),
     "channel past the limit": (_method(20, 10, arguments=b"\0", on=5000), 530),
     "content on channel 0": (encode_frame(3, 0, b"x"), 505),
-    "queue on channel 0": (_method(50, 10, arguments=b"\0\0\x01q\x02" + bytes(4), on=0), 503),
-    "second login": (_method(10, 40, arguments=b"\x01/\0\0", on=0), 503),
+    "queue on channel 0": (_method(50, 10, arguments=b"\0\0\x01q\x02" + bytes(4), on=0), 504),
+    "second login": (_method(10, 40, arguments=b"\x01/\0\0", on=0), 504),
     "delivery by a client": (_method(60, 60, arguments=b"\0" + bytes(9) + b"\0\0"), 503),
 }
 

@@ -80,7 +80,7 @@ def test_content_is_cut_to_the_negotiated_frames(size: int) -> None:
     """No body frame is longer than it may be, and an empty body has none."""
     body = bytes(range(256)) * (size // 256 + 1)
     made = reader()
-    made.feed(encode_content(2, b"header", body[:size], 4096))
+    made.feed(b"".join(encode_content(2, b"header", body[:size], 4096)))
     first, *rest = made.frames()
     assert first == (HEADER, 2, b"header")
     assert b"".join(payload for _, _, payload in rest) == body[:size]

@@ -101,11 +101,24 @@ def test_texts_are_found_among_all_properties() -> None:
 
 
 @pytest.mark.parametrize(
+    ("raw", "got"),
+    [
+        (b"\x00\x3d" + made()[2:], "got one for class 61 instead"),
+        (b"\x00\x3c\x00\x01" + made()[4:], "got non content header frame instead"),
+    ],
+)
+def test_headers_that_belong_to_no_publish_are_refused(raw: bytes, got: str) -> None:
+    """Of another class, or with a weight: 505, in RabbitMQ's words."""
+    with pytest.raises(AmqpError, match=f"expected content header for class 60, {got}") as caught:
+        read_header(raw)
+    assert caught.value.code == 505
+
+
+@pytest.mark.parametrize(
     "raw",
     [
         b"",
         made()[:13],
-        b"\x00\x0a" + made()[2:],
         made(expiration="5")[:-1],
         made(expiration="5") + b"x",
         made()[:12] + b"\x00\x01\x00\x00",
@@ -118,7 +131,7 @@ def test_texts_are_found_among_all_properties() -> None:
     ],
 )
 def test_malformed_headers_are_refused(raw: bytes) -> None:
-    """Cut, of another class, with wrong lengths, flags, types or times: 502."""
+    """Cut, with wrong lengths, flags, types or times: 502."""
     with pytest.raises(AmqpError) as caught:
         read_header(raw)
     assert caught.value.code == 502

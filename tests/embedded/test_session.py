@@ -10,7 +10,12 @@ from pamqp import frame as pamqp_frame
 from pamqp.common import FieldTable
 from pamqp.heartbeat import Heartbeat
 
-from pytest_gatherscatter.embedded.frames import HEARTBEAT_FRAME, PROTOCOL_HEADER, encode_frame
+from pytest_gatherscatter.embedded.frames import (
+    FRAME_MAX,
+    HEARTBEAT_FRAME,
+    PROTOCOL_HEADER,
+    encode_frame,
+)
 from pytest_gatherscatter.embedded.hub import Hub, Limits, Login
 from pytest_gatherscatter.embedded.refusal import UNSUPPORTED
 from pytest_gatherscatter.embedded.session import Phase, Session
@@ -45,7 +50,7 @@ class Client:
         if login:
             self.raw(PROTOCOL_HEADER)
             self.say(commands.Connection.StartOk(CAPABLE, "PLAIN", "\0me\0secret"), on=0)
-            self.say(commands.Connection.TuneOk(0, 0, 10), on=0)
+            self.say(commands.Connection.TuneOk(hub.limits.channels, FRAME_MAX, 10), on=0)
             (opened,) = self.say(commands.Connection.Open(), on=0)
             assert isinstance(opened, commands.Connection.OpenOk)
             self.say(commands.Channel.Open(), on=1)
@@ -161,14 +166,23 @@ def test_a_wrong_login_is_403(mechanism: str, response: str) -> None:
     assert older.session.closed
 
 
-@pytest.mark.parametrize("tuned", [(3000, 131072), (10, 4095), (10, 131073)])
-def test_tuning_past_the_offer_is_530(tuned: tuple[int, int]) -> None:
-    """More channels or larger frames than offered, or frames too small for anything."""
+@pytest.mark.parametrize(
+    ("tuned", "told"),
+    [
+        ((3000, 131072), "channel_max = 3000 is higher than the maximum allowed value (2047)"),
+        ((0, 131072), "channel_max = 0 is higher than the maximum allowed value (2047)"),
+        ((10, 4095), "frame_max = 4095 is lower than the minimum allowed value (4096)"),
+        ((10, 131073), "frame_max = 131073 is higher than the maximum allowed value (131072)"),
+        ((10, 0), "frame_max = 0 is higher than the maximum allowed value (131072)"),
+    ],
+)
+def test_tuning_past_the_offer_is_530(tuned: tuple[int, int], told: str) -> None:
+    """More channels or larger frames than offered, or no limit, or frames too small for any."""
     made = Client(hub(), login=False)
     made.raw(PROTOCOL_HEADER)
     made.say(commands.Connection.StartOk(CAPABLE, "PLAIN", "\0me\0secret"), on=0)
     close = only(made.say(commands.Connection.TuneOk(*tuned, 0), on=0), commands.Connection.Close)
-    assert close.reply_code == 530
+    assert (close.reply_code, close.reply_text) == (530, f"NOT_ALLOWED - negotiated {told}")
 
 
 def test_another_vhost_is_530() -> None:
@@ -176,13 +190,13 @@ def test_another_vhost_is_530() -> None:
     made = Client(hub(), login=False)
     made.raw(PROTOCOL_HEADER)
     made.say(commands.Connection.StartOk(CAPABLE, "PLAIN", "\0me\0secret"), on=0)
-    made.say(commands.Connection.TuneOk(), on=0)
+    made.say(commands.Connection.TuneOk(10, 4096, 0), on=0)
     close = only(made.say(commands.Connection.Open("/other"), on=0), commands.Connection.Close)
     assert (close.reply_code, close.reply_text) == (530, "NOT_ALLOWED - vhost /other not found")
 
 
 def test_nothing_but_the_expected_step_is_taken() -> None:
-    """A method too early is 503, before the login as after it."""
+    """A method too early is 503, and one of the login too late is 504."""
     made = Client(hub(), login=False)
     made.raw(PROTOCOL_HEADER)
     assert (
@@ -190,7 +204,9 @@ def test_nothing_but_the_expected_step_is_taken() -> None:
     )
     late = client()
     answer = late.say(commands.Connection.TuneOk(), on=0)
-    assert only(answer, commands.Connection.Close).reply_code == 503
+    close = only(answer, commands.Connection.Close)
+    assert close.reply_code == 504
+    assert close.reply_text == "CHANNEL_ERROR - unexpected method in connection state running"
 
 
 def test_a_slow_handshake_is_ended() -> None:
@@ -299,6 +315,29 @@ def test_a_soft_error_ends_its_channel_only() -> None:
     assert made.publish() == []
     assert made.say(commands.Channel.CloseOk()) == []
     only(made.say(commands.Channel.Open()), commands.Channel.OpenOk)
+
+
+def test_a_channel_that_is_being_closed_is_not_open_to_be_opened() -> None:
+    """Whoever has not agreed to the end of one has it still: 504, as RabbitMQ's."""
+    made = client()
+    only(made.say(commands.Queue.Purge(queue="nobody")), commands.Channel.Close)
+    close = only(made.say(commands.Channel.Open()), commands.Connection.Close)
+    assert (close.reply_code, close.reply_text) == (
+        504,
+        "CHANNEL_ERROR - second 'channel.open' seen",
+    )
+
+
+def test_a_text_that_is_too_long_is_cut_as_rabbitmq_cuts_it() -> None:
+    """At 252 octets and three dots, between two characters."""
+    made = client()
+    for letter, kept in (("a", 230), ("ü", 115)):
+        name = (letter * 255).encode()[:254]
+        purge = bytes((0, 50, 0, 30, 0, 0, len(name), *name, 0))
+        close = only(made.raw(encode_frame(1, 1, purge)), commands.Channel.Close)
+        assert close.reply_text == f"NOT_FOUND - no queue '{letter * kept}..."
+        made.say(commands.Channel.CloseOk())
+        made.say(commands.Channel.Open())
 
 
 def test_a_hard_error_ends_the_connection() -> None:
@@ -474,6 +513,38 @@ def test_publishers_are_blocked_while_memory_is_short() -> None:
     only([f for f in made.heard() if not isinstance(f, Heartbeat)], commands.Connection.Unblocked)
     made.session.tick(61.0)
     assert not made.session.closed
+
+
+def test_a_flood_of_small_requests_is_done_in_pieces() -> None:
+    """So that others have their turn; a broken frame at its end is met all the same."""
+    made = client()
+    flood = pamqp_frame.marshal(commands.Queue.Purge(queue="q"), 1) * 2500
+    pieces = [len(made.raw(flood + b"not a frame"))]
+    while made.session.choked:
+        made.session.proceed(made.now)
+        pieces.append(len(made.heard()))
+    assert pieces == [1000, 1000, 501]
+    assert made.session.phase is Phase.CLOSING
+
+
+def test_much_work_of_few_requests_is_done_in_pieces() -> None:
+    """A publish to 500 queues counts for 500."""
+    made = client()
+    for number in range(500):
+        made.say(
+            commands.Queue.Declare(queue=f"q{number}", durable=True),
+            commands.Queue.Bind(queue=f"q{number}", exchange="amq.fanout"),
+        )
+    one = b"".join(
+        pamqp_frame.marshal(frame, 1)
+        for frame in (commands.Basic.Publish(exchange="amq.fanout"), header.ContentHeader(0, 0))
+    )
+    made.raw(one * 30)
+    assert made.session.choked
+    assert made.hub.vhost.queue_state("q0").messages == 10
+    while made.session.choked:
+        made.session.proceed(made.now)
+    assert made.hub.vhost.queue_state("q499").messages == 30
 
 
 def test_a_client_has_its_room_and_then_more() -> None:
