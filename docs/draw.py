@@ -27,7 +27,7 @@ from pytest_gatherscatter.sections.monitor import arming
 from pytest_gatherscatter.sections.workload import state as workload_state
 from pytest_gatherscatter.settingvalue import LISTENER_READERS, MONITOR_READERS, READERS
 from pytest_gatherscatter.testfiles import duty
-from pytest_gatherscatter.wire import messages, testfiles
+from pytest_gatherscatter.wire import messages, slips, testfiles
 from pytest_gatherscatter.wire.kind import AnyMessage
 
 HERE = Path(__file__).parent
@@ -81,7 +81,7 @@ def verdict_table() -> str:
 
 def message_tables() -> str:
     """List every message in the order of the source, under the source's own headings."""
-    source = inspect.getsource(messages) + inspect.getsource(testfiles)
+    source = "".join(map(inspect.getsource, (messages, testfiles, slips)))
     known = {kind.__name__: kind for kind in get_args(AnyMessage)}
     parts: list[str] = []
     rows: list[tuple[str, ...]] = []

@@ -14,7 +14,7 @@ The rules that every machine keeps:
    that was measured or timed is computed anew.
 3. Effects of one step are performed in their order.
 4. The delivery that caused a step is acked once its records are synced and each of its
-   publishes was confirmed or returned, unless the step said ``Settle`` itself.
+   publishes was confirmed or returned, unless the step said ``Settle`` itself, or ``Keep``.
 
 Effects and inputs are structs, as messages are: each message makes a handful of them, and a frozen
 dataclass takes six to ten times as long to make.
@@ -85,7 +85,14 @@ class Settle(Struct, frozen=True):
     reason: str = ""
 
 
-Effect: TypeAlias = Send | Publish | Wake | Record | Run | Settle
+class Keep(Struct, frozen=True):
+    """Leave a delivery open, against rule 4: a later step says ``Settle``, or the link is lost."""
+
+    id: int
+    delivery: int
+
+
+Effect: TypeAlias = Send | Publish | Wake | Record | Run | Settle | Keep
 
 # ── inputs ─────────────────────────────────────────────────────────────────────────────
 
@@ -235,6 +242,12 @@ class Effects:
     def settle(self, delivery: int, verdict: Verdict, reason: str = "") -> int:
         """Add a :class:`Settle`; returns its id."""
         effect = Settle(next(self._ids), delivery, verdict, reason)
+        self._step.append(effect)
+        return effect.id
+
+    def keep(self, delivery: int) -> int:
+        """Add a :class:`Keep`; returns its id."""
+        effect = Keep(next(self._ids), delivery)
         self._step.append(effect)
         return effect.id
 

@@ -44,6 +44,7 @@ from pytest_gatherscatter.machine import (
     Effect,
     Failed,
     Input,
+    Keep,
     LinkDown,
     LinkUp,
     Machine,
@@ -75,6 +76,10 @@ class Journal(Protocol):
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Add an event; it is durable when this returns."""
+
+
+def _leave(_: object) -> None:
+    """Do nothing: what nobody keeps, or does."""
 
 
 class _Step(Struct):
@@ -118,8 +123,8 @@ class Pump:
         self._events = event_exchange(lab)
         self._dead = dead(lab)
         self._sender = sender
-        self._journal = journal
-        self._run = run
+        self._append = _leave if journal is None else journal.append
+        self._run = run or _leave
         self._user = user
         self._strict = strict
         self._deliveries: dict[int, Tag] = {}
@@ -200,8 +205,8 @@ class Pump:
         step = _Step(delivery)
         for effect in self.machine.handle(message, now=now):
             self._perform(effect, step)
-        if delivery is not None and not step.waiting:
-            self._settle(delivery, _ACK)
+        if step.delivery is not None and not step.waiting:
+            self._settle(step.delivery, _ACK)
         for failed in step.unsaid:
             self._handle(failed, None, now)
 
@@ -215,15 +220,15 @@ class Pump:
             case Publish():
                 self._publish(effect, step, self._events, None, None)
             case Record():
-                if self._journal is not None:
-                    self._journal.append(effect.event)
+                self._append(effect.event)
             case Run():
-                if self._run is not None:
-                    self._run(effect)
+                self._run(effect)
             case Settle():
                 if effect.verdict is Verdict.DEAD:
                     log.warning("set aside: %s", effect.reason)
                 self._settle(effect.delivery, effect.verdict)
+            case Keep():
+                step.delivery = None  # of this step: a machine keeps what it was just given
 
     def _publish(
         self,

@@ -28,6 +28,10 @@ and an hour leaves a restarted gatherer time to come for what it missed."""
 INBOX_PREFETCH = 256
 """Unsettled messages an inbox may hold: inboxes settle at once, so this only bounds memory."""
 
+ROOM_PREFETCH = 10_000
+"""Slips that may wait in one processor's hand: of 10 KiB each that is 100 MiB. Those behind them
+wait in the queue until some have left."""
+
 MOST_PREFETCH = 0xFFFF
 """What fits the short unsigned integer that carries a prefetch on the wire."""
 
@@ -270,6 +274,42 @@ def ping_topology(lab: str, asker: str) -> Topology:
     """Build that of who asks for listeners: the exclusive queue of their answers."""
     keys = ((names.direct_exchange(lab), names.ping_key(asker)),)
     return lab_topology(lab) + _inbox(lab, names.reply_queue(lab, asker), keys)
+
+
+def processor_topology(lab: str, name: str, processes: Iterable[str], slots: int) -> Topology:
+    """Build a processor's: its inbox, the work queues of its ``processes``, the waiting room.
+
+    Of each work queue it takes as many slips as it has ``slots``. The waiting room is consumed by
+    all processors, and the broker gives it to one of them at a time.
+    """
+    direct, events, dead = names.direct_exchange(lab), names.event_exchange(lab), names.dead(lab)
+    keys = [(direct, names.processor_key(name))]
+    wishes = [names.slip_event(what, "*") for what in ("cancel", "over")]
+    questions = [names.SLIP_CHECK, names.STEP_SOUGHT, names.PROCESSOR_SOUGHT]
+    keys += [(events, key) for key in wishes + questions]
+    shared = [(names.steps_queue(lab, one), names.steps_key(one), slots) for one in processes]
+    work = Topology(
+        queues=tuple(
+            Queue(queue, durable=True, arguments={"x-dead-letter-exchange": dead})
+            for queue, _, _ in shared
+        ),
+        bindings=tuple(Binding(queue, direct, key) for queue, key, _ in shared),
+        consumers=tuple(Consumer(queue, prefetch) for queue, _, prefetch in shared),
+    )
+    waiting = names.waiting_queue(lab)
+    room = Topology(
+        queues=(
+            Queue(
+                waiting,
+                durable=True,
+                arguments={"x-dead-letter-exchange": dead, "x-single-active-consumer": True},
+            ),
+        ),
+        bindings=(Binding(waiting, direct, names.WAITING_KEY),),
+        consumers=(Consumer(waiting, ROOM_PREFETCH),),
+    )
+    inbox = _inbox(lab, names.processor_queue(lab, name), keys)
+    return lab_topology(lab) + inbox + work + room
 
 
 def observer_topology(lab: str, reply_id: str) -> Topology:

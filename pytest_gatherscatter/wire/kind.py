@@ -3,6 +3,7 @@
 from typing import TypeAlias
 
 from pytest_gatherscatter.wire.messages import SectionMessage
+from pytest_gatherscatter.wire.slips import SlipMessage
 from pytest_gatherscatter.wire.testfiles import TestFileMessage
 
-AnyMessage: TypeAlias = SectionMessage | TestFileMessage
+AnyMessage: TypeAlias = SectionMessage | TestFileMessage | SlipMessage

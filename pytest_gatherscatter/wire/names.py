@@ -26,6 +26,12 @@ STEER_KEY = "gatherer.steer"
 """The gatherer's ear for persons, apart so that a broker can refuse it to everybody else."""
 
 GATHERER_STARTED = "gatherer.started"
+WAITING_KEY = "waiting"
+"""The waiting room of slips, on the direct exchange."""
+
+SLIP_CHECK = "slip.check"
+STEP_SOUGHT = "step.sought"
+PROCESSOR_SOUGHT = "processor.sought"
 JOB_SOUGHT = "job.sought"
 LISTENER_SOUGHT = "listener.sought"
 
@@ -131,6 +137,36 @@ def ping_key(asker: str) -> str:
 def job_event(what: str, job: str) -> str:
     """Key of a job's event: ``what`` is ``offered``."""
     return f"job.{what}.{job}"
+
+
+def steps_queue(lab: str, process: str) -> str:
+    """Name the durable work queue of the steps of one process."""
+    return f"gs.{lab}.steps.{process}"
+
+
+def steps_key(process: str) -> str:
+    """Key of a process's work queue on the direct exchange."""
+    return f"steps.{process}"
+
+
+def waiting_queue(lab: str) -> str:
+    """Name the durable queue of slips that wait for something: the waiting room."""
+    return f"gs.{lab}.waiting"
+
+
+def processor_queue(lab: str, name: str) -> str:
+    """Name a processor's exclusive inbox; owning it is being the processor of that name."""
+    return f"gs.{lab}.processor.{name}"
+
+
+def processor_key(name: str) -> str:
+    """Key of a processor's inbox on the direct exchange."""
+    return f"processor.{name}"
+
+
+def slip_event(what: str, slip: str) -> str:
+    """Key of a slip's event: ``begun``, ``moved``, ``ended``, ``over``, or a wish: ``cancel``."""
+    return f"slip.{what}.{slip}"
 
 
 def step_event(run: str) -> str:

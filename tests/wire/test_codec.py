@@ -67,8 +67,10 @@ def _of(info: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401, C901, PLR0911 - a
             return st.sampled_from([msgspec.Raw(b'{"outcome":"passed"}'), msgspec.Raw(b"[1,2]")])
         case msgspec.inspect.BytesType():
             return st.binary(max_size=50)
-        case msgspec.inspect.VarTupleType(item_type=item):
-            return st.lists(_of(item), max_size=3).map(tuple)
+        case msgspec.inspect.VarTupleType(item_type=item, min_length=least):
+            return st.lists(_of(item), min_size=least or 0, max_size=3).map(tuple)
+        case msgspec.inspect.DictType(key_type=key, value_type=value):
+            return st.dictionaries(_of(key), _of(value), max_size=3)
         case msgspec.inspect.UnionType(types=types):
             return st.one_of([_of(one) for one in types])
         case msgspec.inspect.StructType(cls=cls):

@@ -1,0 +1,506 @@
+"""The waiting room: slips that wait for something, and what is done for them.
+
+All processors of a lab consume its queue, and the broker gives it to one of them at a time (a
+single active consumer). So all copies of a slip that has several on their way meet in one process,
+and whoever died with a slip in hand is judged in one place, without a scheduler or an election of
+our own. Nothing is lost with that process: all that waits is unsettled, and the next one gets it.
+
+Rules:
+
+1. A slip whose steps run in parallel is begun here; each step comes back here, and what is then
+   ready goes out. After the room has changed hands nobody knows what went out: it goes out again,
+   with doubt.
+2. A step that somebody may have begun is looked for: while a processor says that it runs there,
+   it is waited for; it comes back, or is ``ahead``; after silence it is interrupted.
+3. A slip with doubt goes on if nobody knows of another copy of it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from pytest_gatherscatter.broker.port import Verdict
+from pytest_gatherscatter.machine import Effects
+from pytest_gatherscatter.slips import route
+from pytest_gatherscatter.slips.memory import MOST, Key, key_of
+from pytest_gatherscatter.slips.slip import add, is_chain, merge, note, plan
+from pytest_gatherscatter.wire.messages import Name
+from pytest_gatherscatter.wire.names import STEP_SOUGHT, WAITING_KEY, slip_event
+from pytest_gatherscatter.wire.slips import (
+    KeepSlip,
+    RunStep,
+    SeekStep,
+    Slip,
+    SlipOver,
+    SlipStepEnded,
+    StepSeen,
+    Task,
+)
+
+ASK: Final = 1.0
+"""Seconds between two questions after a step."""
+
+PATIENCE: Final = 10.0
+"""Seconds of silence after which nobody has a step any more: two heartbeats of a broker. A
+processor that lost its connection is back by then; if it is not, what it hands in is too late."""
+
+DOUBT: Final = 2.0
+"""Seconds for which another copy of a slip is looked for before it goes on: who has one is there
+and answers in milliseconds."""
+
+SETTLE: Final = 1.0
+"""Seconds after the room has changed hands until what runs in parallel goes out again: what came
+back meanwhile stands behind it in the queue."""
+
+AGAIN: Final = 1.0
+"""Seconds between two looks for a queue that was not there."""
+
+RENEW: Final = 900.0
+"""Seconds after which what waits is said again and the old copy settled: RabbitMQ takes an
+unsettled delivery back after 30 minutes."""
+
+STRAY: Final = 3600.0
+"""Seconds for which the end of a step is kept whose slip has not come to the room yet."""
+
+
+@dataclass(slots=True)
+class Held:
+    """One slip in the room. ``deliveries`` are settled when it has left.
+
+    ``since`` is when it came, ``due`` when it is looked at next, ``until`` when its patience is
+    over. ``launched`` are the tasks that went out, of a slip that is joined here; ``not_before``
+    says when a step of it may be tried again.
+    """
+
+    keep: KeepSlip
+    slip: Slip
+    deliveries: list[int]
+    since: float
+    due: float
+    until: float
+    doubt: bool = False
+    launched: set[Task] = field(default_factory=set)
+    not_before: dict[int, float] = field(default_factory=dict)
+    unrouted: dict[Task, float] = field(default_factory=dict)
+    sends: set[int] = field(default_factory=set)
+    outgoing: route.Onward | None = None
+    """What is said as it leaves, to be said again if it must."""
+
+    @property
+    def leaving(self) -> bool:
+        """Whether its way is decided."""
+        return self.outgoing is not None
+
+
+class Room:
+    """The part of a processor's machine that the broker makes the keeper, or does not.
+
+    Args:
+        out: where effects go.
+        name: the processor's.
+        wall: Unix time at a time of the machine's clock.
+        patience: see :data:`PATIENCE`.
+    """
+
+    def __init__(
+        self,
+        out: Effects,
+        name: Name,
+        wall: Callable[[float], float],
+        *,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._out, self._name, self._wall, self._patience = out, name, wall, patience
+        self._held: dict[Key | str, Held] = {}
+        self._strays: dict[Key, Held] = {}
+        self._past: OrderedDict[Key | str, None] = OrderedDict()
+        self._sends: dict[int, tuple[Held, RunStep | KeepSlip | SlipOver]] = {}
+        self._renewals: dict[int, list[int]] = {}
+        self._wakes_at = float("inf")
+
+    def __len__(self) -> int:
+        """Return how many slips wait here."""
+        return len(self._held)
+
+    # ── in ─────────────────────────────────────────────────────────────────────────────
+
+    def take(self, keep: KeepSlip, delivery: int, *, redelivered: bool, now: float) -> None:
+        """Take a slip in; it is settled when it has left."""
+        self._out.keep(delivery)
+        if keep.slip.id in self._past:
+            self._drop([delivery])
+        elif not is_chain(keep.slip) and keep.why in {"parallel", "returned"}:
+            self._join(keep, delivery, redelivered=redelivered, now=now)
+        elif keep.why == "returned":
+            self._returned(keep, delivery, now)
+        else:
+            self._wait(keep, delivery, now)
+
+    def seen(self, told: StepSeen, *, now: float) -> None:
+        """Take an answer of a processor about a step that was looked for."""
+        held = self._held.get(key_of(told.slip, told.task))
+        if held is None or held.leaving or held.keep.task is None:
+            return
+        if told.standing == "ahead" or (held.keep.why == "doubt" and told.standing == "running"):
+            if held.keep.why == "elsewhere":
+                self._remember(key_of(told.slip, told.task))
+            self._forget(held)
+        elif told.standing == "running":
+            held.until = now + self._patience
+        elif told.standing == "unbegun":
+            self._leave(held, *route.run_step(held.slip, told.task))
+        elif told.end is not None:
+            self._remember(key_of(told.slip, told.task))
+            held.doubt = True
+            self._go_on(held, _as_ended(held.slip, told), now)
+        elif held.keep.why == "elsewhere":
+            self._interrupt(held, f"{told.processor} was killed or stopped in it", now)
+
+    def cancel(self, slip: str, who: str, *, now: float) -> None:
+        """Let a slip that waits go its last way, if it is here."""
+        for held in [one for one in self._held.values() if one.slip.id == slip]:
+            if held.keep.why != "elsewhere" and not held.leaving:
+                held.slip = route.cancelled(held.slip, who)
+                if is_chain(held.slip):
+                    self._go_on(held, held.slip, now)
+                else:
+                    held.due = now
+
+    def end(self, slip: str) -> None:
+        """Note that a slip is over; copies of it that still come are dropped."""
+        self._remember(slip)
+
+    # ── what became of what was sent ───────────────────────────────────────────────────
+
+    def confirmed(self, effect: int) -> bool:
+        """Settle what has left; say whether it was the room's."""
+        if effect in self._renewals:
+            self._drop(self._renewals.pop(effect))
+            return True
+        held, _ = self._sends.pop(effect, (None, None))
+        if held is None:
+            return False
+        held.sends.discard(effect)
+        if held.leaving and not held.sends:
+            self._forget(held)
+        return True
+
+    def returned(self, effect: int, *, now: float) -> bool:
+        """Wait for a queue that is not there as long as the slip says; nobody need hear an end."""
+        held, message = self._sends.get(effect, (None, None))
+        if held is None or isinstance(message, KeepSlip):  # the room's own queue was deleted
+            return self.failed(effect, now=now)
+        if isinstance(message, SlipOver):
+            return self.confirmed(effect)
+        del self._sends[effect]
+        held.sends.discard(effect)
+        assert message is not None  # noqa: S101 - it came with the slip
+        if held.keep.why == "parallel":
+            self._unrouted(held, message.task, now)
+        else:
+            self._not_there(held, message.slip, message.task, now)
+        return True
+
+    def failed(self, effect: int, *, now: float) -> bool:
+        """Say again what could not be said; after a lost connection the slip comes again."""
+        if effect in self._renewals:
+            del self._renewals[effect]  # the old copies stand, and are renewed later
+            return True
+        held, message = self._sends.pop(effect, (None, None))
+        if held is None:
+            return False
+        held.sends.discard(effect)
+        held.due = now + AGAIN
+        if isinstance(message, RunStep):
+            held.launched.discard(message.task)
+        return True
+
+    def lost(self) -> None:
+        """Forget everything: the connection is lost, and all of it goes to the next keeper."""
+        self._held.clear()
+        self._strays.clear()
+        self._sends.clear()
+        self._renewals.clear()
+
+    # ── time ───────────────────────────────────────────────────────────────────────────
+
+    def look(self, now: float) -> None:
+        """Do what is due."""
+        for held in list(self._held.values()):
+            if now >= held.due and not held.sends:
+                self._look_at(held, now)
+        for key, stray in list(self._strays.items()):
+            if now >= stray.until:
+                del self._strays[key]
+                self._drop(stray.deliveries)
+        due = [one.due for one in self._held.values() if not one.sends]
+        due += [one.until for one in self._strays.values()]
+        if now >= self._wakes_at:
+            self._wakes_at = float("inf")
+        if due and min(due) < self._wakes_at:
+            self._wakes_at = max(min(due), now)
+            self._out.wake(self._wakes_at)
+
+    def _look_at(self, held: Held, now: float) -> None:
+        if held.outgoing is not None:
+            self._say(held, *held.outgoing)
+            return
+        if now - held.since >= RENEW:
+            self._renew(held, now)
+        match held.keep.why:
+            case "elsewhere" | "doubt":
+                self._seek(held, now)
+            case "retry" | "unrouted":
+                self._go_on(held, held.slip, now)
+            case _:
+                self._launch(held, now)
+
+    def _renew(self, held: Held, now: float) -> None:
+        """Say a slip again, so that no delivery grows too old; what comes joins what is here."""
+        keep = msgspec.structs.replace(
+            held.keep,
+            slip=held.slip,
+            launched=tuple(held.launched),
+            task=held.keep.task if is_chain(held.slip) else None,
+            seconds=0.0 if held.keep.why == "parallel" else max(held.until - now, 0.0),
+        )
+        held.since = now
+        self._renewals[self._out.send(WAITING_KEY, keep)] = held.deliveries
+        held.deliveries = []
+
+    # ── steps that somebody may have ───────────────────────────────────────────────────
+
+    def _wait(self, keep: KeepSlip, delivery: int, now: float) -> None:
+        assert keep.task is not None  # noqa: S101 - looked at by the processor
+        key = key_of(keep.slip.id, keep.task)
+        known = self._held.get(key)
+        trunk = self._held.get(keep.slip.id)
+        if key in self._past or (trunk is not None and self._has(trunk.slip, keep.task)):
+            self._drop([delivery])
+        elif known is not None:
+            known.deliveries.append(delivery)
+            if keep.why == "elsewhere" and known.keep.why == "doubt":
+                known.keep = keep
+        else:
+            patience = {"elsewhere": self._patience, "doubt": min(DOUBT, self._patience)}
+            held = Held(
+                keep,
+                keep.slip,
+                [delivery],
+                since=now,
+                due=now + keep.seconds if keep.why == "retry" else now,
+                until=now + patience.get(keep.why, keep.seconds),
+            )
+            self._held[key] = held
+            stray = self._strays.pop(key, None)
+            if stray is not None:
+                held.deliveries += stray.deliveries
+                self._remember(key)
+                self._go_on(held, stray.slip, now, delay=stray.keep.seconds)
+
+    def _seek(self, held: Held, now: float) -> None:
+        task = held.keep.task
+        assert task is not None  # noqa: S101 - who waits here is looked for by it
+        if now < held.until:
+            held.due = now + ASK
+            seek = SeekStep(slip=held.slip.id, task=task, asker=self._name)
+            self._out.publish(STEP_SOUGHT, seek)
+        elif held.keep.why == "doubt":
+            self._leave(held, *route.run_step(held.slip, task))
+        else:
+            by = held.keep.processor or "the processor that had begun it"
+            self._interrupt(held, f"nothing was heard of {by} for {self._patience:g} s", now)
+
+    def _interrupt(self, held: Held, text: str, now: float) -> None:
+        task = held.keep.task
+        assert task is not None  # noqa: S101 - as above
+        self._remember(key_of(held.slip.id, task))
+        slip = route.interrupted(
+            held.slip,
+            task,
+            wall=self._wall(now),
+            processor=held.keep.processor,
+            text=text,
+        )
+        self._tell_end(slip)
+        held.doubt = True
+        self._go_on(held, slip, now)
+
+    def _returned(self, keep: KeepSlip, delivery: int, now: float) -> None:
+        """Go on with what a processor hands in that has not the slip itself any more."""
+        assert keep.task is not None  # noqa: S101 - looked at by the processor
+        key = key_of(keep.slip.id, keep.task)
+        held = self._held.get(key)
+        if key in self._past:
+            self._drop([delivery])
+        elif held is not None and not held.leaving:
+            held.deliveries.append(delivery)
+            self._remember(key)
+            self._go_on(held, keep.slip, now, delay=keep.seconds)
+        else:
+            stray = self._strays.setdefault(
+                key, Held(keep, keep.slip, [], since=now, due=now, until=now + STRAY)
+            )
+            stray.deliveries.append(delivery)
+
+    # ── going on ───────────────────────────────────────────────────────────────────────
+
+    def _go_on(self, held: Held, slip: Slip, now: float, *, delay: float = 0.0) -> None:
+        """Let a slip out on its way: along its chain, or back to where its branches meet."""
+        if is_chain(slip):
+            self._leave(
+                held, *route.onward(slip, wall=self._wall(now), doubt=held.doubt, delay=delay)
+            )
+            return
+        keep = KeepSlip(slip=slip, why="parallel", task=held.keep.task, seconds=delay)
+        deliveries, held.deliveries = held.deliveries, []
+        self._forget(held)
+        self._join(keep, deliveries[0], redelivered=False, now=now)
+        trunk = self._held.get(slip.id)
+        if trunk is not None:
+            trunk.deliveries += deliveries[1:]
+        else:
+            self._drop(deliveries[1:])
+
+    def _leave(self, held: Held, key: str, message: RunStep | KeepSlip | SlipOver) -> None:
+        """Say where a slip goes; it is settled when that is confirmed."""
+        if isinstance(message, SlipOver):
+            self._tell_over(message)
+        if key:
+            held.outgoing = key, message
+            self._say(held, key, message)
+        else:
+            self._forget(held)
+
+    def _say(self, held: Held, key: str, message: RunStep | KeepSlip | SlipOver) -> None:
+        effect = self._out.send(key, message)
+        held.sends.add(effect)
+        self._sends[effect] = (held, message)
+
+    def _not_there(self, held: Held, slip: Slip, task: Task, now: float) -> None:
+        """Look again for a queue, or note that there is none."""
+        if held.keep.why != "unrouted":
+            held.keep = KeepSlip(slip=slip, why="unrouted", task=task)
+            held.until = now + slip.route_wait
+        if now < held.until:
+            held.slip, held.outgoing, held.due = slip, None, min(now + AGAIN, held.until)
+            return
+        slip = route.unserved(slip, task)
+        self._tell_end(slip)
+        held.keep = KeepSlip(slip=slip, why="retry", task=task)  # its next step has its own wait
+        self._go_on(held, slip, now)
+
+    # ── steps in parallel ──────────────────────────────────────────────────────────────
+
+    def _join(self, keep: KeepSlip, delivery: int, *, redelivered: bool, now: float) -> None:
+        """Join a copy of a slip with what is known of it."""
+        trunk = self._held.get(keep.slip.id)
+        if trunk is None:
+            trunk = Held(keep, keep.slip, [], since=now, due=now, until=now)
+            trunk.launched = set(keep.launched)
+            trunk.doubt = redelivered
+            trunk.due = now + (SETTLE if redelivered else 0.0)
+            self._held[keep.slip.id] = trunk
+        trunk.deliveries.append(delivery)
+        trunk.slip = merge(trunk.slip, keep.slip)
+        if keep.task is not None:
+            trunk.launched.discard(keep.task)
+            self._past_task(keep.slip, keep.task)
+            if keep.seconds:
+                trunk.not_before[keep.task.number] = now + keep.seconds
+        if not redelivered and not trunk.doubt:
+            trunk.due = now
+        if now >= trunk.due:
+            self._launch(trunk, now)
+
+    def _launch(self, trunk: Held, now: float) -> None:
+        """Let out what is ready, and the slip itself when there is nothing more."""
+        if trunk.leaving:
+            return
+        launched = tuple(trunk.launched)
+        trunk.slip = route.halted(trunk.slip, wall=self._wall(now), launched=launched)
+        todo = plan(trunk.slip, launched)
+        if todo.outcome is not None:
+            over = SlipOver(slip=trunk.slip, outcome=todo.outcome)
+            self._leave(trunk, trunk.slip.reply_to, over)
+            return
+        later = []
+        for task in todo.tasks:
+            due = max(trunk.not_before.get(task.number, 0.0), now)
+            if due > now:
+                later.append(due)
+            elif task not in trunk.launched:
+                trunk.launched.add(task)
+                self._say(trunk, *route.run_step(trunk.slip, task, doubt=trunk.doubt))
+        later += [now + AGAIN] if trunk.unrouted else []
+        later.append(trunk.since + RENEW)
+        if trunk.slip.deadline is not None:
+            left = trunk.slip.deadline - self._wall(now)
+            later += [now + left] if left > 0 else []
+        trunk.due = min(later)
+
+    def _unrouted(self, trunk: Held, task: Task, now: float) -> None:
+        """Let a step of a joined slip wait for its queue."""
+        until = trunk.unrouted.setdefault(task, now + trunk.slip.route_wait)
+        trunk.launched.discard(task)
+        if now < until:
+            trunk.not_before[task.number] = min(now + AGAIN, until)
+            trunk.due = min(trunk.due, trunk.not_before[task.number])
+            return
+        trunk.slip = route.unserved(trunk.slip, task)
+        del trunk.unrouted[task]
+        self._tell_end(trunk.slip)
+        self._launch(trunk, now)
+
+    # ── out ────────────────────────────────────────────────────────────────────────────
+
+    def _forget(self, held: Held) -> None:
+        """Settle all copies of a slip that has left."""
+        self._held = {place: one for place, one in self._held.items() if one is not held}
+        self._drop(held.deliveries)
+        held.deliveries = []
+
+    def _drop(self, deliveries: list[int]) -> None:
+        for delivery in deliveries:
+            self._out.settle(delivery, Verdict.ACK)
+
+    def _remember(self, place: Key | str) -> None:
+        self._past[place] = None
+        if len(self._past) > MOST:
+            self._past.popitem(last=False)
+
+    def _past_task(self, slip: Slip, task: Task) -> None:
+        """Drop what waits for a step that has come back."""
+        key = key_of(slip.id, task)
+        held = self._held.get(key)
+        if held is not None and not held.leaving:
+            self._forget(held)
+        self._remember(key)
+
+    @staticmethod
+    def _has(slip: Slip, task: Task) -> bool:
+        return any(
+            (one.number, one.compensating, one.attempt)
+            == (task.number, task.compensating, task.attempt)
+            for one in slip.progress
+        )
+
+    def _tell_end(self, slip: Slip) -> None:
+        """Tell all of an attempt that ended here."""
+        ended = SlipStepEnded(slip=slip.id, name=slip.name, attempt=slip.progress[-1])
+        self._out.publish(slip_event("ended", slip.id), ended)
+
+    def _tell_over(self, over: SlipOver) -> None:
+        self._remember(over.slip.id)
+        self._out.publish(slip_event("over", over.slip.id), over)
+
+
+def _as_ended(slip: Slip, told: StepSeen) -> Slip:
+    """Return the slip as it was when its processor died, after a step and before it left."""
+    assert told.end is not None  # noqa: S101 - looked at
+    if told.added and told.end.status == "done":
+        slip = add(slip, told.task.number, told.added)
+    return note(slip, told.end)

@@ -1,0 +1,402 @@
+"""The steps that one processor has in hand: each in a slot, or on its way out."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from pytest_gatherscatter.broker.port import Verdict
+from pytest_gatherscatter.machine import Effects
+from pytest_gatherscatter.slips import route
+from pytest_gatherscatter.slips.memory import End, Key, Memory, facts, key_of
+from pytest_gatherscatter.slips.order import (
+    BeginCommand,
+    CommandMoved,
+    CommandOver,
+    EndCommand,
+    Templates,
+)
+from pytest_gatherscatter.slips.slip import add, is_chain, judge, note
+from pytest_gatherscatter.wire.messages import Name
+from pytest_gatherscatter.wire.names import WAITING_KEY, slip_event
+from pytest_gatherscatter.wire.slips import (
+    Attempt,
+    KeepSlip,
+    RunStep,
+    Slip,
+    SlipOver,
+    SlipStepBegun,
+    SlipStepEnded,
+    SlipStepMoved,
+    Status,
+    Step,
+    Task,
+)
+
+LONG: Final = 1200.0
+"""Seconds. A step that may take longer holds no delivery: RabbitMQ takes one back after 30
+minutes. Its slip is kept in the waiting room, which asks after it."""
+
+HAND: Final = 2.0
+"""Seconds for which a slip may wait here for a slot, before it goes back to the queue: another
+processor may have one. It comes about where several queues have something for the last slot."""
+
+AGAIN: Final = 1.0
+"""Seconds after which is said again what could not be said, though there is a connection."""
+
+
+@dataclass(slots=True)
+class Work:
+    """A task in hand. Without a ``delivery`` the slip itself is not here, only what is done of it.
+
+    ``leased``: it is in the waiting room instead. ``given_back``: it was never begun. ``run`` is
+    the id of its command; ``onward`` is what is to be said when that is over, and ``send`` the id
+    of saying it.
+    """
+
+    slip: Slip
+    task: Task
+    step: Step
+    delivery: int | None
+    since: float
+    run: int | None = None
+    leased: bool = False
+    given_back: bool = False
+    onward: route.Onward | None = None
+    send: int | None = None
+    again: float | None = None
+
+    @property
+    def key(self) -> Key:
+        """Return which attempt it is."""
+        return key_of(self.slip.id, self.task)
+
+    @property
+    def cleaning(self) -> bool:
+        """Whether it is run whatever has happened, and so is not cancelled."""
+        return self.task.compensating or self.step.mandatory
+
+
+class Works:
+    """The part of a processor's machine that runs steps.
+
+    Args:
+        out: where effects go.
+        memory: what it knows.
+        templates: what it may run.
+        wall: Unix time at a time of the machine's clock.
+        name: the processor's; ``host`` where it is.
+        slots: commands at a time.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a processor is made of
+        self,
+        out: Effects,
+        memory: Memory,
+        templates: Templates,
+        wall: Callable[[float], float],
+        *,
+        name: Name,
+        host: str,
+        slots: int,
+    ) -> None:
+        self._out, self._name, self._host, self._slots = out, name, host, slots
+        self._templates, self._memory, self._wall = templates, memory, wall
+        self._works: dict[Key, Work] = {}
+        self._hand: deque[Work] = deque()
+        self._runs: dict[int, Work] = {}
+        self._sends: dict[int, Work] = {}
+        self._leases: dict[int, Work] = {}
+
+    def __iter__(self) -> Iterator[Work]:
+        """Iterate over what runs, the oldest first."""
+        return iter(self._runs.values())
+
+    def __len__(self) -> int:
+        """Return how many tasks are in hand, those included that wait or are on their way out."""
+        return len(self._works) + len(self._hand)
+
+    @property
+    def free(self) -> int:
+        """How many slots are free."""
+        return max(0, self._slots - len(self._runs))
+
+    def of(self, key: Key) -> Work | None:
+        """Return the task of this key, if it is in hand."""
+        return self._works.get(key)
+
+    def of_slip(self, slip: str) -> list[Work]:
+        """Return all that is in hand of a slip."""
+        return [work for work in self._works.values() if work.slip.id == slip]
+
+    # ── beginning ──────────────────────────────────────────────────────────────────────
+
+    def take(self, told: RunStep, step: Step, delivery: int, *, now: float) -> None:
+        """Begin a task, or let it wait a moment for a slot."""
+        self._out.keep(delivery)
+        work = Work(told.slip, told.task, step, delivery, now)
+        if self.free:
+            self._begin(work, now)
+        else:
+            self._hand.append(work)
+            self._out.wake(now + HAND)
+
+    def adopt(self, work: Work, delivery: int, *, now: float) -> None:
+        """Have the slip itself again of a task that is in hand."""
+        self._out.keep(delivery)
+        work.delivery = delivery
+        if work.onward is not None and work.send is None:
+            self._say(work, now)
+
+    def _begin(self, work: Work, now: float) -> None:
+        slip, task, step = work.slip, work.task, work.step
+        self._works[work.key] = work
+        self._memory.unbegun.pop(work.key, None)
+        who = self._memory.cancelled(slip.id)
+        if who:
+            slip = work.slip = route.cancelled(slip, who)
+        wall = self._wall(now)
+        late = slip.deadline is not None and wall >= slip.deadline
+        if not work.cleaning and (slip.cancelled or late):
+            status: Status = "cancelled" if slip.cancelled else "expired"
+            text = f"cancelled by {slip.cancelled}" if slip.cancelled else route.TOO_LATE
+            self._over(work, self._attempt(work, status, text=text), now)
+            return
+        try:
+            line = self._templates.line(step, slip.params, compensating=task.compensating)
+        except ValueError as error:
+            self._over(work, self._attempt(work, "refused", text=str(error)[:4000]), now)
+            return
+        timeout = step.timeout
+        if slip.deadline is not None and not work.cleaning:
+            timeout = min(timeout, max(slip.deadline - wall, 0.001))
+        self._out.record("begun", **facts(work.key))
+        begun = SlipStepBegun(
+            slip=slip.id,
+            name=slip.name,
+            task=task,
+            process=step.process,
+            command=_command(step, task),
+            processor=self._name,
+            host=self._host,
+        )
+        self._out.publish(slip_event("begun", slip.id), begun)
+        work.run = self._out.run(BeginCommand(slip, task, line, timeout))
+        self._runs[work.run] = work
+        if step.timeout > LONG:
+            keep = KeepSlip(slip=slip, why="elsewhere", task=task, processor=self._name)
+            self._leases[self._out.send(WAITING_KEY, keep)] = work
+
+    # ── while it runs ──────────────────────────────────────────────────────────────────
+
+    def moved(self, told: CommandMoved) -> None:
+        """Tell how far a command is."""
+        work = self._runs.get(told.run)
+        if work is not None:
+            share = min(max(told.share, 0.0), 1.0)
+            text = told.text[:512]
+            moved = SlipStepMoved(slip=work.slip.id, task=work.task, share=share, text=text)
+            self._out.publish(slip_event("moved", work.slip.id), moved)
+
+    def end(self, work: Work, status: Status, text: str) -> None:
+        """End a command; how it ended comes as always."""
+        if work.run is not None:
+            self._out.run(EndCommand(work.run, status, text))
+
+    def cancel(self, slip: str, who: str, *, now: float) -> None:
+        """End what runs of a slip, but what cleans up."""
+        for work in self.of_slip(slip):
+            if not work.cleaning:
+                work.slip = route.cancelled(work.slip, who)
+                self.end(work, "cancelled", f"cancelled by {who}")
+        for work in [one for one in self._hand if one.slip.id == slip]:
+            self._hand.remove(work)
+            self._begin(work, now)  # which does not: it is cancelled
+
+    # ── the end ────────────────────────────────────────────────────────────────────────
+
+    def over(self, run: int, told: CommandOver, *, now: float) -> None:
+        """Take how a command ended, and hand its slip on."""
+        work = self._runs.pop(run, None)
+        if work is None:
+            return
+        work.run = None
+        attempt = self._attempt(work, told.status, text=told.text)
+        attempt = msgspec.structs.replace(
+            attempt,
+            exit_status=told.exit_status,
+            signal=told.signal,
+            started=told.started,
+            ended=told.ended,
+            stdout_tail=told.stdout_tail[-4096:],
+            stderr_tail=told.stderr_tail[-4096:],
+            log=told.log,
+        )
+        if told.status == "done" and told.added:
+            try:
+                work.slip = add(work.slip, work.task.number, told.added)
+            except ValueError as error:
+                attempt = msgspec.structs.replace(attempt, status="failed", text=str(error))
+        self._over(work, attempt, now, told.added)
+        self.look(now)
+
+    def _over(self, work: Work, attempt: Attempt, now: float, added: tuple[Step, ...] = ()) -> None:
+        final, delay = judge(work.slip, work.task, attempt.status)
+        attempt = msgspec.structs.replace(attempt, final=final)
+        slip = note(work.slip, attempt)
+        end = self._memory.ended[work.key] = End(attempt, added)
+        self._out.record("ended", **facts(work.key, end))
+        self._tell_end(slip)
+        self._hand_on(work, slip, now, delay=0.0 if final else delay)
+
+    def _hand_on(self, work: Work, slip: Slip, now: float, *, delay: float = 0.0) -> None:
+        work.slip = slip
+        wall = self._wall(now)
+        if not is_chain(slip):
+            keep = KeepSlip(slip=slip, why="parallel", task=work.task, seconds=delay)
+            work.onward = WAITING_KEY, keep
+        else:
+            work.onward = route.onward(slip, wall=wall, delay=delay)
+        if work.leased:
+            self.hand_in(work, delay)
+        if work.delivery is not None or work.leased:
+            self._say(work, now)
+
+    def hand_in(self, work: Work, delay: float = 0.0) -> None:
+        """Let the waiting room go on with a slip that is not here itself."""
+        keep = KeepSlip(slip=work.slip, why="returned", task=work.task, seconds=delay)
+        work.onward = WAITING_KEY, keep
+
+    def _say(self, work: Work, now: float) -> None:
+        """Say where a slip goes; it is settled when that is confirmed."""
+        assert work.onward is not None  # noqa: S101 - it is over
+        key, message = work.onward
+        if isinstance(message, SlipOver):
+            self._out.publish(slip_event("over", message.slip.id), message)
+        if not key:
+            self._gone(work, now)
+            return
+        work.again = None
+        work.send = self._out.send(key, message)
+        self._sends[work.send] = work
+
+    # ── what became of what was said ───────────────────────────────────────────────────
+
+    def confirmed(self, effect: int, *, now: float) -> None:
+        """Settle the slip that was handed on, or leased."""
+        leased = self._leases.pop(effect, None)
+        if leased is not None and leased.delivery is not None and leased.onward is None:
+            self._out.settle(leased.delivery, Verdict.ACK)
+            leased.delivery, leased.leased = None, True
+        work = self._sends.pop(effect, None)
+        if work is not None:
+            self._gone(work, now)
+
+    def returned(self, effect: int, *, now: float) -> None:
+        """Let a slip wait whose next process has no queue; nobody need hear of the end."""
+        self._leases.pop(effect, None)
+        work = self._sends.pop(effect, None)
+        if work is None or work.onward is None:
+            return
+        work.send = None
+        match work.onward[1]:
+            case RunStep(slip=slip, task=task):
+                keep = KeepSlip(slip=slip, why="unrouted", task=task, seconds=slip.route_wait)
+                work.onward = WAITING_KEY, keep
+                self._say(work, now)
+            case SlipOver():
+                self._gone(work, now)
+            case KeepSlip():  # the room was deleted; it is made anew with the next connection
+                self._later(work, now)
+
+    def failed(self, effect: int, *, now: float) -> None:
+        """Say again later what could not be said."""
+        self._leases.pop(effect, None)
+        work = self._sends.pop(effect, None)
+        if work is not None:
+            work.send = None
+            self._later(work, now)
+
+    def _later(self, work: Work, now: float) -> None:
+        work.again = now + AGAIN
+        self._out.wake(work.again)
+
+    def _gone(self, work: Work, now: float) -> None:
+        self._works.pop(work.key, None)
+        if work.given_back:
+            self._memory.let_go(work.key)
+        else:
+            self._memory.hand_on(work.slip, work.key)
+        if work.delivery is not None:
+            self._out.settle(work.delivery, Verdict.ACK)
+        self.look(now)
+
+    # ── the link ───────────────────────────────────────────────────────────────────────
+
+    def lost(self) -> None:
+        """Note that no slip is here any more; the broker gives them out again."""
+        for work in (*self._hand, *[one for one in self._works.values() if one.given_back]):
+            self._memory.let_go(work.key)
+            self._works.pop(work.key, None)
+        self._hand.clear()
+        for work in self._works.values():
+            work.delivery, work.send = None, None
+        self._sends.clear()
+        self._leases.clear()
+
+    def back(self, *, now: float) -> None:
+        """Hand in what has ended meanwhile: its slip is, or will be, in the waiting room."""
+        for work in list(self._works.values()):
+            if work.onward is not None and work.send is None and work.delivery is None:
+                keep = work.onward[1]
+                delay = keep.seconds if isinstance(keep, KeepSlip) and keep.why == "retry" else 0.0
+                self.hand_in(work, delay)
+                self._say(work, now)
+
+    # ── time ───────────────────────────────────────────────────────────────────────────
+
+    def look(self, now: float) -> None:
+        """Fill free slots, give back what waits for too long, and say again what must be."""
+        while self._hand and self.free:
+            self._begin(self._hand.popleft(), now)
+        while self._hand and now - self._hand[0].since >= HAND:
+            self._give_back(self._hand.popleft(), now)
+        for work in list(self._works.values()):
+            if work.again is not None and now >= work.again and work.onward is not None:
+                self._say(work, now)
+
+    def give_back_all(self, *, now: float) -> None:
+        """Give back what waits for a slot."""
+        while self._hand:
+            self._give_back(self._hand.popleft(), now)
+
+    def _give_back(self, work: Work, now: float) -> None:
+        """Say a task again as new: nobody has begun it, and nobody need doubt that."""
+        self._works[work.key] = work
+        work.onward, work.given_back = route.run_step(work.slip, work.task), True
+        self._say(work, now)
+
+    # ── telling ────────────────────────────────────────────────────────────────────────
+
+    def _attempt(self, work: Work, status: Status, *, text: str) -> Attempt:
+        return Attempt(
+            number=work.task.number,
+            attempt=work.task.attempt,
+            compensating=work.task.compensating,
+            status=status,
+            host=self._host,
+            processor=self._name,
+            text=text,
+        )
+
+    def _tell_end(self, slip: Slip) -> None:
+        ended = SlipStepEnded(slip=slip.id, name=slip.name, attempt=slip.progress[-1])
+        self._out.publish(slip_event("ended", slip.id), ended)
+
+
+def _command(step: Step, task: Task) -> str:
+    """Return the name of what is run."""
+    name = step.compensate if task.compensating else step.command
+    return name or "a line of its own"
