@@ -12,7 +12,13 @@ from pytest_gatherscatter.embedded.budget import (
     exchange_size,
     queue_size,
 )
-from pytest_gatherscatter.embedded.exchange import INDEXES, Binding, Destination, Exchange
+from pytest_gatherscatter.embedded.exchange import (
+    INDEXES,
+    Binding,
+    Destination,
+    Exchange,
+    Known,
+)
 from pytest_gatherscatter.embedded.queue import Connection, Queue
 from pytest_gatherscatter.embedded.record import ConnectionId, Profile
 from pytest_gatherscatter.embedded.refusal import (
@@ -34,8 +40,9 @@ class Directory:
     def __init__(self, profile: Profile, budget: Budget) -> None:
         self.profile = profile
         self.budget = budget
+        self._known = Known()
         self.exchanges: dict[str, Exchange] = {
-            name: Exchange(name, kind, durable=True)
+            name: Exchange(name, kind, self._known, durable=True)
             for name, kind in (
                 ("", "direct"),
                 ("amq.direct", "direct"),
@@ -92,7 +99,12 @@ class Directory:
             refuse_reserved("exchange", name)
             self.budget.take(exchange_size(name), f"declare exchange '{name}'", None)
             self.exchanges[name] = Exchange(
-                name, kind, durable=durable, auto_delete=auto_delete, internal=internal
+                name,
+                kind,
+                self._known,
+                durable=durable,
+                auto_delete=auto_delete,
+                internal=internal,
             )
             return
         for argument, received, current in (

@@ -4,7 +4,7 @@ Each kind has an index of its own, so that a publish does not read every binding
 keep insertion order (dicts, never sets of strings): the simulation must replay exactly.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -94,8 +94,43 @@ class FanoutIndex:
 
 
 MOST_KNOWN = 16_384
-"""Keys and their destinations that a topic exchange keeps, in sum: a lab's are few and come again
+"""Keys and their destinations that all topic exchanges keep, in sum: a lab's are few and come again
 and again, a stranger's may not."""
+
+
+class Known:
+    """Where the keys led that were asked for, over all topic exchanges of one vhost.
+
+    An exchange knows its own by its ``age``, a new one whenever they may lead elsewhere; what is
+    of an age that is past goes when there is no room any more, as all else does.
+    """
+
+    def __init__(self, room: int = MOST_KNOWN) -> None:
+        self._most = self._room = room
+        self._found: dict[tuple[object, str], tuple[Destination, ...]] = {}
+
+    def __len__(self) -> int:
+        """How many keys are known."""
+        return len(self._found)
+
+    def get(self, age: object, key: str) -> tuple[Destination, ...] | None:
+        """Where a key leads; None if that is not known."""
+        return self._found.get((age, key))
+
+    def keep(self, age: object, key: str, found: tuple[Destination, ...]) -> None:
+        """Know where a key leads."""
+        self._room -= 1 + len(found)
+        if self._room < 0:
+            self._found.clear()
+            self._room = self._most
+        else:
+            self._found[age, key] = found
+
+    def drop(self, age: object, key: str) -> None:
+        """Know it no more."""
+        found = self._found.pop((age, key), None)
+        if found is not None:
+            self._room += 1 + len(found)
 
 
 @dataclass(slots=True)
@@ -114,10 +149,10 @@ class TopicIndex:
     turn would take exponential time on ``#.#.#.#`` and give one client a lever.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: Known) -> None:
         self._root = _Node()
-        self._known: dict[str, tuple[Destination, ...]] = {}
-        self._room = MOST_KNOWN
+        self._known = known
+        self._age = object()
 
     def add(self, key: str, destination: Destination) -> None:
         """Take a binding, see :class:`Index`."""
@@ -144,26 +179,18 @@ class TopicIndex:
 
     def match(self, key: str) -> Iterator[Destination]:
         """Who gets it, see :class:`Index`."""
-        known = self._known.get(key)
-        if known is None:
-            known = tuple(self._walk(key))
-            self._room -= 1 + len(known)
-            if self._room < 0:
-                self._forget_known()
-            else:
-                self._known[key] = known
-        return iter(known)
-
-    def _forget_known(self) -> None:
-        self._known.clear()
-        self._room = MOST_KNOWN
+        found = self._known.get(self._age, key)
+        if found is None:
+            found = tuple(self._walk(key))
+            self._known.keep(self._age, key, found)
+        return iter(found)
 
     def _changed(self, pattern: str) -> None:
         """Forget what is not known any more: a pattern without wildcards is one key."""
         if "*" in pattern or "#" in pattern:
-            self._forget_known()
-        elif (known := self._known.pop(pattern, None)) is not None:
-            self._room += 1 + len(known)
+            self._age = object()
+        else:
+            self._known.drop(self._age, pattern)
 
     def _walk(self, key: str) -> Iterator[Destination]:
         nodes = _closed([(self._root, False)])
@@ -203,9 +230,9 @@ def _closed(nodes: list[tuple[_Node, bool]]) -> list[tuple[_Node, bool]]:
     return found
 
 
-INDEXES: Mapping[str, type[DirectIndex] | type[FanoutIndex] | type[TopicIndex]] = {
-    "direct": DirectIndex,
-    "fanout": FanoutIndex,
+INDEXES: Mapping[str, Callable[[Known], Index]] = {
+    "direct": lambda _: DirectIndex(),
+    "fanout": lambda _: FanoutIndex(),
     "topic": TopicIndex,
 }
 
@@ -213,10 +240,11 @@ INDEXES: Mapping[str, type[DirectIndex] | type[FanoutIndex] | type[TopicIndex]] 
 class Exchange:
     """An exchange and the bindings that start at it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the protocol's own arguments
         self,
         name: str,
         kind: str,
+        known: Known,
         *,
         durable: bool,
         auto_delete: bool = False,
@@ -228,7 +256,7 @@ class Exchange:
         self.auto_delete = auto_delete
         self.internal = internal
         self.bindings: dict[Binding, None] = {}
-        self._index: Index = INDEXES[kind]()
+        self._index: Index = INDEXES[kind](known)
 
     def add(self, binding: Binding) -> None:
         """Take a binding; a second time changes nothing, as the protocol wants."""

@@ -18,6 +18,7 @@ from pamqp.header import ContentHeader
 
 from pytest_gatherscatter.embedded.argument import QueueArguments
 from pytest_gatherscatter.embedded.budget import queue_size
+from pytest_gatherscatter.embedded.exchange import Destination, Known, TopicIndex
 from pytest_gatherscatter.embedded.flow import MOST_AT_ONCE
 from pytest_gatherscatter.embedded.hub import Hub, Limits, Login
 from pytest_gatherscatter.embedded.record import Deliver, Message, Profile
@@ -188,6 +189,26 @@ def test_one_more_consumer_does_not_look_at_all_the_others() -> None:
     found._blocked[theirs] = Unwalked(found._blocked[theirs])
     vhost.ack("a", 1, now=NOW)
     assert [out.consumer_tag for out in vhost.drain() if isinstance(out, Deliver)] == ["c0"]
+
+
+def test_topic_exchanges_know_so_many_keys_and_no_more() -> None:
+    """All of them together, and never one that leads elsewhere by now."""
+    known = Known(20)
+    one, two = TopicIndex(known), TopicIndex(known)
+    ends = [Destination("queue", name) for name in ("a", "b", "c")]
+    one.add("k.#", ends[0])
+    two.add("k.5", ends[1])
+    for _ in range(2):
+        for number in range(100):
+            assert [*one.match(f"k.{number}")] == ends[:1]
+            assert [*two.match(f"k.{number}")] == (ends[1:2] if number == 5 else [])
+            assert len(known) <= 20
+    one.add("*.5", ends[2])
+    two.discard("k.5", ends[1])
+    assert {*one.match("k.5")} == {ends[0], ends[2]}
+    assert [*two.match("k.5")] == []
+    one.discard("k.#", ends[0])
+    assert [*one.match("k.5")] == ends[2:]
 
 
 @pytest.mark.parametrize("order", [*permutations(range(1, 5))])
