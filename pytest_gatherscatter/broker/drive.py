@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
+from pytest_gatherscatter.broker.interrupt import held
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.machine import Input
@@ -31,7 +32,19 @@ class Driver:
             self.link.wake()
 
     def turn(self, timeout: float) -> None:
-        """Wait at most ``timeout`` seconds for something to happen, and see it through."""
+        """Wait at most ``timeout`` seconds for something to happen, and see it through.
+
+        A signal whose handler raises ends the wait, but does not strike what is seen through.
+        """
+        with held():
+            self._turn(timeout)
+
+    def tell(self, message: Input) -> None:
+        """Feed the machine at once, in the thread that turns; what it sends leaves with a turn."""
+        with held():
+            self.pump.feed(message, now=time.monotonic())
+
+    def _turn(self, timeout: float) -> None:
         pump = self.pump
         if pump.next_wake is not None:
             timeout = min(timeout, pump.next_wake - time.monotonic())

@@ -9,6 +9,8 @@ from contextlib import suppress
 from pika.adapters.select_connection import IOLoop
 from pika.exceptions import AMQPError
 
+from pytest_gatherscatter.broker.interrupt import held, strike
+
 PIKA_BROKE = (AMQPError, AssertionError, LookupError, OSError, ValueError)
 """What pika may raise from a call when its connection breaks under it: all mean "lost"."""
 
@@ -26,8 +28,18 @@ class Loop(IOLoop):
     def __init__(self, on_broken: Callable[[str], None]) -> None:
         self.sockets: set[int] = set()
         self._on_broken = on_broken
-        super().__init__()
-        self.activate_poller()
+        # Written to by a signal's handler, which must take no lock, as pika's own waking does.
+        self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        try:
+            super().__init__()
+            self.activate_poller()
+        except BaseException:
+            os.close(self._alarm)
+            raise
+        super().add_handler(self._alarm, self._alarmed, self.READ)
+
+    def _alarmed(self, fd: int, _events: int) -> None:
+        os.eventfd_read(fd)
 
     def add_handler(self, fd: int, handler: Callable[[int, int], None], events: int) -> None:
         """Watch a socket."""
@@ -40,23 +52,28 @@ class Loop(IOLoop):
         super().remove_handler(fd)
 
     def spin(self, done: Callable[[], bool], seconds: float) -> bool:
-        """Turn until ``done()`` or ``seconds`` have passed; at least once round."""
+        """Turn until ``done()`` or ``seconds`` have passed; at least once round.
+
+        A signal ends it between two turns, if its handler raises: never within one.
+        """
         if done():
             seconds = 0.0
         end = time.monotonic() + seconds
         timer = self.call_later(max(0.0, seconds), _nothing)
         try:
-            while True:
-                try:
-                    self.poll()
-                    self.process_timeouts()
-                except PIKA_BROKE as error:
-                    self._on_broken(f"{type(error).__name__}: {error}")
-                    self.cut()
-                if done():
-                    return True
-                if time.monotonic() >= end:
-                    return False
+            with held(self._alarm):
+                while True:
+                    try:
+                        self.poll()
+                        self.process_timeouts()
+                    except PIKA_BROKE as error:
+                        self._on_broken(f"{type(error).__name__}: {error}")
+                        self.cut()
+                    strike()
+                    if done():
+                        return True
+                    if time.monotonic() >= end:
+                        return False
         finally:
             self.remove_timeout(timer)
 
@@ -72,8 +89,10 @@ class Loop(IOLoop):
 
     def end(self) -> None:
         """Give back the loop's own descriptors; it cannot be turned any more."""
+        super().remove_handler(self._alarm)
         self.deactivate_poller()
         self.close()
+        os.close(self._alarm)
 
     def forsake(self) -> None:
         """In a forked child: let go of the parent's sockets without a word to the broker.
@@ -82,7 +101,7 @@ class Loop(IOLoop):
         close again later, and copies left open would hide the parent's death from the broker.
         """
         nowhere = os.open(os.devnull, os.O_RDWR)
-        for fd in self.sockets:
+        for fd in (*self.sockets, self._alarm):
             os.dup2(nowhere, fd, inheritable=False)
         os.close(nowhere)
         _forsaken.append(self)

@@ -41,6 +41,7 @@ from pytest_gatherscatter.broker.topology import (
     reply_topology,
     section_topology,
 )
+from pytest_gatherscatter.broker.upkeep import Upkeep
 from pytest_gatherscatter.broker.url import parse
 from pytest_gatherscatter.errors import (
     BrokerLost,
@@ -483,6 +484,33 @@ def interrupted() -> Iterator[None]:
         signal.signal(signal.SIGUSR1, before)
     assert Path(caught.traceback[-1].path).name == "interrupt.py"
     assert time.monotonic() - start < 2
+
+
+def test_an_interrupt_tears_nothing(
+    embedded_url: str, lab: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while pika reads strikes when it has read: nothing is lost, the link stays up."""
+    take = Upkeep._tell
+    struck: list[PortEvent] = []
+
+    def tell(self: Upkeep, event: PortEvent) -> None:
+        if isinstance(event, PublishConfirmed) and not struck:
+            struck.append(event)
+            signal.raise_signal(signal.SIGINT)
+        take(self, event)
+
+    monkeypatch.setattr(Upkeep, "_tell", tell)
+    before = signal.getsignal(signal.SIGINT)
+    with up(embedded_url, gatherer_topology(lab)) as link:
+        key, exchange = names.GATHERER_KEY, names.direct_exchange(lab)
+        numbers = [link.publish(exchange, key, b"{}", PLAIN, mandatory=True) for _ in range(3)]
+        with pytest.raises(KeyboardInterrupt):
+            until(link, some(PortDown))
+        assert signal.getsignal(signal.SIGINT) is before
+        events = until(link, some(Delivered, 3))
+        found = [event.number for event in events if isinstance(event, PublishConfirmed)]
+        assert found == numbers
+        assert link.up
 
 
 def test_an_interrupted_open_leaves_nothing(lab: str) -> None:

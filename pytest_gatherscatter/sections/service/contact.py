@@ -69,7 +69,7 @@ class Contact:
 
     def tell(self, request: object) -> None:
         """Tell the machine something; what it sends leaves with the next turn."""
-        self._driver.pump.feed(Told(request), now=time.monotonic())
+        self._driver.tell(Told(request))
 
     def turn(self, seconds: float) -> None:
         """Let things happen for at most ``seconds``; returns as soon as something did."""
