@@ -8,7 +8,6 @@ While it runs, this process does nothing but wait: no thread, no timer, no socke
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,12 @@ from pytest_gatherscatter.cli.stop import minded
 NOT_FOUND = 127
 NOT_RUNNABLE = 126
 """What shells answer for a command that is not there, or is no program."""
+
+_INTERRUPTED = 128 + signal.SIGINT
+"""The status of a command that a signal kept from starting."""
+
+_PYTHONS_OWN = (signal.SIGPIPE, signal.SIGXFSZ)
+"""What Python ignores for itself: the command shall die of it like any other."""
 
 _PASSED_ON = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 
@@ -43,6 +48,8 @@ def run(
 ) -> Ending:
     """Run ``words`` to its end; in the main thread, the only one.
 
+    What came before it was started strikes us alone, and it is not started.
+
     Args:
         words: the program and its arguments.
         held: descriptors of locks that the command and all that it starts shall hold with us:
@@ -53,43 +60,59 @@ def run(
     Raises:
         OSError: it cannot be started.
     """
-    early: list[int] = []
     numbers = minded(_PASSED_ON)
-    handlers = {
-        number: signal.signal(number, lambda told, _frame: early.append(told)) for number in numbers
-    }
+    # From before the start: only a signal that is waited for tells whether the terminal sent it,
+    # to the command too. A handler would have to guess, and the command hear it twice or never.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*numbers, signal.SIGCHLD})
     try:
-        # Before the mask is set, which the command would inherit; handlers it does not. No
-        # preexec_fn could mend the mask: with one, Python runs what closes locks after a fork.
-        process = subprocess.Popen(words, pass_fds=held)  # noqa: S603 - a given command
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {*numbers, signal.SIGCHLD})
+        if signal.sigpending() & numbers:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)  # it strikes here
+            return Ending(_INTERRUPTED, interrupted=True)  # or had a handler that did not raise
+        pid = _start(words, held, before)
         try:
             on_start()
-            interrupted = _wait(process, early, numbers)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            status, interrupted = _wait(pid, numbers)
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    status = process.returncode
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return Ending(128 - status if status < 0 else status, interrupted)
 
 
-def _wait(
-    process: "subprocess.Popen[bytes]", early: Sequence[int], numbers: frozenset[signal.Signals]
-) -> bool:
-    """Wait for the command, passing on signals; say whether there were any."""
-    interrupted = bool(early)
-    for number in early:
-        process.send_signal(number)
-    while process.poll() is None:
+def _start(words: Sequence[str], held: Sequence[int], mask: set[signal.Signals | int]) -> int:
+    """Start the program under the mask that we had; its process id.
+
+    ``subprocess`` would have it inherit ours. A preexec_fn could mend that, but with one Python
+    runs what closes locks after a fork.
+    """
+    for descriptor in held:
+        os.set_inheritable(descriptor, True)  # noqa: FBT003 - it has no name
+    try:
+        return os.posix_spawnp(
+            words[0],
+            list(words),
+            os.environ,
+            setsigmask=mask,
+            setsigdef=_PYTHONS_OWN,
+        )
+    finally:
+        for descriptor in held:
+            os.set_inheritable(descriptor, False)  # noqa: FBT003 - as above
+
+
+def _wait(pid: int, numbers: frozenset[signal.Signals]) -> tuple[int, bool]:
+    """Wait for the command, passing on signals; its exit code, and whether there were any."""
+    interrupted = False
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            break
         told = signal.sigwaitinfo({*numbers, signal.SIGCHLD})
         if told.si_signo == signal.SIGCHLD:
             continue
         interrupted = True
         if told.si_code <= 0:  # sent by a process; what the terminal sends has come to both
-            process.send_signal(told.si_signo)
+            os.kill(pid, told.si_signo)
     # One that came too late to be passed on must not strike while we leave the section.
     while signal.sigtimedwait(numbers, 0) is not None:
         interrupted = True
-    return interrupted
+    return os.waitstatus_to_exitcode(status), interrupted

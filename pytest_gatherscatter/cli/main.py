@@ -96,6 +96,9 @@ def gatherscatter(context: click.Context) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit; ``arguments`` default to the process's own."""
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        # As some services start what they start: no command's end or status could be seen.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     sys.exit(status(arguments))
 
 

@@ -1,12 +1,15 @@
 """A program in the foreground: its status, its signals, its locks."""
 
+import contextlib
 import os
+import pty
 import signal
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from shells import OURS, Shell, until
 
 from pytest_gatherscatter.cli.command import Ending, missing, run
 from pytest_gatherscatter.host.lockfile import LockFile, is_locked
@@ -26,6 +29,74 @@ def test_a_signal_is_passed_on() -> None:
     script = "trap 'exit 9' TERM; while :; do sleep 0.05; done"
     assert run(["sh", "-c", script], on_start=timer.start) == Ending(9, interrupted=True)
     timer.join()
+
+
+def test_what_came_before_the_start_keeps_it_from_starting(tmp_path: Path) -> None:
+    """Ctrl-C that nobody but us has heard starts nothing."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        signal.raise_signal(signal.SIGINT)
+        assert run(["touch", str(tmp_path / "begun")]) == Ending(130, interrupted=True)
+        assert signal.sigtimedwait({signal.SIGINT}, 0) is not None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert not (tmp_path / "begun").exists()
+
+
+TYPED_AT_THE_START = """
+import os, sys, time
+from pytest_gatherscatter.cli.command import run
+
+start = os.posix_spawnp
+
+def slowly(*words, **more):
+    pid = start(*words, **more)
+    while not os.path.exists("typed"):
+        time.sleep(0.01)
+    return pid
+
+os.posix_spawnp = slowly
+print(run(["sh", "-c", sys.argv[1]]))
+"""
+"""A start that takes until somebody has pressed Ctrl-C."""
+
+
+def test_ctrl_c_at_the_very_start_reaches_the_command_once(tmp_path: Path) -> None:
+    """Before we know that it runs: the terminal has told it, and we do not tell it again."""
+    command = (
+        "trap 'n=$((n+1))' INT; touch ready; until test -e typed; do sleep 0.02; done; "
+        "sleep 0.2; echo told $n times"
+    )
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execv(sys.executable, [sys.executable, "-c", TYPED_AT_THE_START, command])  # noqa: S606
+    until((tmp_path / "ready").exists)
+    os.write(terminal, b"\x03")
+    (tmp_path / "typed").touch()
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO, when the last process has closed it
+        while some := os.read(terminal, 65536):
+            shown += some
+    os.close(terminal)
+    os.waitpid(pid, 0)
+    assert b"told 1 times" in shown
+    assert b"Ending(status=0, interrupted=True)" in shown
+
+
+def test_a_status_is_seen_where_ends_of_children_are_ignored(tmp_path: Path) -> None:
+    """Some services start what they start like that."""
+    words = ["workload", "--no-gatherer", "run", "--", "sh", "-c", "sleep 0.1; exit 7"]
+    ignored = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    shell = Shell(tmp_path, GATHERSCATTER_BROKER="none")
+    started = shell.start(*words, how=[sys.executable, "-c", ignored, *OURS])
+    try:
+        assert started.ends() == 7
+    finally:
+        shell.end()
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
