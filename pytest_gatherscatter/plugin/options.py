@@ -165,6 +165,15 @@ def distribute(early_config: pytest.Config) -> bool:
     return bool(given.gs_spawn)
 
 
+def is_live(config: pytest.Config) -> bool:
+    """Whether what tests print, or log, is shown as it comes: by ``-s``, or ``log_cli``."""
+    if config.getoption("capture", default="fd") == "no":
+        return True
+    if not config.pluginmanager.hasplugin("logging-plugin"):
+        return False
+    return bool(config.getini("log_cli")) or config.getoption("log_cli_level") is not None
+
+
 def number(text: str, name: str, *, least: int, most: int) -> float:
     """Return the number that an option says.
 

@@ -200,6 +200,7 @@ class Originator:
             run=job,
             workers=self.wishes.spawn,
             test_timeout=self.wishes.limit,
+            live=options.is_live(config),
         )
         return JobFacts(
             job,
@@ -284,8 +285,8 @@ class Originator:
                 replay.lose_test(one, self._nodes[worker])
             case news.WarningTold():
                 replay.warn(one)
-            case news.ListenerFailed():
-                self._cannot(one)
+            case news.LinesPrinted() | news.ListenerFailed():
+                self._say(one)
             case news.JobEnded():
                 self._ended = one
 
@@ -300,12 +301,23 @@ class Originator:
             self._chooser.passed(one.file, one.test)
         replay.test(reports, self._nodes[one.worker])
 
-    def _cannot(self, failed: news.ListenerFailed) -> None:
-        """Tell at once of a host that cannot help, with what its programs printed."""
+    def _say(self, one: news.LinesPrinted | news.ListenerFailed) -> None:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is None:
             return
         reporter.ensure_newline()
+        if isinstance(one, news.LinesPrinted):
+            lines = one.text.removesuffix("\n").split("\n")
+            reporter.write("\n".join(f"[{one.worker}] {line}" for line in lines))
+            if reporter.showlongtestinfo:
+                reporter.currentfspath = -2  # as after a test's line: the next one ends it
+            else:
+                reporter.write("\n")
+        else:
+            self._cannot(reporter, one)
+
+    def _cannot(self, reporter: pytest.TerminalReporter, failed: news.ListenerFailed) -> None:
+        """Tell at once of a host that cannot help, with what its programs printed."""
         reporter.write_line(f"listener {failed.host} cannot help: {failed.why}", red=True)
         for name, text in (("output", failed.stdout), ("errors", failed.stderr)):
             if text.strip():

@@ -111,6 +111,7 @@ def pack_together(reports: Sequence[Raw], most: int = REPORTS) -> tuple[Raw, ...
 def unpack_report(config: pytest.Config, raw: Raw) -> Report:
     """Return the report that a worker packed; a failed one where that is no report."""
     data: Any = None
+    report: Any
     try:
         data = msgspec.json.decode(raw)
         _retuple(data)
@@ -118,11 +119,12 @@ def unpack_report(config: pytest.Config, raw: Raw) -> Report:
         if report is None:  # of a plugin that is not here
             report = pytest.TestReport._from_json(data)  # noqa: SLF001 - there is no other way
         assert isinstance(report, pytest.TestReport | pytest.CollectReport)  # noqa: S101
-        if isinstance(report, pytest.CollectReport) and isinstance(report.longrepr, str):
-            report.longrepr = CollectErrorRepr(report.longrepr)  # as it was: it has no short form
     except Exception as error:  # noqa: BLE001 - whatever a plugin makes of it
         return _unreadable(data, error)
-    return report
+    if isinstance(report, pytest.CollectReport) and isinstance(report.longrepr, str):
+        report.longrepr = CollectErrorRepr(report.longrepr)  # as it was: it has no short form
+    checked: Report = report
+    return checked
 
 
 def _retuple(data: dict[str, Any]) -> None:

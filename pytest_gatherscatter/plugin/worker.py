@@ -38,6 +38,8 @@ def work(read: int, write: int) -> int:
     """
     # Who is ended since a test hangs says first where; the file is none of the test's to close.
     faulthandler.enable(file=os.dup(2))
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr] # as at a terminal
     channel = Channel(read, write)
     start = channel.start()
     if start is None:

@@ -11,6 +11,12 @@ QUICK = 32
 """Files whose ends are remembered of a child, and that a quick one may have ahead: a long test
 keeps from others all that its child has."""
 
+PRINTED = 128 * 1024
+"""Bytes of what a child printed that may be on their way: who prints more is read by nobody."""
+
+MOST_PRINTED = 60_000
+"""Characters of lines in one event, of what the wire carries."""
+
 # ── what the shell does ────────────────────────────────────────────────────────────────
 
 
@@ -85,6 +91,10 @@ class Child:
     gone: bool = False
     last: bool = False
     """The last event has been said."""
+    printed: int = 0
+    """Bytes of what it printed that are not accepted."""
+    left_out: int = 0
+    """Bytes of what it printed that were not told, since the last that were."""
     since: float | None = None
     """When the test, or the import, that runs began."""
     aborted: float | None = None
@@ -99,6 +109,25 @@ class Child:
                 self.since = None
             case _:
                 pass
+
+    def prints(self, said: m.WorkerPrinted, size: int) -> m.WorkerPrinted | None:
+        """Return what to tell of its lines; ``None`` if there is no room for them."""
+        if self.printed and self.printed + size > PRINTED:
+            self.left_out += size
+            return None
+        self.printed += size
+        left_out, self.left_out = self.left_out, 0
+        if not left_out:
+            return said
+        return m.WorkerPrinted(text=f"… {left_out} bytes left out …\n{said.text}"[:MOST_PRINTED])
+
+    def accept(self) -> None:
+        """Take the first event as accepted."""
+        event, size = self.said.popleft()
+        self.accepted += 1
+        self.sent = max(0, self.sent - 1)
+        if isinstance(event, m.WorkerPrinted):
+            self.printed -= size
 
     def hangs(self, limit: float, now: float) -> bool:
         """Say whether it takes longer than ``limit`` seconds, of which 0 is for ever."""

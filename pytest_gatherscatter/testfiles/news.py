@@ -107,6 +107,14 @@ class WarningTold:
 
 
 @dataclass(frozen=True, slots=True)
+class LinesPrinted:
+    """What a worker printed, in whole lines."""
+
+    worker: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerFailed:
     """A listener on ``host`` could not take part, for ``why``, with what it printed last."""
 
@@ -140,6 +148,7 @@ News = (
     | TestReported
     | TestLost
     | WarningTold
+    | LinesPrinted
     | ListenerFailed
     | JobEnded
 )

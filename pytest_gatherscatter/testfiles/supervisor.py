@@ -317,6 +317,10 @@ class SupervisorMachine:
         if child is None or child.last:
             return
         event = said.event
+        if isinstance(event, m.WorkerPrinted):
+            if (printed := child.prints(event, said.size)) is not None:
+                self._tell(child, printed, said.size)
+            return
         child.hear(event, now)
         # A file that is left in the middle is not finished: its lease goes on to others.
         if not (self._retires and isinstance(event, m.FileFinished)):
@@ -353,9 +357,7 @@ class SupervisorMachine:
         if child is None:
             return
         for _ in range(min(max(0, message.number - child.accepted), len(child.said))):
-            child.said.popleft()
-            child.accepted += 1
-            child.sent = max(0, child.sent - 1)
+            child.accept()
 
     def _speak(self, child: Child, now: float) -> None:
         """Say what was not said, in messages of bounded size."""

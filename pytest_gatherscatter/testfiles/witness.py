@@ -33,6 +33,7 @@ class Witness:
             m.TestsGivenBack: self._given_back,
             m.FileFinished: self._finished,
             m.WarningSeen: self._warned,
+            m.WorkerPrinted: self._printed,
             m.OutputTold: self._handed_in,
             m.WorkerDied: self._died,
             m.WorkerEnded: self._ended,
@@ -157,6 +158,9 @@ class Witness:
 
     def _warned(self, worker: Worker, event: m.WarningSeen) -> None:
         self.job.out.run(news.WarningTold(worker.name, event.warning))
+
+    def _printed(self, worker: Worker, event: m.WorkerPrinted) -> None:
+        self.job.out.run(news.LinesPrinted(worker.name, event.text))
 
     def _handed_in(self, worker: Worker, event: m.OutputTold) -> None:
         worker.output.append(event.part)

@@ -120,6 +120,15 @@ class WarningSeen(Event, frozen=True, kw_only=True):
     warning: Raw
 
 
+class WorkerPrinted(Event, frozen=True, kw_only=True):
+    """Lines that a worker, its tests or what they started have printed; told where that is shown.
+
+    Beyond what is on its way, they are left out, and a line says so.
+    """
+
+    text: Tail
+
+
 class OutputTold(Event, frozen=True, kw_only=True):
     """A piece of what plugins hand in at a worker's end (``workeroutput``), in order.
 
@@ -162,6 +171,7 @@ AnyEvent: TypeAlias = (
     | TestsGivenBack
     | FileFinished
     | WarningSeen
+    | WorkerPrinted
     | OutputTold
     | WorkerDied
     | WorkerEnded
@@ -174,7 +184,7 @@ class JobTerms(Part, frozen=True, kw_only=True):
     ``arguments`` are pytest's, as the originator was called, below ``root``; ``place`` is the
     directory it was called in, below ``root`` too, and ``here`` whether that is on its
     ``sys.path``. ``basetemp`` is a directory of the originator's machine, for workers there; empty
-    elsewhere. ``run`` is the run's unique id.
+    elsewhere. ``run`` is the run's unique id. ``live``: what workers print is shown as it comes.
     """
 
     arguments: tuple[str, ...]
@@ -185,6 +195,7 @@ class JobTerms(Part, frozen=True, kw_only=True):
     run: Id
     workers: Count = 0
     test_timeout: Seconds = 0.0
+    live: bool = False
 
 
 class JobSource(Part, frozen=True, kw_only=True):

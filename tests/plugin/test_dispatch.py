@@ -70,12 +70,12 @@ def test_every_outcome_is_as_in_a_plain_run(suite: Suite) -> None:
 def test_a_killed_worker_costs_one_test(suite: Suite) -> None:
     """The test that it was at fails once, with the signal and its last words; the rest runs.
 
-    One that dies in its last teardown costs an error.
+    One that dies in its last teardown costs an error. With ``-s`` its lines were seen as they came.
     """
     suite.write(
         """
 import signal, sys
-def test_before(): pass
+def test_before(): print("so far")
 def test_dies():
     os.write(2, b"my last words")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -96,8 +96,9 @@ def test_last(dies_at_its_end): pass
     )
     result.stdout.fnmatch_lines(
         [
+            "[[]gw?[]] so far",
             "worker gw* on * died: SIGKILL",
-            "*my last words*",
+            "my last words",
             "FAILED test_it.py::test_dies - worker gw* on * died: SIGKILL",
             "ERROR test_import.py - worker gw* on * died: exit status 3, importing it",
         ],

@@ -16,6 +16,7 @@ from pytest_gatherscatter.machine import (
     Woken,
 )
 from pytest_gatherscatter.testfiles.child import (
+    PRINTED,
     AbortChild,
     ChildGone,
     ChildSaid,
@@ -34,6 +35,9 @@ from pytest_gatherscatter.wire import testfiles as m
 from pytest_gatherscatter.wire.messages import Message
 
 FACTS = SupervisorFacts("00000001", 2, "here", 1, "0")
+
+
+MUCH = PRINTED // 2 + 1
 
 
 class Alone:
@@ -249,3 +253,22 @@ def test_a_child_that_hangs_is_ended() -> None:
     told = [one for one in alone.taken() if isinstance(one, m.WorkerTold)][-1]
     how = "SIGKILL, for it hung for more than 5 s"
     assert told.events[-1] == m.WorkerDied(how=how, hung=True, stderr="stack")
+
+
+def test_who_prints_without_end_is_heard_in_part() -> None:
+    """What is on its way is bounded; how much was left out is told with what comes next."""
+    alone = Alone().joined()
+    alone.taken()
+
+    def printed(text: str) -> None:
+        alone.feed(Told(ChildSaid("gw0", m.WorkerPrinted(text=text), MUCH)))
+        alone.feed(Woken())
+
+    for text in ("one\n", "two\n", "three\n"):
+        printed(text)
+    alone.hear(m.ToldAccepted(job=JOB, worker="gw0", number=1))
+    printed("four\n")
+    told = [one for one in alone.taken() if isinstance(one, m.WorkerTold)]
+    events = [event for one in told for event in one.events]
+    texts = [event.text for event in events if isinstance(event, m.WorkerPrinted)]
+    assert texts == ["one\n", f"… {2 * MUCH} bytes left out …\nfour\n"]

@@ -6,6 +6,7 @@ a test may have left something running that holds them open. That is ended with 
 """
 
 import contextlib
+import fcntl
 import os
 import selectors
 import signal
@@ -15,14 +16,24 @@ from threading import Lock, Thread
 
 from pytest_gatherscatter.errors import MessageUnreadable
 from pytest_gatherscatter.machine import Told
-from pytest_gatherscatter.testfiles.child import ChildGone, ChildSaid
+from pytest_gatherscatter.testfiles.child import MOST_PRINTED, ChildGone, ChildSaid
 from pytest_gatherscatter.testfiles.clip import HEAD, TAIL, Clip
 from pytest_gatherscatter.testfiles.service.birth import Born, close_all
 from pytest_gatherscatter.testfiles.service.pipe import Command, event, line
 from pytest_gatherscatter.testfiles.service.program import how_it_ended
-from pytest_gatherscatter.wire.testfiles import WorkerDied
+from pytest_gatherscatter.wire.testfiles import WorkerDied, WorkerPrinted
 
-CHUNK = 256 * 1024
+CHUNK = 1024 * 1024
+
+PRINTS = 1024 * 1024
+"""Bytes that a pipe may hold of what a process prints until it has to wait for us: it may print
+a hundred megabytes, and is looked at a hundred times a second."""
+
+PIECE = MOST_PRINTED // 2
+"""Bytes of lines that are told at once."""
+
+READS = 64
+"""Reads of a pipe whose other end may be filled as fast."""
 
 REST = 0.01
 """Seconds between two looks at what a process says. One that is read at each of its words is
@@ -37,11 +48,23 @@ class Child:
         born: its process.
         start: the first line that it reads, with its line feed.
         post: where to tell what happens.
+        live: whether what it prints is told as it comes, line by line.
     """
 
-    def __init__(self, worker: str, born: Born, start: bytes, post: Callable[[Told], None]) -> None:
+    def __init__(
+        self,
+        worker: str,
+        born: Born,
+        start: bytes,
+        post: Callable[[Told], None],
+        *,
+        live: bool = False,
+    ) -> None:
         self.worker = worker
         self._post = post
+        self._live = live
+        self._cut = {"stdout": b"", "stderr": b""}
+        """What was printed of a line that is not at its end."""
         self._said = {"stdout": Clip(0, HEAD + TAIL), "stderr": Clip()}
         self._rest = b""
         self._wrong = ""
@@ -52,6 +75,9 @@ class Child:
         self._lock = Lock()
         for descriptor in (self._commands, self._heard, self._bell):
             os.set_blocking(descriptor, False)
+        for descriptor in (born.stdout, born.stderr):
+            with contextlib.suppress(OSError):  # there may be no more for this user
+                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PRINTS)
         self._tell(start)
         self._thread = Thread(target=self._read, name=f"gatherscatter {worker}", daemon=True)
         self._thread.start()
@@ -125,8 +151,9 @@ class Child:
                 time.sleep(REST)
         for descriptor, what in files.items():
             if what != "over":
-                while self._take(descriptor, what):
-                    pass
+                self._drain(descriptor, what)
+        for what in self._cut:
+            self._print(what, b"\n" if self._cut[what] else b"")
         self.end()
         status = born.wait()
         selector.close()
@@ -155,7 +182,12 @@ class Child:
             return False
         if what != "events":
             self._said[what].add(data)
+            if self._live:
+                self._print(what, data)
             return bool(data)
+        if self._live:  # first what was printed before it
+            self._drain(self._born.stdout, "stdout")
+            self._drain(self._born.stderr, "stderr")
         *lines, self._rest = (self._rest + data).split(b"\n")
         for said in lines:
             try:
@@ -164,6 +196,24 @@ class Child:
                 self._wrong = self._wrong or error.reason
                 self.end()
         return bool(data)
+
+    def _drain(self, descriptor: int, what: str) -> None:
+        """Read what is there by now; what a test left running may go on writing for ever."""
+        for _ in range(READS):
+            if not self._take(descriptor, what):
+                return
+
+    def _print(self, what: str, data: bytes) -> None:
+        """Tell the lines that are whole by now."""
+        said, line_feed, rest = (self._cut[what] + data).rpartition(b"\n")
+        if len(rest) > PIECE:
+            said, line_feed, rest = said + line_feed + rest, b"\n", b""
+        self._cut[what], said = rest, said + line_feed
+        while said:
+            end = said.rfind(b"\n", 0, PIECE) + 1 or PIECE
+            piece, said = said[:end], said[end:]
+            printed = WorkerPrinted(text=piece.decode(errors="replace"))
+            self._post(Told(ChildSaid(self.worker, printed, len(piece))))
 
     def _death(self, status: int) -> WorkerDied:
         how = how_it_ended(status)

@@ -127,7 +127,8 @@ class SupervisorService:
         match effect.command:
             case StartChild(worker) as start:
                 order = self._order(start)
-                self._children[worker] = Child(worker, self._bear(), order, self._post)
+                live = start.terms.live
+                self._children[worker] = Child(worker, self._bear(), order, self._post, live=live)
             case TellChild(worker, command):
                 self._children[worker].tell(command)
             case AbortChild(worker):
