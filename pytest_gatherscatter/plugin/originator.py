@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from pytest_gatherscatter import __version__
 from pytest_gatherscatter.broker import provider
 from pytest_gatherscatter.errors import BrokerError, GatherScatterError
 from pytest_gatherscatter.plugin import options
@@ -210,6 +211,8 @@ class Originator:
             retries=self.wishes.retries,
             choices=self._chooser.choices(self._names),
             ordered=self._chooser.ordered,
+            version=__version__,
+            pytest=pytest.__version__,
             source=None if self.wishes.spawn else job_source(config, terms),
         )
 
@@ -318,7 +321,7 @@ class Originator:
 
     def _cannot(self, reporter: pytest.TerminalReporter, failed: news.ListenerFailed) -> None:
         """Tell at once of a host that cannot help, with what its programs printed."""
-        reporter.write_line(f"listener {failed.host} cannot help: {failed.why}", red=True)
+        reporter.write_line(f"{failed.who} {failed.host} cannot help: {failed.why}", red=True)
         for name, text in (("output", failed.stdout), ("errors", failed.stderr)):
             if text.strip():
                 reporter.write_line(f"--- its {name} ---\n{text.rstrip()}")

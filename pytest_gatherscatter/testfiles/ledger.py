@@ -29,7 +29,7 @@ from pytest_gatherscatter.machine import (
     Told,
 )
 from pytest_gatherscatter.testfiles import news
-from pytest_gatherscatter.testfiles.crew import Supervisor, Worker
+from pytest_gatherscatter.testfiles.crew import MOST_WORKERS, Supervisor, Worker
 from pytest_gatherscatter.testfiles.grant import Grants
 from pytest_gatherscatter.testfiles.recruit import Recruits
 from pytest_gatherscatter.testfiles.state import OPEN, Job, JobFacts, JobState
@@ -87,6 +87,7 @@ class Ledger:
         self._ending_since = 0.0
         self._looks_at = 0.0
         self._linked = False
+        self._turned_away: set[str] = set()
         self._take: dict[type[Message], Callable[[Any, float], None]] = {
             m.SeekJob: self._sought,
             m.JoinJob: self._join,
@@ -151,13 +152,30 @@ class Ledger:
         if job.state not in OPEN and not again:
             self._refuse(message.supervisor, job.stopped or "the job is over")
             return
+        if job.facts.version and message.version != job.facts.version:
+            self._turn_away(message)
+            return
         supervisor, workers = job.crew.join(message, now=now)
         if job.state is JobState.OFFERED:
             job.life.to(JobState.RUNNING, now=now)
         for worker in workers:
             job.out.run(news.WorkerCame(worker.name, worker.host))
+        if workers and job.facts.pytest and message.pytest != job.facts.pytest:
+            text = f"its pytest is {message.pytest}, and {job.facts.pytest} here\n"
+            job.out.run(news.LinesPrinted(workers[0].name, text))
         if again:
             self._say_again(supervisor)
+
+    def _turn_away(self, message: m.JoinJob) -> None:
+        """Refuse who would speak otherwise, and tell both sides."""
+        theirs, ours = message.version or "older", self.job.facts.version
+        name = "pytest-gatherscatter"
+        if message.supervisor not in self._turned_away and len(self._turned_away) < MOST_WORKERS:
+            self._turned_away.add(message.supervisor)
+            why = f"its {name} is {theirs}, and {ours} here: install the same on both"
+            self.job.out.run(news.ListenerFailed(message.host, why, who="worker on"))
+        text = f"the job is of {name} {ours}, and this is {theirs}: install the same on both"
+        self._refuse(message.supervisor, text)
 
     def _say_again(self, supervisor: Supervisor) -> None:
         """Say all that may have gone with a connection; what it has already it knows by itself."""

@@ -116,12 +116,16 @@ class LinesPrinted:
 
 @dataclass(frozen=True, slots=True)
 class ListenerFailed:
-    """A listener on ``host`` could not take part, for ``why``, with what it printed last."""
+    """A listener on ``host`` could not take part, for ``why``, with what it printed last.
+
+    ``who`` it is else: somebody who holds workers.
+    """
 
     host: str
     why: str
     stdout: str = ""
     stderr: str = ""
+    who: str = "listener"
 
 
 @dataclass(frozen=True, slots=True)

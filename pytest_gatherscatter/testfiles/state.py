@@ -45,7 +45,8 @@ class JobFacts:
     ``wait`` is for how many seconds it may be without any worker. ``retries`` says how often a
     test is run again whose worker died. ``source`` is where listeners get the files from; without
     it none is asked. ``choices`` are by file, where not all of its tests are meant; ``ordered``
-    has the files begin in the order in which they are given.
+    has the files begin in the order in which they are given. ``version`` and ``pytest`` are the
+    versions of this package and of pytest that the originator has; empty for any.
     """
 
     job: str
@@ -56,6 +57,8 @@ class JobFacts:
     source: JobSource | None = None
     choices: Mapping[str, Choice] = field(default_factory=dict)
     ordered: bool = False
+    version: str = ""
+    pytest: str = ""
 
 
 class Job:

@@ -112,6 +112,7 @@ class SupervisorFacts:
     host: str
     pid: int
     version: str
+    pytest: str = ""
 
 
 class SupervisorMachine:
@@ -215,6 +216,7 @@ class SupervisorMachine:
             host=facts.host,
             pid=facts.pid,
             version=facts.version,
+            pytest=facts.pytest,
         )
         self._to_job(join)
 

@@ -248,7 +248,10 @@ class JobOffered(Message, frozen=True, kw_only=True):
 
 
 class JoinJob(Message, frozen=True, kw_only=True):
-    """Supervisor → originator. Redelivered: answered with the same workers."""
+    """Supervisor → originator. Redelivered: answered with the same workers.
+
+    Who has another ``version`` of this package is refused; ``pytest`` is its pytest's.
+    """
 
     job: Id
     supervisor: Id
@@ -256,6 +259,7 @@ class JoinJob(Message, frozen=True, kw_only=True):
     host: Label = ""
     pid: Pid = 0
     version: Label = ""
+    pytest: Label = ""
 
 
 class JobJoined(Message, frozen=True, kw_only=True):

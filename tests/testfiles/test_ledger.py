@@ -1,5 +1,6 @@
 """The ledger: what was found is told exactly once, whoever dies."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jobplay import JOB, File, Host, Play
 
-from pytest_gatherscatter.machine import Received, Told
+from pytest_gatherscatter.machine import LinkUp, Received, Told
 from pytest_gatherscatter.testfiles import news
 from pytest_gatherscatter.testfiles.ledger import StopJob
 from pytest_gatherscatter.wire import testfiles as m
@@ -286,6 +287,24 @@ def test_a_group_goes_on_elsewhere_when_its_worker_dies() -> None:
     one = play(files, 2)
     assert one.check().text == ""
     assert lost(one) == [("test_2.py", "test_1")]
+
+
+def test_who_has_another_version_is_turned_away() -> None:
+    """Both sides are told, the originator's once; another pytest is only told of."""
+    one = Play({"test_it.py": File(1)})
+    one.ledger.job.facts = replace(one.ledger.job.facts, version="0.2", pytest="9.2")
+    strange = one.host()
+    one.meet(strange)
+    strange.feed(LinkUp())
+    one.meet(strange)
+    (told,) = one.of(news.ListenerFailed)
+    assert isinstance(told, news.ListenerFailed)
+    assert told.why == "its pytest-gatherscatter is 0, and 0.2 here: install the same on both"
+    assert strange.done[0].startswith("the job is of pytest-gatherscatter 0.2, and this is 0: ")
+    right = m.JoinJob(job=JOB, supervisor="0f" * 8, slots=1, version="0.2", pytest="8.4")
+    one.feed(Received(right, 0))
+    (line,) = one.of(news.LinesPrinted)
+    assert line == news.LinesPrinted("gw0", "its pytest is 8.4, and 9.2 here\n")
 
 
 @pytest.mark.parametrize("kept", range(4))

@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from importlib import metadata
 
 from pytest_gatherscatter import __version__
 from pytest_gatherscatter.broker.drive import Driver
@@ -42,6 +43,12 @@ def spawn_worker() -> Born:
     return spawned([sys.executable, "-m", "pytest_gatherscatter.plugin.worker"])
 
 
+def pytest_version() -> str:
+    """Return the version of the pytest that workers will run, which is not imported for that."""
+    loaded = sys.modules.get("pytest")
+    return metadata.version("pytest") if loaded is None else str(loaded.__version__)
+
+
 class SupervisorService:
     """Holds workers for one job, in the calling thread and one for each child.
 
@@ -72,7 +79,7 @@ class SupervisorService:
         self._children: dict[str, Child] = {}
         self._done: Done | None = None
         host = host or socket.gethostname()
-        facts = SupervisorFacts(self.id, slots, host, os.getpid(), __version__)
+        facts = SupervisorFacts(self.id, slots, host, os.getpid(), __version__, pytest_version())
         self.machine = SupervisorMachine(facts, job=job)
         name = f"gatherscatter supervisor of {lab}"
         self._link = Link(url, supervisor_topology(lab, self.id), name=name, reconnect=True)
