@@ -26,7 +26,7 @@ from pika.exceptions import (
 )
 
 from pytest_gatherscatter.broker.loop import PIKA_BROKE, Loop
-from pytest_gatherscatter.broker.url import PORTS, BrokerUrl
+from pytest_gatherscatter.broker.url import GUEST, PORTS, BrokerUrl
 from pytest_gatherscatter.errors import (
     BrokerError,
     BrokerRefused,
@@ -38,9 +38,6 @@ from pytest_gatherscatter.errors import (
 
 BLOCKED_SECONDS = 30.0
 """How long a broker that is out of memory or disk may keep us waiting for confirms."""
-
-GUEST = "guest"
-"""User and password of a URL that names none: what RabbitMQ is installed with."""
 
 ACCESS_REFUSED, RESOURCE_LOCKED, NOT_ALLOWED = 403, 405, 530
 

@@ -111,8 +111,8 @@ class Link:
 
     @property
     def user(self) -> str | None:
-        """The login that the broker vouches for in ``user_id``; ``None`` with EXTERNAL."""
-        return None if self.url.external else self.url.user or "guest"
+        """The login that the broker vouches for in ``user_id``; ``None`` if it is not known."""
+        return self.url.login
 
     @property
     def trouble(self) -> BrokerError | None:

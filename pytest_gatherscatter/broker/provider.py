@@ -97,7 +97,7 @@ def _auto(env: Mapping[str, str]) -> Found:
 def _url(broker: str, where: str, why: str, env: Mapping[str, str]) -> Found:
     """Check a URL, and give it the password of the environment if it has none."""
     parsed = parse(broker, where=where)
-    if parsed.user is None or parsed.password is not None:
+    if parsed.user is None or parsed.password is not None or parsed.external:
         return Found(broker, "url", why)
     password = _password(env)
     if password is None:

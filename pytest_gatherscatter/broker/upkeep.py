@@ -15,7 +15,15 @@ from pytest_gatherscatter.broker.loop import Loop
 from pytest_gatherscatter.broker.port import ConsumeCancelled, PortDown, PortEvent, PortUp
 from pytest_gatherscatter.broker.topology import Topology
 from pytest_gatherscatter.broker.url import BrokerUrl
-from pytest_gatherscatter.errors import BrokerError, BrokerUnreachable, SettingsInvalid
+from pytest_gatherscatter.errors import (
+    BrokerError,
+    BrokerUnreachable,
+    LoginRefused,
+    SettingsInvalid,
+)
+
+_IMPOSTOR = "but authenticated user was"
+"""What RabbitMQ says to who publishes in another's name."""
 
 CUT_SECONDS = 0.2
 """How long pika may take to see that a stream has been cut: it sees it in its next turn."""
@@ -80,7 +88,7 @@ class Upkeep:
         self._opening = True
         try:
             try:
-                self._try(end)
+                self._try(end, min(self._connect_timeout, deadline_seconds))
             except BrokerUnreachable:
                 if not retry or self._cancelled:
                     raise
@@ -182,7 +190,10 @@ class Upkeep:
         self.down_reason = reason
         self._comeback.lost(time.monotonic())
         self.events.append(PortDown(reason))
-        if self._reconnect:
+        if self.url.certified and _IMPOSTOR in reason:
+            cure = "the URL's user must be the certificate's name, or left out"
+            self.refused = LoginRefused(self.url.safe, f"{reason}; {cure}")
+        elif self._reconnect:
             self._schedule()
 
     def _on_broken(self, reason: str) -> None:

@@ -43,6 +43,9 @@ from pytest_gatherscatter.broker.topology import (
 )
 from pytest_gatherscatter.broker.upkeep import Upkeep
 from pytest_gatherscatter.broker.url import parse
+from pytest_gatherscatter.embedded.frames import PROTOCOL_HEADER
+from pytest_gatherscatter.embedded.hub import Hub, Login
+from pytest_gatherscatter.embedded.session import Session
 from pytest_gatherscatter.errors import (
     BrokerLost,
     BrokerRefused,
@@ -224,10 +227,96 @@ def test_a_server_that_says_nothing_is_bounded(lab: str) -> None:
         url = f"amqp://127.0.0.1:{silent.getsockname()[1]}"
         before = descriptors()
         start = time.monotonic()
-        with pytest.raises(BrokerUnreachable, match="no answer"):
+        with pytest.raises(BrokerUnreachable, match=r"no answer within 0\.2 s"):
             Link(url, lab_topology(lab), name="test").open(0.2)
         assert time.monotonic() - start < 2
         assert descriptors() == before
+
+
+def test_a_host_that_swallows_everything_is_bounded(lab: str) -> None:
+    """Not even a connection comes to be, as behind a firewall: here because the queue is full."""
+    with contextlib.ExitStack() as stack:
+        hole = stack.enter_context(socket.socket())
+        hole.bind(("127.0.0.1", 0))
+        hole.listen(0)
+        for _ in range(3):
+            full = stack.enter_context(socket.socket())
+            full.setblocking(False)  # noqa: FBT003 - the module's own
+            full.connect_ex(hole.getsockname())
+        before, threads = descriptors(), threading.enumerate()
+        link = Link(f"amqp://127.0.0.1:{hole.getsockname()[1]}", lab_topology(lab), name="test")
+        start = time.monotonic()
+        with pytest.raises(BrokerUnreachable, match=r"no answer within 0\.3 s"):
+            link.open(0.3, retry=True)
+        assert time.monotonic() - start < 2
+        assert (descriptors(), threading.enumerate()) == (before, threads)
+
+
+class Dying(threading.Thread):
+    """A broker that dies when it has heard so many frames, and is itself again afterwards."""
+
+    def __init__(self, frames: int) -> None:
+        super().__init__(daemon=True)
+        self.died = False
+        self._frames = frames
+        self._hub = Hub(Login("u", "p"))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"amqp://u:p@127.0.0.1:{self._listener.getsockname()[1]}"
+        self.start()
+
+    def run(self) -> None:
+        """Serve one connection after the other."""
+        with self._listener, contextlib.suppress(OSError):
+            for number in (1, 2):
+                peer, _ = self._listener.accept()
+                with peer:
+                    self._serve(peer, Session(self._hub, number, 0.0))
+
+    def end(self) -> None:
+        """Take nobody in any more."""
+        with contextlib.suppress(OSError):  # or it has ended by itself
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self.join(10)
+
+    def _serve(self, peer: socket.socket, session: Session) -> None:
+        held = bytearray()
+        greeting = len(PROTOCOL_HEADER)
+        while not session.closed and (data := peer.recv(65536)):
+            held += data
+            # A frame's length is known with its seventh octet.
+            while len(held) >= (size := greeting or 8 + int.from_bytes(held[3:7])) > 0:
+                if not greeting and len(held) < 8:
+                    break
+                self._frames -= 1
+                if self._frames < 0 and not self.died:
+                    self.died = True
+                    session.lost(0.0)
+                    return
+                session.receive(bytes(held[:size]), 0.0)
+                del held[:size]
+                greeting = 0
+            peer.sendall(session.take())
+        session.lost(0.0)
+
+
+def test_a_broker_that_dies_at_any_step_of_opening(
+    lab: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first word of it, after the last one, and in the middle of any declare."""
+    monkeypatch.setattr("pytest_gatherscatter.broker.upkeep.FIRST_WAIT", 0.0)
+    monkeypatch.setattr(comeback, "FIRST_WAIT", 0.001)
+    before = descriptors()
+    for step in range(100):
+        broker = Dying(step)
+        with Link(broker.url, gatherer_topology(lab), name="test") as link:
+            link.open(10, retry=True)
+            assert link.poll(1) == [PortUp(1)]
+            over = not broker.died
+        broker.end()
+        if over:
+            break
+    assert step > 15
+    assert descriptors() == before
 
 
 def test_silence_is_told_with_the_whole_patience(lab: str) -> None:

@@ -13,6 +13,14 @@ from suite import MONITORS, SETTINGS
 
 from pytest_gatherscatter.broker import permission
 from pytest_gatherscatter.broker.link import Link
+from pytest_gatherscatter.broker.port import (
+    NO_ROUTE,
+    PortDown,
+    PortEvent,
+    PortUp,
+    Properties,
+    PublishReturned,
+)
 from pytest_gatherscatter.broker.topology import lab_topology
 from pytest_gatherscatter.broker.url import parse
 from pytest_gatherscatter.errors import (
@@ -21,6 +29,7 @@ from pytest_gatherscatter.errors import (
     LoginRefused,
     SettingsInvalid,
 )
+from pytest_gatherscatter.wire import names
 
 AT_ONCE = 5.0
 """Seconds in which a refusal must be told, though 10 are allowed: it is not tried again."""
@@ -88,6 +97,33 @@ def test_a_certificate_is_the_login(tls_node: Guarded, users: str) -> None:
         # The node suggests to do without heartbeats: what the client wants counts.
         facts = {"user": "scope", "auth_mechanism": "EXTERNAL", "ssl": True, "timeout": 5}
         assert mine == [facts]
+
+
+def test_a_certificate_whose_name_is_said(tls_node: Guarded, users: str) -> None:
+    """Then RabbitMQ vouches for it in ``user_id``; another one's name is refused, and told once."""
+    _, folder = tls_node
+    more = {"certfile": f"{folder}/scope.pem", "auth_mechanism": "external"}
+
+    def said_as(login: str, link: Link) -> PortEvent:
+        link.open(10)
+        assert link.user == login
+        assert link.poll(5) == [PortUp(1)]
+        properties = Properties(type="t", user_id=link.user)
+        to = names.direct_exchange(users)
+        link.publish(to, names.GATHERER_KEY, b"{}", properties, mandatory=True)
+        (event,) = link.poll(5)
+        return event
+
+    for login in ("scope", "tests"):
+        at = url(tls_node, login=f"{login}@", **more)
+        with Link(at, lab_topology(users), name="test", reconnect=True) as link:
+            event = said_as(login, link)
+            if login == "scope":
+                assert event == PublishReturned(1, NO_ROUTE)
+            else:
+                assert isinstance(event, PortDown)
+                with pytest.raises(LoginRefused, match="must be the certificate's name"):
+                    link.poll(5)
 
 
 def test_a_password_over_tls(tls_node: Guarded, lab: str) -> None:

@@ -1,9 +1,11 @@
 """Topologies: what each party declares, and that RabbitMQ 4.3 would take all of it."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 
 import pytest
 
+from pytest_gatherscatter.broker import topology
 from pytest_gatherscatter.broker.topology import (
     Binding,
     Consumer,
@@ -19,23 +21,46 @@ from pytest_gatherscatter.broker.topology import (
 )
 from pytest_gatherscatter.wire import names
 
-EVERY = {
-    "lab": lambda: lab_topology("x"),
-    "gatherer": lambda: gatherer_topology("x"),
-    "agent": lambda: agent_topology("x", "scope", ["b1", "b2"]),
-    "reply": lambda: reply_topology("x", "0123abcd", ["section.go.b1"]),
-    "observer": lambda: observer_topology("x", "0123abcd"),
-    "section": lambda: section_topology("x", "0123abcd", prefetch=4),
+SAMPLES: dict[str, object] = {
+    "name": "scope",
+    "benches": ["b1", "b2"],
+    "events": ["section.go.b1"],
+    "processes": ["cut"],
+    "slots": 2,
+    "prefetch": 4,
 }
-every = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY.keys())
+"""What parties are called, by the parameter that takes it; any other is an identifier."""
+
+MAKERS: dict[str, Callable[..., Topology]] = {
+    name.removesuffix("_topology"): made
+    for name, made in vars(topology).items()
+    if name.endswith("_topology")
+}
+"""All that there are, so that none can be forgotten here."""
+
+
+def made(name: str, samples: Mapping[str, object], identifier: str) -> Topology:
+    """One party's topology, in a lab ``x`` unless the samples name another."""
+    wanted = inspect.signature(MAKERS[name]).parameters
+    given = {"lab": "x", **samples}
+    return MAKERS[name](
+        **{
+            key: given.get(key, identifier if found.default is found.empty else found.default)
+            for key, found in wanted.items()
+        }
+    )
+
+
+every = pytest.mark.parametrize("name", MAKERS)
 
 REFUSED_BY_4_3 = {"x-queue-mode", "x-max-priority", "x-queue-master-locator"}
 
 
 @every
-def test_nothing_that_rabbitmq_4_3_refuses(make: Callable[[], Topology]) -> None:
+def test_nothing_that_rabbitmq_4_3_refuses(name: str) -> None:
     """Every queue is durable or exclusive, of no deprecated mode, and never bound to nothing."""
-    topology = make()
+    topology = made(name, SAMPLES, "0123abcd")
+    assert topology.queues
     for queue in topology.queues:
         assert queue.durable != queue.exclusive
         assert not queue.auto_delete
@@ -46,9 +71,9 @@ def test_nothing_that_rabbitmq_4_3_refuses(make: Callable[[], Topology]) -> None
 
 
 @every
-def test_bindings_and_consumers_name_what_is_declared(make: Callable[[], Topology]) -> None:
+def test_bindings_and_consumers_name_what_is_declared(name: str) -> None:
     """Whoever joined the lab can declare each topology: it refers to nothing unknown."""
-    topology = lab_topology("x") + make()
+    topology = lab_topology("x") + made(name, SAMPLES, "0123abcd")
     exchanges = {exchange.name for exchange in topology.exchanges}
     queues = {queue.name for queue in topology.queues}
     assert {binding.exchange for binding in topology.bindings} <= exchanges
@@ -57,11 +82,11 @@ def test_bindings_and_consumers_name_what_is_declared(make: Callable[[], Topolog
 
 
 @every
-def test_no_name_is_longer_than_a_short_string(make: Callable[[], Topology]) -> None:
+def test_no_name_is_longer_than_a_short_string(name: str) -> None:
     """AMQP names and keys fit in 255 bytes, with the longest names that people may give."""
-    del make
     longest = "n" * 64
-    topology = agent_topology(longest, longest, [longest])
+    people = {"lab": longest, "name": longest, "benches": [longest], "processes": [longest]}
+    topology = made(name, SAMPLES | people, "f" * 32)
     for text in (
         *(queue.name for queue in topology.queues),
         *(binding.key for binding in topology.bindings),

@@ -14,6 +14,7 @@ from pytest_gatherscatter.errors import SettingsInvalid
         ("amqps://h", BrokerUrl("h", 5671, tls=TlsFiles())),
         ("amqp://u:p@h:1/v", BrokerUrl("h", 1, "v", "u", "p")),
         ("amqp://u@[::1]:1/%2F", BrokerUrl("::1", 1, "/", "u")),
+        ("amqp://h\u00f6st.lab.", BrokerUrl("h\u00f6st.lab.", 5672)),
         ("amqp://u%40x:p%2F%3A@h/a%2Fb", BrokerUrl("h", 5672, "a/b", "u@x", "p/:")),
         (
             "amqps://h?cacertfile=/ca&certfile=/c&keyfile=/k&server_name_indication=n",
@@ -40,9 +41,16 @@ def test_urls_that_are_understood(text: str, parsed: BrokerUrl) -> None:
         ("amqp://u:s3cret@h/a/b", "%2F"),
         ("amqp://u:s3cret#x@h", "URL"),
         ("amqp://u:s3cret@h h", "no host"),
+        ("amqp://u:s3cret@a..b", "no host that could be"),
+        (f"amqp://u:s3cret@{'a' * 64}.lab", "no host that could be"),
+        ("amqp://u:s3cret@xn--\u00fc.lab", "no host that could be"),
         ("amqp://u:s3cret@h?heartbeat=1", "heartbeat"),
         ("amqp://u:s3cret@h?cacertfile=/x", "amqps"),
         ("amqps://u:s3cret@h?keyfile=/x", "certfile"),
+        ("amqps://u:s3cret@h?certfile=/x&auth_mechanism=external", "a password"),
+        ("amqps://u@h?auth_mechanism=external", "no certfile"),
+        ("amqps://u@h?certfile=/x&auth_mechanism=plain", "is not 'external'"),
+        ("amqp://u@h?auth_mechanism=external", "needs amqps"),
     ],
 )
 def test_urls_that_are_refused(text: str, word: str) -> None:
@@ -72,7 +80,14 @@ def test_what_is_shown_has_no_password(text: str, safe: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["amqp://u:s3cret@h", "amqp://u:s3@cret@h", "amqp://u:s3/cret@h", "amqp://u:s3cret"]
+    "text",
+    [
+        "amqp://u:s3cret@h",
+        "amqp://u:s3@cret@h",
+        "amqp://u:s3/cret@h",
+        "amqp://u:s3cret",
+        "amqp://u@h?password=s3cret",
+    ],
 )
 def test_text_that_is_no_good_url_is_made_safe_too(text: str) -> None:
     """Passwords with characters that should have been escaped are removed as well."""
@@ -87,6 +102,11 @@ def test_a_client_certificate_is_a_login() -> None:
     assert not parse("amqps://u@h?certfile=/c").external
     assert not parse("amqps://h?cacertfile=/c").external
     assert not parse("amqp://h").external
+    assert parse("amqps://h?certfile=/c").login is None
+    assert parse("amqps://u@h?certfile=/c").login == "u"
+    assert parse("amqp://h").login == "guest"
+    named = parse("amqps://u@h?certfile=/c&auth_mechanism=EXTERNAL")
+    assert (named.external, named.login) == (True, "u")
 
 
 def test_another_password() -> None:
