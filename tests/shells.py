@@ -15,6 +15,10 @@ OURS = (sys.executable, "-m", "pytest_gatherscatter")
 """How ``gatherscatter`` is started, whatever is on the PATH."""
 
 
+GATHERS = "every section needs: "
+"""What a gatherer says once the lab is its own: who asks from now on is answered."""
+
+
 class Shell:
     """One person's environment, in which commands run to their end or in the background."""
 
@@ -50,7 +54,7 @@ class Shell:
     def gather(self, *agents: str) -> "Actor":
         """Start the gatherer of this shell's lab, and wait until it answers."""
         gatherer = self.start("gatherer", *agents)
-        until(lambda: self.run("status").returncode == 0)
+        gatherer.says(GATHERS)
         return gatherer
 
     def end(self) -> None:

@@ -30,20 +30,30 @@ class Bench:
 
     def gather(self) -> Actor:
         """Start the gatherer on its state directory."""
-        gatherer = self.shell.start("gatherer", "--state-dir", "state-dir")
-        until(lambda: self.shell.run("status").returncode == 0)
-        return gatherer
+        return self.shell.gather("--state-dir", "state-dir")
 
     def monitor(self) -> Actor:
         """Start the monitor, and wait until it is in the lab."""
         scope = self.shell.start("monitor", "scope", "--on-stop", "./stop.sh")
-        until(lambda: "agent\tscope" in self.shell.run("status").stdout)
+        scope.says("joined: a gatherer is here")
         return scope
 
     def section(self, name: str, *command: str, options: tuple[str, ...] = ()) -> Actor:
         """Start a section that requires the monitor."""
         words = ("--name", name, "--require", "scope", *options, "--", *command)
         return self.shell.start("workload", *words)
+
+    def lasting(self, name: str) -> Actor:
+        """Start a section whose command ends at :meth:`let_go`, and wait until it runs."""
+        waits = "until test -e go-on; do sleep 0.02; done"
+        (self.shell.folder / "go-on").unlink(missing_ok=True)
+        actor = self.section(name, "sh", "-c", waits)
+        actor.says("go: ")
+        return actor
+
+    def let_go(self) -> None:
+        """Let the command that lasts come to its end."""
+        (self.shell.folder / "go-on").touch()
 
     def audit(self, *words: str) -> tuple[int, dict[str, object]]:
         """Audit everything."""
@@ -83,25 +93,25 @@ def play(bench: Bench) -> None:
     gives_up.says("waiting for nobody")
     gives_up.signal(signal.SIGINT)
     gives_up.ends()
-    reset = bench.section("reset", "sleep", "2")
-    reset.says("go: ")
+    reset = bench.lasting("reset")
     shell.run("reset", "--all")
+    bench.let_go()
     reset.ends()
-    killed = bench.section("killed", "sleep", "1")
-    killed.says("go: ")
+    killed = bench.lasting("killed")
     killed.signal(signal.SIGKILL)
+    bench.let_go()
     killed.ends()
     until(lambda: "is left" in shell.run("leave").stdout)
-    unmeasured = bench.section("unmeasured", "sleep", "1")
-    unmeasured.says("go: ")
+    unmeasured = bench.lasting("unmeasured")
     bench.scope.signal(signal.SIGKILL)
-    unmeasured.ends()
     bench.scope.ends()
+    bench.let_go()
+    unmeasured.ends()
     bench.scope = bench.monitor()
-    unheard = bench.section("unheard", "sleep", "1")
-    unheard.says("go: ")
+    unheard = bench.lasting("unheard")
     bench.gatherer.signal(signal.SIGKILL)
     bench.gatherer.ends()
+    bench.let_go()
     unheard.ends()
 
 

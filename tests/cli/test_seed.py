@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 
-from shells import Shell, until
+from shells import GATHERS, Shell, until
 
 
 def test_the_seeds_shells(shell: Shell) -> None:
@@ -14,7 +14,6 @@ def test_the_seeds_shells(shell: Shell) -> None:
     gatherer = shell.start("gatherer", "agent1", "agent2")
     gatherer.says("every section needs: agent1, agent2")
     gatherer.says("the embedded one, for this machine")
-    until(lambda: shell.run("status").returncode == 0)
     one = shell.start("monitor", "agent1")
     one.says("joined")
     first = shell.start("workload")
@@ -82,8 +81,7 @@ def test_a_second_gatherer_is_refused(shell: Shell) -> None:
 def test_labs_on_one_broker_do_not_meet(shell: Shell) -> None:
     """A second gatherer uses the broker of the first, in a lab of its own."""
     shell.gather("agent1")
-    shell.start("gatherer", "--lab", "other")
-    until(lambda: shell.run("status", "--lab", "other").returncode == 0)
+    shell.gather("--lab", "other")
     done = shell.run("workload", "--lab", "other", "--", "true")
     assert done.returncode == 0
     assert "go: nobody" in done.stderr
@@ -92,10 +90,8 @@ def test_labs_on_one_broker_do_not_meet(shell: Shell) -> None:
 def test_gatherers_that_start_at_once_share_a_broker(shell: Shell) -> None:
     """Neither finds a broker, each starts one: one of these wins, and both labs are there."""
     labs = ("one", "two", "three")
-    for lab in labs:
-        shell.start("gatherer", "--lab", lab)
-    for lab in labs:
-        until(lambda lab=lab: shell.run("status", "--lab", lab).returncode == 0)  # type: ignore[misc]
+    for started in [shell.start("gatherer", "--lab", lab) for lab in labs]:
+        started.says(GATHERS)
     brokers = {
         json.loads(shell.run("status", "--json", "--lab", lab).stdout)["broker"] for lab in labs
     }
