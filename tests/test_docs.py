@@ -126,7 +126,8 @@ def test_names_on_the_wire_are_as_told() -> None:
         names.GATHERER_STARTED,
         names.agent_event("joined", "<name>"),
         names.agent_event("left", "<name>"),
-        names.step_event("<run>"),
+        names.step_event("progressed", "<run>"),
+        names.step_event("finished", "<run>"),
         *names.bench_events("<bench>"),
         names.section_event("changed", "<bench>"),
     }

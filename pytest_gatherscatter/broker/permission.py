@@ -173,7 +173,8 @@ def _monitor(lab: str, agents: Iterable[str]) -> Rights:
 def _workload(lab: str, agents: Iterable[str]) -> Rights:
     del agents
     events = names.event_exchange(lab)
-    told = Rights(write=(re.escape(events),), says={events: (_key(names.step_event, ID),)})
+    steps = tuple(re.escape(names.step_event(what, "")) + ID for what in ("progressed", "finished"))
+    told = Rights(write=(re.escape(events),), says={events: steps})
     return _asker(lab) + _captures(lab) + _watching(lab, _events(names.section_event, "go")) + told
 
 

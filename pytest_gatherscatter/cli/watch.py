@@ -27,6 +27,7 @@ from pytest_gatherscatter.wire.messages import (
     SectionGo,
     SectionStopped,
     StepFinished,
+    StepProgressed,
 )
 
 ASK = 2.0
@@ -170,7 +171,23 @@ def line_of(message: Message) -> str:  # noqa: PLR0911 - one for each kind
         case SectionAborted():
             text = f": {message.text}" if message.text else ""
             return f"abort on {message.bench}, {message.cause}{text}"
+        case StepProgressed():
+            return f"{_step(message)}: {_amount(message)}"
         case StepFinished():
-            return f"step {message.number} {message.step!r}: {message.outcome}"
+            text = f": {message.text}" if message.text else ""
+            took = f"{message.outcome} after {message.seconds:.2f} s"
+            return f"{_step(message)}: {took}{text}"
         case _:
             return type(message).__name__
+
+
+def _step(message: StepProgressed | StepFinished) -> str:
+    return f"step {message.number} {message.step!r} of {message.test}"
+
+
+def _amount(message: StepProgressed) -> str:
+    """Say how far a step is."""
+    if not message.done and not message.text:
+        return "begun"
+    total = "" if message.total is None else f" of {message.total:g}"
+    return f"{message.done:g}{total}" + (f": {message.text}" if message.text else "")

@@ -5,8 +5,7 @@ So this module and what it imports know the standard library and pytest only (a 
 rest of the plugin imported and registered.
 """
 
-from collections.abc import Callable, Generator, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +15,7 @@ from pytest_gatherscatter.plugin import hookspecs, options
 if TYPE_CHECKING:
     from pytest_gatherscatter.plugin.phase import Phases
     from pytest_gatherscatter.plugin.section import CriticalSection, SectionView
+    from pytest_gatherscatter.plugin.step import Steps
 
 MARKER = "critical_section"
 FIXTURES = frozenset({"critical_section", "gs_section", "gs_step"})
@@ -140,21 +140,31 @@ def _phases(config: pytest.Config) -> "Phases":
 
 
 class Reports:
-    """Counts the sections that reports tell of; with xdist they come from the workers."""
+    """Collects what reports tell of sections and steps; with xdist they come from the workers."""
 
     def __init__(self) -> None:
         self._records: list[dict[str, Any]] = []
+        self._steps: list[dict[str, Any]] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a report carries."""
         self.take(getattr(report, "gatherscatter", ()))
+        self.take_steps(getattr(report, "gatherscatter_steps", ()))
 
     def take(self, records: Iterable[dict[str, Any]]) -> None:
         """Take records, each of one section in plain types."""
         self._records += records
 
+    def take_steps(self, records: Iterable[dict[str, Any]]) -> None:
+        """Take records, each of the steps of one test in plain types."""
+        self._steps += records
+
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print one line of totals, then what was abnormal; nothing without sections."""
+        """Print one line of totals, then what was abnormal; nothing without sections or steps."""
+        if self._steps:
+            from pytest_gatherscatter.plugin import steptable  # noqa: PLC0415 - idle cost
+
+            steptable.summary(terminalreporter, self._steps)
         if self._records:
             from pytest_gatherscatter.plugin import output  # noqa: PLC0415 - idle cost
 
@@ -185,16 +195,16 @@ def gs_section(request: pytest.FixtureRequest) -> "SectionView":
 
 
 @pytest.fixture
-def gs_step(
-    request: pytest.FixtureRequest,
-) -> "Callable[[str], AbstractContextManager[None]]":
+def gs_step(request: pytest.FixtureRequest) -> "Steps":
     """Name the steps of a test.
 
     ::
 
-        with gs_step("warm up"):
-            ...
+        with gs_step("flash", total=256) as step:
+            for block in image:
+                write(block)
+                step.advance(1, "erased")
 
-    Each is timed, listed in the report, and told to the lab once the test is not quiet.
+    Each is timed, listed in the report, and told to the lab: at once, or after a quiet section.
     """
     return _phases(request.config).steps(request)

@@ -84,7 +84,8 @@ class Passage:
             except OSError as error:
                 raise NotGathered(f"the section's ticket cannot be written: {error}") from error
         self.record["state"] = "coordinated" if self.section.coordinated else "alone"
-        self.run.met = self.run.met or self.section.coordinated
+        if self._visit.ticket is not None:
+            self.run.teller.keep_beside(self._visit.ticket.path)
         return self.section
 
     def stop(self) -> None:

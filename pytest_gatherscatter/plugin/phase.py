@@ -11,7 +11,6 @@ error of ours never takes the place of one of the test's own: it goes beside it.
 """
 
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -23,6 +22,7 @@ from pytest_gatherscatter.plugin.passage import LAB_ERRORS, Passage
 from pytest_gatherscatter.plugin.progress import PROGRESS, Progress
 from pytest_gatherscatter.plugin.run import Run
 from pytest_gatherscatter.plugin.section import CriticalSection, SectionView
+from pytest_gatherscatter.plugin.step import Steps
 from pytest_gatherscatter.plugin.verdict import SectionTrouble
 
 # With a specname a method may be called what it does; pytest looks at those that begin with
@@ -50,9 +50,7 @@ class Phases:
         """Make the lazy view for one test."""
         return SectionView(self._progress(request.node))
 
-    def steps(
-        self, request: pytest.FixtureRequest
-    ) -> Callable[[str], AbstractContextManager[None]]:
+    def steps(self, request: pytest.FixtureRequest) -> Steps:
         """Return the steps of one test."""
         return self._progress(request.node).steps
 
@@ -191,7 +189,8 @@ class Phases:
             passage.give_up("its test did not get as far as its body")
         if progress.steps.done:
             progress.item.user_properties += progress.steps.properties()
-            self.run.tell_steps(progress.steps)
+            self.run.steps.append(progress.steps.record())
+            self.run.teller.finish()
         return errors
 
     # ── reports ────────────────────────────────────────────────────────────────────────
@@ -223,6 +222,9 @@ class Phases:
         records = self.run.take_records()
         if records:
             report.gatherscatter = records
+        steps = self.run.take_steps()
+        if steps:
+            report.gatherscatter_steps = steps
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -245,9 +247,8 @@ class Phases:
                 passage.leave("interrupted")
             else:
                 passage.give_up("the run was interrupted")
-        rest = self.run.take_records()
-        if rest:
-            self._reports.take(rest)
+        self._reports.take(self.run.take_records())
+        self._reports.take_steps(self.run.take_steps())
 
 
 def _show_plainly(report: pytest.TestReport, item: pytest.Item, line: str) -> None:

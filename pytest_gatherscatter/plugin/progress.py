@@ -35,7 +35,7 @@ class Progress:
         self.item = item
         self.arguments = arguments
         self.passage = None if arguments is None else Passage(run, item, arguments)
-        self.steps = Steps(item.nodeid)
+        self.steps = Steps(item.nodeid, run.id, run.teller)
         self.when = "setup"
         self.owed: list[SectionFailed] = []
         self.failed = False

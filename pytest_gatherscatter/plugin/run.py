@@ -7,32 +7,25 @@ connects to nothing. Sections do not nest, hence there is one open passage at mo
 import contextlib
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gatherscatter.broker.link import Link
-from pytest_gatherscatter.broker.port import Properties
 from pytest_gatherscatter.broker.provider import Found, resolve
-from pytest_gatherscatter.broker.topology import lab_topology
-from pytest_gatherscatter.errors import BrokerError, SectionMisused
+from pytest_gatherscatter.errors import SectionMisused, SettingsInvalid
 from pytest_gatherscatter.plugin import options
+from pytest_gatherscatter.plugin.interrupt import interrupt_says
 from pytest_gatherscatter.plugin.output import WaitLine
-from pytest_gatherscatter.plugin.step import Steps
+from pytest_gatherscatter.plugin.teller import Teller
 from pytest_gatherscatter.plugin.timer import Timers
 from pytest_gatherscatter.sections.section import Waiting
+from pytest_gatherscatter.sections.service.ticket import ticket_directory
 from pytest_gatherscatter.sections.service.workload import Workloads
 from pytest_gatherscatter.settings import Settings
-from pytest_gatherscatter.wire import codec
-from pytest_gatherscatter.wire.names import event_exchange, step_event
 
 if TYPE_CHECKING:
     from pytest_gatherscatter.plugin.passage import Passage
-
-
-TELL_SECONDS = 2.0
-"""How long telling a test's steps may take: they are news, and the next test waits."""
 
 
 class Run:
@@ -43,10 +36,11 @@ class Run:
         self.timers = Timers()
         self.id: str = getattr(config, "workerinput", {}).get("testrunuid", secrets.token_hex(16))
         self.open: Passage | None = None
-        self.met = False
-        """Whether a gatherer coordinated a section of this run."""
         self.records: list[dict[str, Any]] = []
         """Of sections that are over and not on a report yet."""
+        self.steps: list[dict[str, Any]] = []
+        """The same of tests with steps."""
+        self.teller = Teller(self.id, self._where_to_tell, ticket_directory())
         self._line = WaitLine(config)
         self._found: Found | None = None
         self._workloads: Workloads | None = None
@@ -95,6 +89,7 @@ class Run:
                 f"leave it before you enter {passage.name!r}"
             )
         self.open = passage
+        self.teller.fall_quiet()
         self._waiting_item = passage.item.nodeid
 
     @contextlib.contextmanager
@@ -102,19 +97,25 @@ class Run:
         """Wait for the lab inside the block: no timer of the test counts it, and it is shown."""
         self._line.begin()
         self._waits_for = "waiting for the lab"
-        with _interrupt_says(lambda: self._waits_for), self.timers.stopped(item):
+        with interrupt_says(lambda: self._waits_for), self.timers.stopped(item):
             yield
 
     def closes(self, passage: "Passage") -> None:
         """Take note that a section is over, or will not be."""
+        self._line.end()
         if self.open is passage:
             self.open = None
-        self._line.end()
+            self.teller.speak()
 
     def take_records(self) -> list[dict[str, Any]]:
         """Return the records of sections that are over, each once."""
         records, self.records = self.records, []
         return records
+
+    def take_steps(self) -> list[dict[str, Any]]:
+        """Return what the summary shows of steps of tests that are over, each once."""
+        steps, self.steps = self.steps, []
+        return steps
 
     def take_notes(self) -> list[str]:
         """Return lines about what sections put in order on their way, each once."""
@@ -130,41 +131,14 @@ class Run:
         self.workloads.interrupt()
         return f"while {self._waits_for}"
 
-    def tell_steps(self, steps: Steps) -> None:
-        """Tell the lab about a test's steps, if this run has met it; nobody waits for long.
-
-        The report has them in any case, so what goes wrong here is no trouble of the test.
-        """
-        if not self.met or self.found.url is None:
-            return
-        lab = self.settings.lab
-        with (
-            _interrupt_says(lambda: "telling the lab about steps"),
-            contextlib.suppress(BrokerError),
-        ):
-            link = Link(self.found.url, lab_topology(lab), name=f"gatherscatter steps {self.id}")
-            try:
-                link.open(TELL_SECONDS)
-                for message in steps.messages(self.id):
-                    link.publish(
-                        event_exchange(lab),
-                        step_event(self.id),
-                        codec.encode(message),
-                        Properties(type=codec.type_of(message)),
-                        mandatory=False,
-                    )
-            finally:
-                link.close(timeout=TELL_SECONDS)
+    def _where_to_tell(self) -> tuple[str, str] | None:
+        """Say where the lab of this run is; what is wrong with that is a section's to tell."""
+        try:
+            url = self.found.url
+        except (SettingsInvalid, pytest.UsageError):
+            return None
+        return None if url is None else (url, self.settings.lab)
 
     def _on_wait(self, waiting: Waiting) -> None:
         self._waits_for = "; ".join(waiting.lines)
         self._line.show(waiting, self._waiting_item)
-
-
-@contextlib.contextmanager
-def _interrupt_says(what: Callable[[], str]) -> Iterator[None]:
-    """Let Ctrl-C end here, and say in the midst of what: pytest shows that and no traceback."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"while {what()}") from None

@@ -22,6 +22,7 @@ Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=31_536_000)]  # a year: nobo
 Age: TypeAlias = Annotated[float, Meta(ge=0)]  # a gatherer may be up for more than a year
 Pid: TypeAlias = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=100_000)]
+Amount: TypeAlias = Annotated[float, Meta(ge=0)]  # of whatever a step counts
 Scalar: TypeAlias = bool | int | float | str | None
 
 
@@ -536,10 +537,31 @@ class SectionChanged(Message, frozen=True, kw_only=True):
     text: Text = ""
 
 
+class StepProgressed(Message, frozen=True, kw_only=True):
+    """Workload → all: a step of a test has begun, or has come further; never in the quiet time.
+
+    ``done`` of ``total``, if there is one, after ``seconds``. ``depth`` is how many steps it stands
+    in, ``started_wall`` Unix time. Redelivered: of one (run, test, number) the latest counts.
+    """
+
+    run: Id
+    test: Label
+    number: Count
+    step: Label
+    started_wall: float
+    seconds: Seconds
+    depth: Count = 0
+    done: Amount = 0.0
+    total: Amount | None = None
+    text: Label = ""
+
+
 class StepFinished(Message, frozen=True, kw_only=True):
     """Workload → all: a step of a test, kept through the quiet time and sent afterwards.
 
-    ``started_wall`` is Unix time. Redelivered: the same (run, test, number) again.
+    The fields are as in :class:`StepProgressed`. ``outcome`` is ``passed``, ``failed``,
+    ``skipped`` or ``interrupted``; ``text`` says why, or what it said last. Redelivered: the same
+    (run, test, number) again.
     """
 
     run: Id
@@ -549,6 +571,10 @@ class StepFinished(Message, frozen=True, kw_only=True):
     started_wall: float
     seconds: Seconds
     outcome: Label
+    depth: Count = 0
+    done: Amount = 0.0
+    total: Amount | None = None
+    text: Label = ""
 
 
 # ── seeing and steering ────────────────────────────────────────────────────────────────
@@ -665,6 +691,7 @@ SectionMessage: TypeAlias = (
     | LeaveAccepted
     | SectionClosed
     | SectionChanged
+    | StepProgressed
     | StepFinished
     | AskStatus
     | LabStatus

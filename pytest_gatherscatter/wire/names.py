@@ -164,14 +164,19 @@ def processor_key(name: str) -> str:
     return f"processor.{name}"
 
 
+def slip_queue(lab: str, asker: str) -> str:
+    """Name the durable, expiring queue on which who gave out a slip hears of it."""
+    return f"gs.{lab}.slip.{asker}"
+
+
 def slip_event(what: str, slip: str) -> str:
     """Key of a slip's event: ``begun``, ``moved``, ``ended``, ``over``, or a wish: ``cancel``."""
     return f"slip.{what}.{slip}"
 
 
-def step_event(run: str) -> str:
-    """Key of the finished steps of one run."""
-    return f"step.finished.{run}"
+def step_event(what: str, run: str) -> str:
+    """Key of the steps of a run's tests: ``what`` is ``progressed`` or ``finished``."""
+    return f"step.{what}.{run}"
 
 
 def bench_events(bench: str) -> tuple[str, ...]:
