@@ -56,5 +56,8 @@ def broker(*, port: int, profile: str, parent_pid: int | None, log_level: str) -
             )
         )
     except OSError as error:
-        raise SettingsInvalid("--port", f"{port}: {error.strerror or error}") from None
+        reason = error.strerror or str(error)
+        if error.filename is not None:
+            raise SettingsInvalid(str(path), f"cannot be written: {reason}") from None
+        raise SettingsInvalid("--port", f"{port}: {reason}") from None
     log.info("the embedded broker ended")

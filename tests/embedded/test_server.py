@@ -503,6 +503,18 @@ def test_an_address_file_that_others_may_read_counts_for_nothing(tmp_path: Path)
     assert read_address(path) is None
 
 
+def test_an_address_file_of_somebody_else_counts_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its mode: that would be their broker, which hears this user's messages."""
+    path = tmp_path / "broker.json"
+    write_address(path, "amqp://gatherscatter:5ec2e7@127.0.0.1:4711/%2F")
+    assert former_place(path) is not None
+    monkeypatch.setattr(os, "getuid", lambda: os.geteuid() + 1)
+    assert read_address(path) is None
+    assert former_place(path) is None
+
+
 def test_the_address_stands_in_the_users_runtime_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
