@@ -25,6 +25,10 @@ from pytest_gatherscatter.wire.messages import (
     WorkloadReady,
 )
 
+UNREAD = 10.0
+"""Seconds for which a gatherer stays away that died with a leaving unread: longer than a workload
+asks for its reports."""
+
 
 class AtTheFirst:
     """An onlooker that does something once: when ``kind`` was said or heard the ``nth`` time.
@@ -85,6 +89,8 @@ class Moments:
         effects, nth = chance.choice((1, 2, 3, 3, 3, 4, 5)), chance.choice((1, 1, 1, 2))
         back = chance.choice((1.0, 4.0, 20.0, 20.0)) * chance.random()
         boots, orderly = chance.random() < 0.5, chance.random() < 0.5  # noqa: PLR2004
+        if kind is LeaveSection and effects < 3:  # noqa: PLR2004 - before its record is synced
+            effects, back = 1, UNREAD + back / 2  # nobody knows of it, and its workload gives up
 
         def doom() -> None:
             victim.crash_at = victim.effects + effects

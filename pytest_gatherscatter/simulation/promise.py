@@ -12,6 +12,7 @@ from pytest_gatherscatter.simulation.network import SHORTEST
 from pytest_gatherscatter.simulation.proof import NobodyKeepsTheBench, proofs
 from pytest_gatherscatter.simulation.rule import Promise, Rule
 from pytest_gatherscatter.simulation.timing import BoundsAge, TimesStay
+from pytest_gatherscatter.simulation.waiting import waits
 from pytest_gatherscatter.simulation.world import (
     Died,
     Froze,
@@ -348,4 +349,5 @@ def promises(world: World) -> list[Rule]:
         TimesStay(world),
         NobodyKeepsTheBench(world),
         *proofs(world),
+        *waits(world),
     ]

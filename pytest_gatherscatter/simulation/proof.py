@@ -88,6 +88,28 @@ class EndsAreKept(Promise):
             self.miss(f"{section} is told to be {how}, and its record says that it is open")
 
 
+class MembersAreNamed(Promise):
+    """Who was a member at the Go is named at the end, dead or alive: its absence is news."""
+
+    name = "an end names every member"
+    kinds = frozenset({m.SectionGo, m.SectionClosed})
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._members: dict[tuple[str, int], tuple[str, ...]] = {}
+
+    def see(self, sight: Sight) -> None:  # noqa: D102
+        match sight:
+            case Said(message=m.SectionGo(section=section, token=token, members=members)):
+                self._members[section, token] = members
+            case Said(message=m.SectionClosed(section=section, token=token, reports=reports)):
+                named = {report.agent for report in reports}
+                if not named.issuperset(self._members.get((section, token), ())):
+                    self.miss(f"{section} is closed, and names only {sorted(named)}")
+            case _:
+                pass
+
+
 class BodiesAreLocked(Promise):
     """Every body has the lock of its bench on its host: a lone one may be there at any time."""
 
@@ -158,4 +180,4 @@ class NobodyKeepsTheBench(Promise):
 
 def proofs(world: World) -> list[Rule]:
     """Make these rules for one play."""
-    return [TicketsPass(world), EndsAreKept(world), BodiesAreLocked(world)]
+    return [TicketsPass(world), EndsAreKept(world), MembersAreNamed(world), BodiesAreLocked(world)]

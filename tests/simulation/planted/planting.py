@@ -20,11 +20,15 @@ from pytest_gatherscatter.sections.gatherer import recovery
 from pytest_gatherscatter.sections.gatherer.commit import Commit
 from pytest_gatherscatter.sections.gatherer.ending import Ending
 from pytest_gatherscatter.sections.gatherer.gathering import Gathering
+from pytest_gatherscatter.sections.gatherer.presence import Presence as GathererPresence
+from pytest_gatherscatter.sections.gatherer.record import Participant
 from pytest_gatherscatter.sections.monitor import machine
+from pytest_gatherscatter.sections.monitor.ending import Ending as MonitorEnding
 from pytest_gatherscatter.sections.monitor.hookend import HookEnds
 from pytest_gatherscatter.sections.monitor.machine import MonitorMachine
 from pytest_gatherscatter.sections.monitor.order import Orders
 from pytest_gatherscatter.sections.workload.guide import Guide
+from pytest_gatherscatter.sections.workload.machine import Workload
 
 LIST = Path(__file__).with_name("README.md")
 
@@ -49,6 +53,16 @@ PLACES: dict[str, tuple[Any, ...]] = {
     "ticket-of-former-token": (Guide._prepare,),
     "met-forgotten": (Guide._sought,),
     "lock-spared": (Guide._prepare, Guide._gone),
+    "old-holds-alarm": (Participant.hold,),
+    "overdue-forgotten": (recovery.recover,),
+    "only-the-living": (GathererPresence._gone,),
+    "wrong-one-leaves": (Ending._free,),
+    "reset-does-not-last": (Ending.abort,),
+    "raw-deadline": (Orders.go,),
+    "abort-misses-holder": (MonitorEnding.abort,),
+    "same-token-refused": (Orders.prepare,),
+    "ready-once": (Guide._prepare,),
+    "ticket-on-send": (Workload.handle,),
 }
 """The functions that each bug changes, in the order of its changes."""
 
