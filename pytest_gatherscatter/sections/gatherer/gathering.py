@@ -233,6 +233,8 @@ class Gathering:
         if found is None:
             return
         section, one = found
+        if one.answer is Answer.SKIPPED and one.hold_since is not None:
+            return  # passed over at its limit: only that it is ready brings it back
         if one.answer is not Answer.HOLDING:
             self.lab.touched.add(section.bench)
         fresh = one.answer is not Answer.HOLDING or one.hold_reason != message.reason

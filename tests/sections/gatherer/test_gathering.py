@@ -176,6 +176,24 @@ def test_an_advisory_monitor_cannot_hold_for_ever() -> None:
     assert section.ready() == ()
 
 
+def test_an_advisory_monitor_past_its_limit_is_waited_for_no_more() -> None:
+    """Where too few take part it may still come; but its holds are over, and no word is of them."""
+    play = Play()
+    play.join("thermal", advisory=True)
+    section = play.enter(hold_limit=3.0, gather_timeout=30.0, min_monitors=1)
+    for _ in range(6):
+        play.hold("thermal", 2.0)
+        play.wait(1.0)
+        play.join("thermal", advisory=True)
+    play.said(m.SectionWaiting)
+    play.hold("thermal", 2.0)
+    play.wait(1.0)
+    assert [one.holds for one in play.said(m.SectionWaiting) if one.holds] == []
+    play.ready("thermal")
+    assert play.state() is S.GATHERED
+    assert section.ready() == ("thermal",)
+
+
 def test_a_hold_that_ran_out_silently_is_asked_again() -> None:
     """The monitor may have lost its place: Prepare is repeated."""
     play = Play()
