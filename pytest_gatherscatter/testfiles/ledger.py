@@ -44,6 +44,10 @@ SILENT = 10.0
 VANISHED = 3.0
 """Seconds after which one whose inbox is gone is given up: a lost connection is back by then."""
 
+DOUBT = 3.0
+"""Seconds of silence after which it is asked for a word, if only to see whether its inbox is there:
+who was killed is gone at once, and who is busy has time until :data:`SILENT`."""
+
 LOOK = 1.0
 """Seconds between two looks at who is silent."""
 
@@ -307,6 +311,8 @@ class Ledger:
                 self._lose(supervisor.id, f"nothing was heard of it for {SILENT:g} s")
             elif missing is not None and now - missing >= VANISHED:
                 self._lose(supervisor.id, "its supervisor vanished")
+            elif now - supervisor.heard >= DOUBT and now >= self._looks_at:
+                self.job.say(supervisor.id, m.JobAlive(job=self.job.facts.job))
         if crew.supervisors and now >= self._looks_at and self.job.state is not JobState.OVER:
             self._looks_at = now + LOOK
             self.job.out.wake(self._looks_at)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jobplay import JOB, File, Host, Play
 
-from pytest_gatherscatter.machine import LinkUp, Received, Told
+from pytest_gatherscatter.machine import LinkUp, Received, Told, Woken
 from pytest_gatherscatter.testfiles import news
 from pytest_gatherscatter.testfiles.ledger import StopJob
 from pytest_gatherscatter.wire import testfiles as m
@@ -287,6 +287,28 @@ def test_a_group_goes_on_elsewhere_when_its_worker_dies() -> None:
     one = play(files, 2)
     assert one.check().text == ""
     assert lost(one) == [("test_2.py", "test_1")]
+
+
+def test_a_host_that_is_gone_is_missed_before_it_is_silent_for_long() -> None:
+    """Nothing has to be said to it: it is asked for a word, and its inbox is not there."""
+    one = Play({"test_it.py": File(3)})
+    host = one.host()
+    while not one.begun:
+        one.meet(host)
+        host.step(host.procs["gw0"])
+    one.meet(host)
+    one.lose(host)
+    lost_at = one.now
+    while not one.of(news.WorkerGone):
+        one.now += 0.5
+        one.feed(Woken())
+    assert one.now - lost_at <= 7.5
+    (gone,) = one.of(news.WorkerGone)
+    assert isinstance(gone, news.WorkerGone)
+    assert gone.died == "worker gw0 on h died: its supervisor vanished"
+    one.host()
+    one.settle()
+    assert lost(one) == [("test_it.py", "test_0")]
 
 
 def test_who_has_another_version_is_turned_away() -> None:
