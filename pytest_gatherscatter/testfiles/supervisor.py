@@ -233,6 +233,19 @@ class SupervisorMachine:
         if worker not in self.children and not self.over:
             self.children[worker] = Child(worker)
             self._out.run(StartChild(worker, message.terms, message.input))
+            self._end_given_up()
+
+    def _end_given_up(self) -> None:
+        """End the oldest of more children than there are slots: nobody counts on them any more.
+
+        So it is where we were given up, and have come back: what they run, others run by now.
+        """
+        living = [child for child in self.children.values() if not child.gone]
+        for child in living[: max(0, len(living) - self.facts.slots)]:
+            child.last = True
+            child.said.clear()
+            child.grants.clear()
+            self._out.run(EndChild(child.worker))
 
     def _refused(self, message: m.JobRefused, now: float) -> None:
         self._abandoned(message.text, now)

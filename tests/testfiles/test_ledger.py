@@ -289,6 +289,27 @@ def test_a_group_goes_on_elsewhere_when_its_worker_dies() -> None:
     assert lost(one) == [("test_2.py", "test_1")]
 
 
+def test_who_comes_back_after_it_was_given_up_begins_anew() -> None:
+    """Its old worker is ended: what that had, others have by now."""
+    one = Play({"test_it.py": File(3), "test_next.py": File(3)})
+    host = one.host()
+    while not one.begun:
+        one.meet(host)
+        host.step(host.procs["gw0"])
+    one.meet(host)
+    one.cut(host, 0)
+    one.now += 20
+    one.feed(Woken())
+    one.join(host)
+    one.meet(host)
+    assert host.procs["gw0"].gone
+    assert not host.procs["gw1"].gone
+    one.settle()
+    assert one.check().text == ""
+    assert lost(one) == [("test_it.py", "test_0")]
+    assert max(one.begun.values()) == 1
+
+
 def test_a_host_that_is_gone_is_missed_before_it_is_silent_for_long() -> None:
     """Nothing has to be said to it: it is asked for a word, and its inbox is not there."""
     one = Play({"test_it.py": File(3)})
