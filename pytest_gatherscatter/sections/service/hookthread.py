@@ -20,6 +20,7 @@ from pytest_gatherscatter.sections.monitor.hookcall import (
     HookEnded,
     HookReturned,
 )
+from pytest_gatherscatter.sections.monitor.order import STAY
 from pytest_gatherscatter.sections.service.artifact import Folder
 from pytest_gatherscatter.sections.service.hooks import Hooks
 
@@ -115,8 +116,10 @@ class HookThread:
             else:
                 # Stamp, then stay: many agents of one host start at one instant, and waking
                 # the link's thread would take the processor from those that are still to come.
+                # Not if that instant is over: the section's end may wait for the end of this.
                 ended = HookEnded(answer, ready, job.began)
-                self._post(Exited(job.effect, ended), wake=job.call.at is None)
+                wake = at is None or time.monotonic() >= at + STAY
+                self._post(Exited(job.effect, ended), wake=wake)
 
     def _call(self, job: _Job) -> Answer:
         def began() -> None:

@@ -286,6 +286,28 @@ def test_a_start_is_never_early_and_stamped(tmp_path: Path) -> None:
     assert thread.close(1)
 
 
+@pytest.mark.parametrize(("late", "wakes"), [(0.0, False), (1.0, True)])
+def test_who_has_started_wakes_its_link_when_that_instant_is_over(
+    tmp_path: Path,
+    late: float,
+    wakes: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """At t0 others start on this host; later on the end of the section may wait for this one."""
+    woken = SimpleQueue[bool]()
+
+    def post(message: Input, *, wake: bool = True) -> None:
+        del message
+        woken.put(wake)
+
+    thread = HookThread(MethodHooks(Monitor()), Folder(tmp_path / "c", 10), post)
+    now = time.monotonic()
+    thread.submit(1, CallHook(Hook.STARTED, INFO, 1.0, at=now - late if late else now + 60))
+    if not late:
+        thread.cancel(1)
+    assert woken.get(timeout=5) is wakes
+    assert thread.close(1)
+
+
 def test_a_start_can_be_called_off(tmp_path: Path) -> None:
     """It comes back at once and was never called."""
     monitor, posted = Slow(), SimpleQueue[Input]()
