@@ -20,6 +20,8 @@ class Driver:
         self.link = link
         self.pump = pump
         self._posted: SimpleQueue[Input] = SimpleQueue()
+        self._rung = False
+        """Whether the loop was woken for what is posted: once is enough, and costs a write."""
 
     def post(self, message: Input, *, wake: bool = True) -> None:
         """Hand an input over from another thread (the end of a hook).
@@ -28,7 +30,8 @@ class Driver:
         comes.
         """
         self._posted.put(message)
-        if wake:
+        if wake and not self._rung:
+            self._rung = True
             self.link.wake()
 
     def turn(self, timeout: float) -> None:
@@ -46,6 +49,7 @@ class Driver:
 
     def _turn(self, timeout: float) -> None:
         pump = self.pump
+        self._rung = False  # from here on: what is posted before is seen below
         if pump.next_wake is not None:
             timeout = min(timeout, pump.next_wake - time.monotonic())
         if not self._posted.empty():

@@ -10,8 +10,6 @@ import pytest
 from pytest_gatherscatter.broker import provider
 from pytest_gatherscatter.errors import GatherScatterError
 from pytest_gatherscatter.plugin import options
-from pytest_gatherscatter.testfiles.service.pipe import line, start_of
-from pytest_gatherscatter.testfiles.service.supervisor import SupervisorService
 
 NO_JOB = pytest.ExitCode.NO_TESTS_COLLECTED
 """Exit status of a worker that no job came to."""
@@ -67,6 +65,14 @@ def _given(option: object, name: str) -> bool:
 
 def _work(config: pytest.Config, slots: int, wait: float) -> int:
     """Hold workers for the first job of the lab that is offered."""
+    from pytest_gatherscatter.testfiles.service.pipe import (  # noqa: PLC0415 - not an originator's
+        line,
+        start_of,
+    )
+    from pytest_gatherscatter.testfiles.service.supervisor import (  # noqa: PLC0415 - as above
+        SupervisorService,
+    )
+
     settings = options.settings(config)
     found = provider.resolve(settings.broker, env=os.environ)
     if found.url is None:

@@ -1,26 +1,28 @@
-"""The fork server of ``--gs-spawn``: what pytest has imported, its workers need not import again.
+"""The fork server of ``--gs-spawn``: what pytest has loaded, its workers need not load again.
 
 It is forked from the originator's pytest when that has loaded its plugins and nothing of the
-user's: no conftest, no test, no threads. It forks the workers at once, gets ready to be their
-supervisor while the originator still reads its configuration, and forks the embedded broker if
-it is told that there is none. Where the originator cannot fork (it has threads) the same is
-started by a command, ``python -m pytest_gatherscatter.plugin.forkserver``: later, not otherwise.
+user's: no conftest, no test, no threads. It forks the workers, in which pytest goes on from there,
+and a broker, and gets ready to be the workers' supervisor while the originator still reads its
+configuration. Where the originator cannot fork (it has threads) the same is started by a command,
+``python -m pytest_gatherscatter.plugin.forkserver``: later, not otherwise.
 
-The originator says one line, an :class:`Order`, and hears one, an :class:`Answer`. If it says
-nothing and closes its pipe, there is nothing to be done and all ends.
+The originator says one line, an :class:`Order`, and hears one, an :class:`Answer`. If it closes
+its pipe before there is a job, there is nothing to be done and all ends.
 """
 
 import atexit
 import contextlib
 import gc
+import importlib
 import os
+import secrets
 import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from typing import Self
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -28,7 +30,10 @@ from _pytest.assertion.rewrite import AssertionRewritingHook
 
 from pytest_gatherscatter.errors import BrokerUnreachable, GatherScatterError
 from pytest_gatherscatter.plugin import options, worker
+from pytest_gatherscatter.plugin.ownbroker import OwnBroker
+from pytest_gatherscatter.plugin.pool import Pool
 from pytest_gatherscatter.testfiles.service.birth import Born, close_all, forked, own_streams
+from pytest_gatherscatter.testfiles.service.pipe import Start
 
 START_SECONDS = 20.0
 """How long the broker may take to start: it takes a tenth of a second."""
@@ -36,16 +41,16 @@ START_SECONDS = 20.0
 END_SECONDS = 10.0
 """How long supervisor, workers and broker may take to end once the job is over."""
 
-TURN = 0.05
-"""Seconds between two looks at whether a process has ended."""
-
 
 class Order(msgspec.Struct, frozen=True):
-    """What is to be done: hold workers for ``job``; without ``url`` with a broker of its own."""
+    """What is to be done: hold workers for the run; without ``url`` with a broker of its own.
+
+    ``starts`` is what the workers are likely to be started with, so that they can begin with it.
+    """
 
     lab: str
-    job: str
     url: str
+    starts: tuple[Start, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -55,48 +60,60 @@ class Answer(msgspec.Struct, frozen=True):
     wrong: str = ""
 
 
+AHEAD = ("asyncio", "pika", "pytest_gatherscatter.plugin.spawning")
+"""What a supervisor imports, in steps: between two of them it looks for its order, which tells the
+workers to begin."""
+
 FORKSERVER = pytest.StashKey["Forkserver"]()
 """Where a configuration keeps the one that was started for it."""
 
 
 class Forkserver:
-    """The originator's side of it. ``end`` has to be called, and may be called twice."""
+    """The originator's side of it. ``end`` has to be called, and may be called twice.
 
-    def __init__(self, pid: int, requests: int, answers: int) -> None:
+    ``task`` is what it was told: its workers know the run's unique id.
+    """
+
+    def __init__(self, pid: int, task: "Task", requests: int, answers: int) -> None:
         self._pid = pid
+        self.task = task
         self._requests, self._answers = requests, answers
         self._status: int | None = None
 
     @classmethod
-    def start(cls, slots: int) -> Self:
-        """Start it, with ``slots`` workers.
+    def start(cls, slots: int, *, fork: bool) -> "Forkserver | Birth":
+        """Start it, with ``slots`` workers; in each worker that is forked, its birth is returned.
 
         Raises:
             OSError: there can be no further process.
         """
+        run = secrets.token_hex(8)
         reads, requests = os.pipe()
         answers, writes = os.pipe()
-        parent = os.getpid()
+        task = Task(slots, run, reads, writes, os.getpid())
         try:
-            if _alone():
-                pid = _fork(slots, reads, writes, (requests, answers), parent)
-            else:
-                pid = _spawn(slots, reads, writes, parent)
+            pid = _fork(task, (requests, answers)) if fork and _alone() else _spawn(task)
         except OSError:
-            close_all((requests, answers))
+            close_all((requests, answers, reads, writes))
             raise
-        finally:
-            close_all((reads, writes))
-        return cls(pid, requests, answers)
+        if isinstance(pid, Birth):
+            return pid  # it has closed all of them, and may have others of these numbers
+        close_all((reads, writes))
+        return cls(pid, task, requests, answers)
 
-    def ask(self, order: Order) -> str:
-        """Have ``order`` done; returns the broker's URL, with its password.
+    def order(self, order: Order) -> None:
+        """Have ``order`` done; where the broker is can be asked later."""
+        said = msgspec.json.encode(order) + b"\n"
+        with contextlib.suppress(BrokenPipeError):
+            while said:
+                said = said[os.write(self._requests, said) :]
+
+    def url(self) -> str:
+        """Wait for the broker that was ordered; returns its URL, with its password.
 
         Raises:
             BrokerUnreachable: there is none.
         """
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._requests, msgspec.json.encode(order) + b"\n")
         said = b""
         end = time.monotonic() + START_SECONDS
         while not said.endswith(b"\n"):
@@ -124,14 +141,14 @@ class Forkserver:
         """Wait for its end, by force after some seconds."""
         close_all((self._requests, self._answers))
         self._requests = self._answers = -1
-        end = time.monotonic() + END_SECONDS
-        pause = 0.001
-        while not self.ended:
-            if time.monotonic() >= end:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._pid, signal.SIGKILL)
-            time.sleep(pause)
-            pause = min(2 * pause, TURN)
+        if self.ended:
+            return
+        over = os.pidfd_open(self._pid)
+        if not select.select([over], [], [], END_SECONDS)[0]:
+            os.kill(self._pid, signal.SIGKILL)
+        os.close(over)
+        _, status = os.waitpid(self._pid, 0)
+        self._status = os.waitstatus_to_exitcode(status)
 
 
 def _alone() -> bool:
@@ -143,40 +160,79 @@ def _alone() -> bool:
 
 
 def warm_up(config: pytest.Config) -> None:
-    """Start it for a run that has just loaded its plugins; a wrong option is told later."""
+    """Start it for a run that has just loaded its plugins; a wrong option is told later.
+
+    Returns in the originator, and in each of its workers, which is made one here.
+    """
     option = config.known_args_namespace
     if option.collectonly or option.help or option.version:
         return
     with contextlib.suppress(pytest.UsageError):
-        forkserver = config.stash[FORKSERVER] = Forkserver.start(options.workers(option.gs_spawn))
-        config.add_cleanup(forkserver.end)
+        slots = options.workers(option.gs_spawn)
+        started = Forkserver.start(slots, fork=True)
+        if isinstance(started, Birth):
+            worker.Forked(config, started.worker, slots, started.run, started.pipes)
+        else:
+            config.stash[FORKSERVER] = started
+            config.add_cleanup(started.end)
+            gc.freeze()  # modules and plugins, which stay: no use in looking for garbage there
 
 
-def _fork(slots: int, reads: int, writes: int, others: Iterable[int], parent: int) -> int:
+def forkserver_of(config: pytest.Config, slots: int) -> Forkserver:
+    """Return the one of this run; another one where a conftest has changed its mind."""
+    found = config.stash.get(FORKSERVER, None)
+    if found is not None and found.task.slots == slots:
+        return found
+    started = Forkserver.start(slots, fork=False)  # what there is of the user's is loaded by now
+    assert isinstance(started, Forkserver)  # noqa: S101 - nothing was forked
+    config.add_cleanup(started.end)
+    return started
+
+
+class Task(NamedTuple):
+    """What a fork server is told at its start: how many workers of which run it has.
+
+    It ``reads`` and ``writes`` pipes of its ``parent``.
+    """
+
+    slots: int
+    run: str
+    reads: int
+    writes: int
+    parent: int
+
+
+class Birth(NamedTuple):
+    """What a fork that is to be a worker has to know: its likely name, and its two pipes."""
+
+    worker: str
+    run: str
+    pipes: tuple[int, int]
+
+
+def _fork(task: Task, others: Iterable[int]) -> "int | Birth":
     sys.stdout.flush()
     sys.stderr.flush()
     if pid := os.fork():
         return pid
-    status = os.EX_SOFTWARE
     try:
         os.setsid()  # Ctrl-C is the originator's: it lets the tests that run come to their end
         close_all(others)
         own_streams(1, 2)
         atexit._clear()  # noqa: SLF001 - what was registered there is the originator's
-        # Each worker's pytest brings its own; this one belongs to the originator's.
-        sys.meta_path[:] = [
-            one for one in sys.meta_path if not isinstance(one, AssertionRewritingHook)
-        ]
-        status = serve(slots, reads, writes, parent)
-    finally:
-        os._exit(status)
+        status = serve(task)
+    except BaseException:  # noqa: BLE001 - what is above it is the originator's
+        os._exit(os.EX_SOFTWARE)
+    if isinstance(status, Birth):
+        return status
+    os._exit(status)
 
 
-def _spawn(slots: int, reads: int, writes: int, parent: int) -> int:
+def _spawn(task: Task) -> int:
     command = [sys.executable, "-m", "pytest_gatherscatter.plugin.forkserver"]
     process = subprocess.Popen(  # noqa: S603 - our own module
-        [*command, str(slots), str(reads), str(writes), str(parent)],
-        pass_fds=(reads, writes),
+        [*command, *map(str, task)],
+        pass_fds=(task.reads, task.writes),
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -187,36 +243,80 @@ def _spawn(slots: int, reads: int, writes: int, parent: int) -> int:
 # ── its own process ────────────────────────────────────────────────────────────────────
 
 
-def serve(slots: int, reads: int, writes: int, parent: int) -> int:
-    """Be the fork server of ``parent``; returns an exit status.
+def serve(task: Task) -> "int | Birth":
+    """Be the fork server; returns an exit status, or in a worker its birth.
 
-    First the workers, which want no link in their memory, then all that a supervisor imports.
+    First the workers, which want no link in their memory, then the broker, then all that a
+    supervisor imports.
     """
     gc.freeze()  # what is shared with the workers stays shared
-    pool: list[Born] = []
-    for _ in range(slots):
-        others = (reads, writes, *(pipe for born in pool for pipe in born.pipes))
-        pool.append(forked(worker.born, others))
-    from pytest_gatherscatter.plugin.spawning import Spawning  # noqa: PLC0415 - as above
+    pool = Pool()
+    ours = (task.reads, task.writes)
+    for number in range(task.slots):
+        name = f"gw{number}"
+        born = forked((*ours, *pool.pipes))
+        if not isinstance(born, Born):
+            return Birth(name, task.run, born)
+        pool.add(name, born)
+    # Neither a broker nor a supervisor has asserts to rewrite: that costs time with each module.
+    sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, AssertionRewritingHook)]
+    broker = OwnBroker((*ours, *pool.pipes))
+    try:
+        return _supervise(task, pool, broker)
+    finally:
+        broker.close()
 
-    with open(reads, "rb") as requests, open(writes, "wb", buffering=0) as answers:
+
+def _supervise(task: Task, pool: Pool, broker: OwnBroker) -> int:
+    reads, writes = task.reads, task.writes
+    with (
+        open(reads, "rb") as requests,  # noqa: PTH123 - a descriptor
+        open(writes, "wb", buffering=0) as answers,  # noqa: PTH123 - as above
+    ):
+        for name in AHEAD:
+            if not _is_heard(reads):
+                importlib.import_module(name)
         said = requests.readline()
         if not said.endswith(b"\n"):
             return os.EX_OK
         order = msgspec.json.decode(said, type=Order)
-        spawning = Spawning(order.lab, order.job, pool)
+        pool.tell(order.starts)
+        if order.url:
+            broker.close()
+        else:
+            broker.begin()
+        from pytest_gatherscatter.plugin.spawning import Spawning  # noqa: PLC0415 - see AHEAD
+
+        def stop() -> bool:
+            # Nobody starts it again if it has died under us.
+            return os.getppid() != task.parent or (not order.url and broker.ended)
+
         try:
-            url = order.url or spawning.start_broker()
+            url = order.url or broker.url()
             answers.write(msgspec.json.encode(Answer(url=url)) + b"\n")
-            spawning.run(url, lambda: os.getppid() != parent)
+            Spawning(order.lab, task.run, pool).run(url, stop, lambda: _is_heard(reads))
         except GatherScatterError as error:
             with contextlib.suppress(BrokenPipeError):
                 answers.write(msgspec.json.encode(Answer(wrong=str(error))) + b"\n")
             return error.exit_code
         finally:
-            spawning.close()
+            pool.close()
     return os.EX_OK
 
 
+def _is_heard(descriptor: int) -> bool:
+    """Whether the originator has said its line; after that, whether it has hung up."""
+    return bool(select.select([descriptor], [], [], 0)[0])
+
+
+def main(words: list[str]) -> int:
+    """Be the fork server by a command; returns an exit status, and never in a worker."""
+    slots, run, *numbers = words
+    status = serve(Task(int(slots), run, *map(int, numbers)))
+    if isinstance(status, Birth):
+        worker.born(*status.pipes)
+    return status
+
+
 if __name__ == "__main__":
-    sys.exit(serve(*map(int, sys.argv[1:])))
+    sys.exit(main(sys.argv[1:]))

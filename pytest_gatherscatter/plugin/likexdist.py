@@ -89,11 +89,23 @@ class Fixtures:
         return str(request.config.workerinput["testrunuid"])  # type: ignore[attr-defined]
 
 
-def surround(start: Start) -> None:
+def surround(worker: str, count: int, run: str) -> None:
     """Set the environment by which tests tell workers apart."""
-    os.environ["PYTEST_XDIST_WORKER"] = start.worker
-    os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(start.count)
-    os.environ["PYTEST_XDIST_TESTRUNUID"] = start.run
+    os.environ["PYTEST_XDIST_WORKER"] = worker
+    os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(count)
+    os.environ["PYTEST_XDIST_TESTRUNUID"] = run
+
+
+def leave_behind(config: pytest.Config) -> None:
+    """Let go of plugins that the originator's caller handed to ``pytest.main``: they are its own.
+
+    Workers that are started by a command never had them.
+    """
+    manager = config.pluginmanager
+    for one in config.invocation_params.plugins or ():
+        plugin = manager.get_plugin(one) if isinstance(one, str) else one
+        if plugin is not None and manager.is_registered(plugin):
+            manager.unregister(plugin)
 
 
 def adapt(config: pytest.Config, start: Start) -> None:

@@ -47,6 +47,7 @@ class Node:
         self.config = config
         self.gateway = Gateway(came.worker)
         self.id = came.worker
+        self.host = came.host
         self.nodemanager = SimpleNamespace(roots=[], testrunuid=terms.run, specs=[])
         self.workerinput: dict[str, Any] = {
             "workerid": came.worker,

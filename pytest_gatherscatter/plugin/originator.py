@@ -5,43 +5,33 @@ junitxml, ``-x``, ``--lf`` and other plugins see what they would see of a plain 
 are not imported here. What has to be true of the job is the ledger's business.
 """
 
-import contextlib
 import gc
 import os
 import secrets
 import sys
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Generator
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from pytest_gatherscatter import __version__
-from pytest_gatherscatter.broker import provider
-from pytest_gatherscatter.errors import BrokerError, GatherScatterError
+from pytest_gatherscatter.errors import GatherScatterError
 from pytest_gatherscatter.plugin import options
 from pytest_gatherscatter.plugin.choice import Chooser
 from pytest_gatherscatter.plugin.duration import Memory
 from pytest_gatherscatter.plugin.finder import FileFinder
-from pytest_gatherscatter.plugin.forkserver import FORKSERVER, Forkserver, Order
-from pytest_gatherscatter.plugin.node import Node
-from pytest_gatherscatter.plugin.replay import Count, Replay
-from pytest_gatherscatter.plugin.reports import unpack_report
+from pytest_gatherscatter.plugin.forkserver import forkserver_of
 from pytest_gatherscatter.plugin.rerun import keep_orders
-from pytest_gatherscatter.plugin.source import job_source
-from pytest_gatherscatter.plugin.status import Status
-from pytest_gatherscatter.testfiles import news
-from pytest_gatherscatter.testfiles.ledger import Ledger
-from pytest_gatherscatter.testfiles.service.originator import OriginatorService
-from pytest_gatherscatter.testfiles.state import JobFacts
-from pytest_gatherscatter.testfiles.tally import Forecast
+from pytest_gatherscatter.plugin.spawned import Spawned
 from pytest_gatherscatter.wire.testfiles import JobTerms
+
+if TYPE_CHECKING:
+    from pytest_gatherscatter.plugin.job import JobRun, Wanted
 
 UNRUN = 50
 """Names that are listed of what was not run: more than a person reads."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(NamedTuple):
     """What the command line wants of a job.
 
     ``spawn`` is how many workers to start here, 0 for none. ``wait`` is for how many seconds it may
@@ -70,23 +60,28 @@ class Originator:
         self._chooser: Chooser
         self._memory: Memory
         self._names: list[str] = []
-        self._nodes: dict[str, Node] = {}
-        self._forkserver: Forkserver | None = None
-        self._broker_is_ours = False
-        self._interrupted = False
-        self._ended: news.JobEnded | None = None
-        self._status: Status | None = None
+        self._terms: JobTerms
+        self._spawned: Spawned | None = None
+        self._run: JobRun | None = None
 
     # ── pytest's hooks ─────────────────────────────────────────────────────────────────
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self) -> None:
-        """Read what earlier runs left in the cache, before this one changes it."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionstart(self) -> Generator[None, None, None]:
+        """Read what earlier runs left in the cache, before it is changed; then have workers."""
         self._chooser = Chooser(self.config)
         self._memory = Memory(self.config)
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         if terminal is not None and self.wishes.spawn != 1:
             terminal.showfspath = False  # which file a dot is of: workers take turns
+        yield
+        if not self.wishes.spawn:
+            self._terms = self._say_terms(secrets.token_hex(8))
+            return
+        forkserver = forkserver_of(self.config, self.wishes.spawn)
+        self._terms = self._say_terms(forkserver.task.run)
+        self._spawned = Spawned(self.config, self._terms, forkserver)
+        self._spawned.tell()
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_collection_finish(self) -> Generator[None, None, None]:
@@ -110,17 +105,20 @@ class Originator:
             raise session.Interrupted(f"{session.testsfailed} {errors} during collection")
         if not self._names:
             return True
+        self.config.hook.pytest_gs_before_originate(config=self.config, files=tuple(self._names))
+        from pytest_gatherscatter.plugin.job import JobRun  # noqa: PLC0415 - workers get ready first
+
+        run = self._run = JobRun(session, self._wanted(), self._spawned)
         try:
-            with contextlib.ExitStack() as stack:
-                self._run(session, stack)
+            run.run()
         except GatherScatterError as error:
             session.shouldfail = str(error)
-        why = self._ended.text if self._ended is not None else str(session.shouldfail or "")
+        why = run.ended.text if run.ended is not None else str(session.shouldfail or "")
         self.config.hook.pytest_gs_after_job_finishes(config=self.config, why=why)
-        if self._interrupted:
+        if run.interrupted:
             raise KeyboardInterrupt
-        if self._ended is not None and self._ended.status > pytest.ExitCode.TESTS_FAILED:
-            raise pytest.exit.Exception(why, self._ended.status)  # as that worker's pytest ended
+        if run.ended is not None and run.ended.status > pytest.ExitCode.TESTS_FAILED:
+            raise pytest.exit.Exception(why, run.ended.status)  # as that worker's pytest ended
         if session.shouldfail:
             raise session.Failed(session.shouldfail)
         if session.shouldstop:
@@ -130,23 +128,29 @@ class Originator:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write down what the next run has to know, after pytest's own plugins did."""
+        if self._spawned is not None:
+            self._spawned.end()  # where there was no job, too
         if self._names:
             self._memory.keep()
-            if self._status is not None:
-                keep_orders(self.config, self._status.orders)
-            whole = self._ended is not None and not self._ended.text
+            ended = None
+            if self._run is not None:
+                keep_orders(self.config, self._run.status.orders)
+                ended = self._run.ended
+            whole = ended is not None and not ended.text
             self._chooser.keep(passed=whole and not session.testsfailed)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what became of the workers' time, and list what was not run."""
-        verbosity = self.config.get_verbosity()
-        if self._status is not None and verbosity >= 0:
-            terminalreporter.section("workers")
-            for line in self._status.lines(verbose=verbosity > 0):
-                terminalreporter.line(line)
-        if self._ended is None:
+        verbosity, run = self.config.get_verbosity(), self._run
+        if run is None:
             return
-        missing = (*self._ended.unopened, *self._ended.unrun)
+        if verbosity >= 0:
+            terminalreporter.section("workers")
+            for line in run.status.lines(verbose=verbosity > 0):
+                terminalreporter.line(line)
+        if run.ended is None:
+            return
+        missing = (*run.ended.unopened, *run.ended.unrun)
         if missing:
             terminalreporter.section("not run", red=True)
             for name in missing[:UNRUN]:
@@ -160,188 +164,29 @@ class Originator:
         gc.collect()
         gc.freeze()
 
-    # ── the job ────────────────────────────────────────────────────────────────────────
+    def _wanted(self) -> "Wanted":
+        from pytest_gatherscatter.plugin.job import Wanted  # noqa: PLC0415 - as above
 
-    def _run(self, session: pytest.Session, stack: contextlib.ExitStack) -> None:
-        self.config.hook.pytest_gs_before_originate(config=self.config, files=tuple(self._names))
-        facts = self._facts(secrets.token_hex(8))
-        lab, url = self._lab(facts.job, stack)
-        known = self._memory.known
-        service = OriginatorService(lab, url, Ledger(facts, self._names, known))
-        stack.callback(service.close)
-        service.open()
-        status = self._status = Status(self.config, Forecast(self._names, known))
-        replay = Replay(session, Count({file: len(known.get(file, ())) for file in self._names}))
-        stack.callback(status.clear)
-        try:
-            for one in self._until_over(session, service):
-                status.hear(one)
-                self._show(one, replay, service)
-        except BrokerError as error:
-            self._ended = service.lost(str(error))
-            raise
-        replay.settle()
-        if self._ended is not None and (self._ended.text or self._ended.unrun):
-            text = self._ended.text or "not all that was found was run"
-            if not session.shouldstop:
-                session.shouldfail = session.shouldfail or text
+        return Wanted(self._terms, self.wishes, self._names, self._chooser, self._memory)
 
-    def _facts(self, job: str) -> JobFacts:
+    def _say_terms(self, run: str) -> JobTerms:
+        """Say what every worker is told; ``run`` is the run's unique id, and the job's."""
         config = self.config
         place = config.invocation_params.dir
         basetemp = ""
         if self.wishes.spawn:  # there is no public way to it outside of a test
             basetemp = str(config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]  # noqa: SLF001
-        terms = JobTerms(
+        return JobTerms(
             arguments=tuple(str(one) for one in config.invocation_params.args),
             root=str(config.rootpath),
             place=os.path.relpath(place, config.rootpath),
             here=not {"", str(place)}.isdisjoint(sys.path),
             basetemp=basetemp,
-            run=job,
+            run=run,
             workers=self.wishes.spawn,
             test_timeout=self.wishes.limit,
             live=options.is_live(config),
         )
-        return JobFacts(
-            job,
-            f"pid {os.getpid()} in {place}"[:500],
-            terms,
-            wait=self.wishes.wait,
-            retries=self.wishes.retries,
-            choices=self._chooser.choices(self._names),
-            ordered=self._chooser.ordered,
-            version=__version__,
-            pytest=pytest.__version__,
-            source=None if self.wishes.spawn else job_source(config, terms),
-        )
-
-    def _until_over(
-        self, session: pytest.Session, service: OriginatorService
-    ) -> Iterator[news.News]:
-        """Yield what is to be shown; Ctrl-C and ``-x`` let what runs come to its end."""
-        stopped = False
-
-        def look() -> None:
-            self._look_at_forkserver()
-            if self._status is not None:
-                self._status.look(session.testscollected)
-
-        coming = service.news(look)
-        while True:
-            try:
-                one = next(coming, None)
-            except KeyboardInterrupt:
-                if stopped:
-                    raise
-                service.stop("interrupted")
-                self._interrupted = stopped = True
-                coming = service.news(look)
-                continue
-            if one is None:
-                return
-            yield one
-            reason = session.shouldfail or session.shouldstop
-            if reason and not stopped:
-                stopped = True
-                service.stop(str(reason))
-
-    def _look_at_forkserver(self) -> None:
-        """See whether the broker can still be there. A supervisor's end is the ledger's to see."""
-        if self._forkserver is not None and self._broker_is_ours and self._forkserver.ended:
-            raise BrokerError("the process that held workers and broker ended before the job")
-
-    def _lab(self, job: str, stack: contextlib.ExitStack) -> tuple[str, str]:
-        """Find the broker, or start one for this run, and workers; returns lab and URL.
-
-        The workers come up while we connect; they are waited for when our last words are said.
-        """
-        settings = options.settings(self.config)
-        found = provider.resolve(settings.broker, env=os.environ)
-        if self.wishes.spawn:
-            forkserver = self._forkserver = self.config.stash.get(FORKSERVER, None)
-            if forkserver is None:  # an option that came too late for it, out of a conftest
-                forkserver = self._forkserver = Forkserver.start(self.wishes.spawn)
-            stack.callback(forkserver.end)
-            self._broker_is_ours = found.url is None
-            return settings.lab, forkserver.ask(Order(settings.lab, job, found.url or ""))
-        if found.url is None:
-            raise BrokerError(f"--gs-dispatch needs a broker, and {found.why}")
-        return settings.lab, found.url
-
-    # ── showing it ─────────────────────────────────────────────────────────────────────
-
-    def _show(self, one: news.News, replay: Replay, service: OriginatorService) -> None:
-        match one:
-            case news.WorkerCame() | news.WorkerGone():
-                self._come_or_go(one, replay, service)
-            case news.FileOpened():
-                self._chooser.open(one.file, one.tests)
-                if not one.deselected:
-                    self._memory.open(one.file, one.tests)
-                replay.open(one)
-            case news.FileLost():
-                replay.lose_file(one)
-            case news.TestReported():
-                self._test(one, replay)
-            case news.TestLost(worker=worker):
-                replay.lose_test(one, self._nodes[worker])
-            case news.WarningTold():
-                replay.warn(one)
-            case news.LinesPrinted() | news.ListenerFailed():
-                self._say(one)
-            case news.JobEnded():
-                self._ended = one
-
-    def _test(self, one: news.TestReported, replay: Replay) -> None:
-        reports = [unpack_report(self.config, raw) for raw in one.reports]
-        seconds = sum(getattr(report, "duration", 0.0) for report in reports)
-        self._memory.note(one.file, one.test, seconds)
-        if any(report.failed for report in reports):
-            if self._status is not None:
-                self._status.failed()
-        else:
-            self._chooser.passed(one.file, one.test)
-        replay.test(reports, self._nodes[one.worker])
-
-    def _say(self, one: news.LinesPrinted | news.ListenerFailed) -> None:
-        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is None:
-            return
-        reporter.ensure_newline()
-        if isinstance(one, news.LinesPrinted):
-            lines = one.text.removesuffix("\n").split("\n")
-            reporter.write("\n".join(f"[{one.worker}] {line}" for line in lines))
-            if reporter.showlongtestinfo:
-                reporter.currentfspath = -2  # as after a test's line: the next one ends it
-            else:
-                reporter.write("\n")
-        else:
-            self._cannot(reporter, one)
-
-    def _cannot(self, reporter: pytest.TerminalReporter, failed: news.ListenerFailed) -> None:
-        """Tell at once of a host that cannot help, with what its programs printed."""
-        reporter.write_line(f"{failed.who} {failed.host} cannot help: {failed.why}", red=True)
-        for name, text in (("output", failed.stdout), ("errors", failed.stderr)):
-            if text.strip():
-                reporter.write_line(f"--- its {name} ---\n{text.rstrip()}")
-
-    def _come_or_go(
-        self, gone: news.WorkerCame | news.WorkerGone, replay: Replay, service: OriginatorService
-    ) -> None:
-        if isinstance(gone, news.WorkerCame):
-            node = self._nodes[gone.worker] = Node(self.config, gone, service.facts.terms)
-            service.equip(node.outfit())
-            return
-        node = self._nodes[gone.worker]
-        replay.test([unpack_report(self.config, raw) for raw in gone.reports], node)
-        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        if gone.died and reporter is not None:
-            reporter.ensure_newline()
-            reporter.write_line(gone.died.splitlines()[0], red=True)
-        if gone.after:
-            replay.lose_teardown(gone, node)
-        node.down(gone)
 
 
 def _is_of_cache(said: object) -> bool:

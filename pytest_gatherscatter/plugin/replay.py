@@ -26,18 +26,27 @@ class Count:
         self._unopened = dict(files)
         known = sorted(number for number in files.values() if number)
         self._usual = known[len(known) // 2] if known else TESTS
+        self._rest = sum(number or self._usual for number in files.values())
         self.found = 0
         """Tests of the files that were opened."""
         self._expected = 0
 
     def open(self, file: str, tests: int) -> None:
         """Take how many tests a file has."""
-        self._expected += self._unopened.pop(file, 0) or self._usual
+        self._expected += self._take(file) or self._usual
         self.found += tests
 
     def lose(self, file: str) -> None:
         """Take it that a file has none."""
-        self._unopened.pop(file, None)
+        self._take(file)
+
+    def _take(self, file: str) -> int:
+        """Take note that a file is shut no more; returns how many tests it was thought to have."""
+        number = self._unopened.pop(file, None)
+        if number is None:
+            return 0
+        self._rest -= number or self._usual
+        return number
 
     @property
     def guess(self) -> int:
@@ -47,9 +56,8 @@ class Count:
         """
         if not self._unopened:
             return self.found
-        rest = sum(number or self._usual for number in self._unopened.values())
         rate = self.found / self._expected if self._expected else 1.0
-        return self.found + max(len(self._unopened), round(rest * rate))
+        return self.found + max(len(self._unopened), round(self._rest * rate))
 
 
 class Said(TerminalRepr):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ORDERS = "gatherscatter"
-"""The directory of pytest's cache in which each worker of the last run has a file."""
+"""The directory of pytest's cache in which each worker of the last run has a text file."""
 
 
 CHOOSE = {
@@ -28,16 +28,17 @@ def keep_orders(config: pytest.Config, orders: dict[str, list[str]]) -> None:
     folder = cache.mkdir(ORDERS)
     for old in folder.glob("*.txt"):
         old.unlink(missing_ok=True)
-    below = config.invocation_params.dir
+    root = config.rootpath
+    below = config.invocation_params.dir != root
     for worker, nodeids in orders.items():
-        lines = [_from(below, config.rootpath, nodeid) for nodeid in nodeids]
+        lines = [_absolute(root, nodeid) for nodeid in nodeids] if below else nodeids
         (folder / f"{worker}.txt").write_text("\n".join([*_options(config), *lines, ""]))
 
 
-def _from(below: Path, root: Path, nodeid: str) -> str:
-    """Return a nodeid as an argument is written: from where pytest was called."""
+def _absolute(root: Path, nodeid: str) -> str:
+    """Return a nodeid as an argument is written that was not called from the root directory."""
     file, _, test = nodeid.partition("::")
-    return f"{root / file}::{test}" if below != root else nodeid
+    return f"{root / file}::{test}"
 
 
 def _options(config: pytest.Config) -> list[str]:

@@ -1,11 +1,11 @@
 """A worker of test files: a child of pytest that runs what its supervisor hands it.
 
 ``python -m pytest_gatherscatter.plugin.worker READ WRITE``, with the descriptors of two pipes (see
-``testfiles/service/pipe.py``), or a fork that begins at :func:`born`. To the project's plugins it
-looks like a worker of pytest-xdist. It has its own session, so that a terminal's Ctrl-C is for the
-originator alone, and it dies with its supervisor: the kernel ends it (``PR_SET_PDEATHSIG``; it
-follows the *thread* that started the child), and where the kernel cannot, the end of the pipe
-does, between two tests.
+``testfiles/service/pipe.py``); or a fork of a pytest that has loaded its plugins, in which pytest
+goes on from there: see :class:`Forked`. To the project's plugins it looks like a worker of
+pytest-xdist. It has its own session, so that a terminal's Ctrl-C is for the originator alone, and
+it dies with its supervisor: the kernel ends it (``PR_SET_PDEATHSIG``; it follows the *thread* that
+started the child), and where the kernel cannot, the end of the pipe does, between two tests.
 """
 
 import atexit
@@ -36,38 +36,102 @@ def work(read: int, write: int) -> int:
     Raises:
         MessageUnreadable: the first line is no start order.
     """
-    # Who is ended since a test hangs says first where; the file is none of the test's to close.
-    faulthandler.enable(file=os.dup(2))
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr] # as at a terminal
-    channel = Channel(read, write)
+    channel = _open(read, write)
     start = channel.start()
     if start is None:
         return ORPHANED
-    likexdist.surround(start)
+    likexdist.surround(start.worker, start.count, start.run)
     loop = None
     try:
         _enter(start)
         config = _prepareconfig(list(start.arguments), [likexdist.Early()])
-        likexdist.adapt(config, start)
-        loop = WorkerLoop(config, channel)
-        config.pluginmanager.register(loop, "gatherscatter-worker")
+        loop = _begin(config, start, channel)
         status = int(config.hook.pytest_cmdline_main(config=config))
-    except pytest.UsageError as error:
-        status, text = int(pytest.ExitCode.USAGE_ERROR), " ".join(map(str, error.args))
-    except ConftestImportFailure as error:
-        status = int(pytest.ExitCode.USAGE_ERROR)
-        text = f"{error.path}: {type(error.cause).__name__}: {error.cause}"
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - to be told
-        status = int(pytest.ExitCode.INTERNAL_ERROR)
-        text = f"{type(error).__name__}: {error}"
-    else:
-        text = loop.stopped or "its session did not come up"
-    if loop is None or not loop.told:
-        said = speakable(clipped(text, TEXT))[:TEXT]
-        channel.tell(WorkerEnded(status=status, stopped=said))
-        channel.flush()
+        return _tell(channel, loop, error)
+    return _tell(channel, loop, None) or status
+
+
+def _open(read: int, write: int) -> Channel:
+    # Who is ended since a test hangs says first where; the file is none of the test's to close.
+    faulthandler.enable(file=os.dup(2))
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr] # as at a terminal
+    return Channel(read, write)
+
+
+def _begin(config: pytest.Config, start: Start, channel: Channel) -> WorkerLoop:
+    """Make the worker's pytest one that runs what it is told to."""
+    likexdist.adapt(config, start)
+    loop = WorkerLoop(config, channel)
+    config.pluginmanager.register(loop, "gatherscatter-worker")
+    return loop
+
+
+def _tell(channel: Channel, loop: WorkerLoop | None, error: BaseException | None) -> int:
+    """Tell the worker's end, unless its session did; returns an exit status."""
+    if loop is not None and loop.told:
+        return os.EX_OK
+    status = int(pytest.ExitCode.INTERNAL_ERROR)
+    match error:
+        case None:
+            text = (loop and loop.stopped) or "its session did not come up"
+        case pytest.UsageError():
+            status, text = int(pytest.ExitCode.USAGE_ERROR), " ".join(map(str, error.args))
+        case ConftestImportFailure():
+            status = int(pytest.ExitCode.USAGE_ERROR)
+            text = f"{error.path}: {type(error.cause).__name__}: {error.cause}"
+        case _:
+            text = f"{type(error).__name__}: {error}"
+    said = speakable(clipped(text, TEXT))[:TEXT]
+    channel.tell(WorkerEnded(status=status, stopped=said))
+    channel.flush()
     return status
+
+
+class Forked(likexdist.Early):
+    """A worker that was forked in the midst of pytest's start, before any conftest is loaded.
+
+    What pytest has done until then, each worker would do again, in the same way: read the command
+    line and the ini file, load and register plugins. So the fork goes on from there, in the same
+    frames, and is a worker from ``pytest_cmdline_main`` on. It must never come back to who called
+    pytest: the end of its configuration, which comes in any case, is the end of its process.
+
+    Args:
+        config: pytest's, in the fork.
+        name: what the worker will be called, if all goes as it is likely to.
+        count: how many workers there are.
+        run: the run's unique id.
+        pipes: descriptors of its two pipes.
+    """
+
+    def __init__(
+        self, config: pytest.Config, name: str, count: int, run: str, pipes: tuple[int, int]
+    ) -> None:
+        config.add_cleanup(self._end)  # first, for there must be no way past it
+        self._channel = _open(*pipes)
+        self._loop: WorkerLoop | None = None
+        die_with_parent()
+        likexdist.surround(name, count, run)
+        likexdist.leave_behind(config)
+        config.pluginmanager.register(self, self.__name__)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_main(self, config: pytest.Config) -> int | None:
+        """Wait for the order to start, and be a worker; pytest itself is asked next."""
+        if self._loop is None:
+            start = self._channel.start()
+            if start is None:
+                os._exit(ORPHANED)
+            self._loop = _begin(config, start, self._channel)
+        return None
+
+    def _end(self) -> NoReturn:
+        status = int(pytest.ExitCode.INTERNAL_ERROR)
+        try:
+            status = _tell(self._channel, self._loop, sys.exception())
+        finally:
+            _end(status)
 
 
 def _enter(start: Start) -> None:
@@ -92,7 +156,7 @@ def main() -> NoReturn:
 
 
 def born(read: int, write: int) -> NoReturn:
-    """Be a worker in a fork of a pytest that has loaded its plugins and nothing else."""
+    """Be a worker in a fork of a process that has imported pytest and nothing else."""
     die_with_parent()
     _work_and_end(read, write)
 
@@ -103,6 +167,10 @@ def _work_and_end(read: int, write: int) -> NoReturn:
     except MessageUnreadable as error:
         sys.stderr.write(f"{error}\n")
         status = int(pytest.ExitCode.USAGE_ERROR)
+    _end(status)
+
+
+def _end(status: int) -> NoReturn:
     atexit._run_exitfuncs()  # noqa: SLF001 - as at any exit; what follows leaves them out
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()

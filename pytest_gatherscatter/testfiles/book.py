@@ -1,7 +1,8 @@
 """The truth about one file of a job: which tests it has, and which of them have been reported."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pytest_gatherscatter.testfiles.schedule import Portion
 from pytest_gatherscatter.wire.testfiles import FileCollected
@@ -78,8 +79,7 @@ class Book:
         return sorted(self._open)
 
 
-@dataclass(slots=True)
-class Lease:
+class Lease(Struct):
     """A grant: ``portion`` is the worker's until it is finished, given back, or the worker dies.
 
     ``left`` are its tests that are not reported, once it is collected; ``running`` is the one

@@ -1,9 +1,8 @@
 """A worker's child as its supervisor's machine knows it, and what is done with it."""
 
 from collections import deque
-from dataclasses import dataclass, field
 
-from msgspec import Raw
+from msgspec import Raw, Struct, field
 
 from pytest_gatherscatter.wire import testfiles as m
 
@@ -20,8 +19,7 @@ MOST_PRINTED = 60_000
 # ── what the shell does ────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class StartChild:
+class StartChild(Struct, frozen=True):
     """Start a child for a worker (``Run``)."""
 
     worker: str
@@ -29,23 +27,20 @@ class StartChild:
     input: Raw
 
 
-@dataclass(frozen=True, slots=True)
-class TellChild:
+class TellChild(Struct, frozen=True):
     """Hand a command to a child: a file, that it may begin, or give back, or the end (``Run``)."""
 
     worker: str
     command: m.RunFile | m.BeginFile | m.GiveBack | m.JobOver
 
 
-@dataclass(frozen=True, slots=True)
-class AbortChild:
+class AbortChild(Struct, frozen=True):
     """Have a child say where it hangs, and end it (``Run``)."""
 
     worker: str
 
 
-@dataclass(frozen=True, slots=True)
-class EndChild:
+class EndChild(Struct, frozen=True):
     """End a child now, whatever it does (``Run``)."""
 
     worker: str
@@ -54,8 +49,7 @@ class EndChild:
 # ── what the shell tells ───────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class ChildSaid:
+class ChildSaid(Struct, frozen=True):
     """A child told an event (``Told``); ``size`` is its bytes."""
 
     worker: str
@@ -63,16 +57,14 @@ class ChildSaid:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class ChildGone:
+class ChildGone(Struct, frozen=True):
     """A child's process is over and all of its words were read (``Told``)."""
 
     worker: str
     died: m.WorkerDied
 
 
-@dataclass(slots=True)
-class Child:
+class Child(Struct):
     """A worker's child. ``said`` are events from number ``accepted`` on; ``sent`` of them are out.
 
     ``handed`` are the leases that it has, the one that it works on first.

@@ -1,9 +1,8 @@
 """Who works on a job: supervisors with their slots, and the workers that they hold."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
-from msgspec import Raw
+from msgspec import Raw, Struct, field
 
 from pytest_gatherscatter.testfiles.book import Lease
 from pytest_gatherscatter.wire.testfiles import JoinJob
@@ -12,8 +11,7 @@ MOST_WORKERS = 1024
 """Living workers of a job: far beyond any lab, a bound on what a flood can make one keep."""
 
 
-@dataclass(slots=True)
-class Worker:
+class Worker(Struct):
     """One child of pytest. ``heard`` is the number of the next event that is expected of it.
 
     ``input`` is what it is started with; ``None`` until that is known. ``output`` are the pieces
@@ -36,8 +34,7 @@ class Worker:
         return self.leases[0] if self.leases and self.leases[0].begun else None
 
 
-@dataclass(slots=True)
-class Supervisor:
+class Supervisor(Struct):
     """A process that holds workers.
 
     ``heard`` is when it spoke last, ``missing_since`` when its inbox was not there.

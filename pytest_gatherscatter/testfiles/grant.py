@@ -4,7 +4,7 @@ from pytest_gatherscatter.testfiles.book import Lease
 from pytest_gatherscatter.testfiles.crew import Worker
 from pytest_gatherscatter.testfiles.schedule import tail, worth_giving
 from pytest_gatherscatter.testfiles.state import Job
-from pytest_gatherscatter.wire.testfiles import MOST_TESTS, BeginFile, GiveBack, RunFile
+from pytest_gatherscatter.wire.testfiles import MOST_TESTS, BeginFile, GiveBack, RunFile, RunFiles
 
 AHEAD = 0.2
 """Seconds of work that a worker has ahead: a grant takes milliseconds, and a worker that waits for
@@ -26,13 +26,23 @@ class Grants:
         living = self.job.crew.ready()
         names = {worker.name for worker in living}
         for worker in living:
+            whole: list[Lease] = []
             while self._has_room(worker, len(living)):
                 portion = self.job.backlog.take(worker.name, names, self.job.groups.workers)
                 if portion is None:
                     break
                 self.job.groups.claim(portion.group, worker.name)
                 seconds = self.job.seconds(portion.file, portion.tests)
-                self._grant(worker, Lease(self._number(), portion, worker.name, seconds))
+                lease = Lease(self._number(), portion, worker.name, seconds)
+                self.job.leases[lease.number] = lease
+                worker.leases.append(lease)
+                if portion.tests is None and portion.file not in self.job.facts.choices:
+                    whole.append(lease)
+                else:
+                    self._say_whole(worker, whole)
+                    whole = []
+                    self.say(worker, lease)
+            self._say_whole(worker, whole)
         if len(living) > 1:
             self._cut(living)
         self._share(living)
@@ -51,10 +61,14 @@ class Grants:
             return False
         return sum(one.seconds for one in ahead) < AHEAD
 
-    def _grant(self, worker: Worker, lease: Lease) -> None:
-        self.job.leases[lease.number] = lease
-        worker.leases.append(lease)
-        self.say(worker, lease)
+    def _say_whole(self, worker: Worker, leases: list[Lease]) -> None:
+        """Tell a worker's supervisor of grants of whole files: short ones come in dozens."""
+        if len(leases) == 1:
+            self.say(worker, leases[0])
+        elif leases:
+            files = tuple((lease.number, lease.portion.file) for lease in leases)
+            said = RunFiles(job=self.job.facts.job, worker=worker.name, files=files)
+            self.job.say(worker.supervisor, said)
 
     def say(self, worker: Worker, lease: Lease) -> None:
         """Tell a worker's supervisor of a grant, once more if need be."""

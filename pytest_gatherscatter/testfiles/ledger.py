@@ -14,8 +14,9 @@ It keeps nothing on disk: a job lives and dies with its originator, and workers 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from pytest_gatherscatter.machine import (
     Confirmed,
@@ -61,8 +62,7 @@ ENDING = 120.0
 GIVEN_UP = "this job does not count on you any more: you were silent, or it is over"
 
 
-@dataclass(frozen=True, slots=True)
-class StopJob:
+class StopJob(Struct, frozen=True):
     """The originator wants no more: ``text`` says why (``Told``)."""
 
     text: str
@@ -115,7 +115,10 @@ class Ledger:
                 self._linked = False
             case Returned(effect):
                 self._missing(self.job.said.pop(effect, ""), now)
-            case Confirmed(effect) | Failed(effect):
+            case Confirmed(effect):
+                self.job.said.pop(effect, None)
+                return self.job.out.take()  # nothing follows from it, and it comes most often
+            case Failed(effect):
                 self.job.said.pop(effect, None)
             case Told(StopJob(text)):
                 self._stop(text, now)

@@ -3,29 +3,24 @@
 The originator's pytest replays them as its own session. Reports are JSON that a worker wrote.
 """
 
-from dataclasses import dataclass
-
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Outfit:
+class Outfit(Struct, frozen=True):
     """What plugins of the originator's pytest have for a worker, as JSON (``Told``)."""
 
     worker: str
     input: Raw
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerCame:
+class WorkerCame(Struct, frozen=True):
     """A worker was named, to be started on ``host``; the ledger waits for its :class:`Outfit`."""
 
     worker: str
     host: str
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerGone:
+class WorkerGone(Struct, frozen=True):
     """A worker is no more. ``died`` says how, empty if it ended in good order.
 
     ``after`` is the test that it had run last, where it was in none when it died by itself: then
@@ -41,8 +36,7 @@ class WorkerGone:
     reports: tuple[Raw, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FileOpened:
+class FileOpened(Struct, frozen=True):
     """A file's tests are known: from now on each of them has to be reported."""
 
     file: str
@@ -53,8 +47,7 @@ class FileOpened:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class FileLost:
+class FileLost(Struct, frozen=True):
     """A file could not be collected, for ``why``: one collection error."""
 
     file: str
@@ -62,8 +55,7 @@ class FileLost:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class TestStarted:
+class TestStarted(Struct, frozen=True):
     """A worker is at a test now; nothing counts on it."""
 
     __test__ = False
@@ -73,8 +65,7 @@ class TestStarted:
     worker: str
 
 
-@dataclass(frozen=True, slots=True)
-class TestReported:
+class TestReported(Struct, frozen=True):
     """A test is over after ``seconds``, with the reports of all its phases."""
 
     __test__ = False
@@ -86,8 +77,7 @@ class TestReported:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class TestLost:
+class TestLost(Struct, frozen=True):
     """A test has no reports, and never will: it failed, for ``why``."""
 
     __test__ = False
@@ -98,24 +88,21 @@ class TestLost:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class WarningTold:
+class WarningTold(Struct, frozen=True):
     """A warning that a worker's pytest recorded."""
 
     worker: str
     warning: Raw
 
 
-@dataclass(frozen=True, slots=True)
-class LinesPrinted:
+class LinesPrinted(Struct, frozen=True):
     """What a worker printed, in whole lines."""
 
     worker: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ListenerFailed:
+class ListenerFailed(Struct, frozen=True):
     """A listener on ``host`` could not take part, for ``why``, with what it printed last.
 
     ``who`` it is else: somebody who holds workers.
@@ -128,8 +115,7 @@ class ListenerFailed:
     who: str = "listener"
 
 
-@dataclass(frozen=True, slots=True)
-class JobEnded:
+class JobEnded(Struct, frozen=True):
     """Nothing more will come.
 
     ``text`` says why not everything was run, empty if all was; ``status`` is the exit status of
@@ -152,6 +138,7 @@ News = (
     | TestReported
     | TestLost
     | WarningTold
+    | LinesPrinted
     | LinesPrinted
     | ListenerFailed
     | JobEnded

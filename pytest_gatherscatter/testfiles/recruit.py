@@ -1,6 +1,6 @@
 """The listeners that a job has heard of: who is on the way to it, who is busy, who cannot come."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pytest_gatherscatter.wire.testfiles import ListenerTold
 
@@ -11,8 +11,7 @@ QUIET = 10.0
 """Seconds after which a listener that says nothing is not counted on: five of its words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recruit:
+class Recruit(Struct, frozen=True):
     """What a listener said last, and when."""
 
     state: str

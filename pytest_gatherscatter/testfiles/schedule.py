@@ -7,10 +7,12 @@ Durations are the originator's, kept from run to run.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from itertools import count
 from statistics import median
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 WEIGHT = 0.5
 """How much the last run counts against all before it: a test that got slower is believed after
@@ -91,8 +93,7 @@ class Durations:
         self._all = (self._all[0] + 1, self._all[1] + seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Portion:
+class Portion(Struct, frozen=True):
     """What can be granted: a file, or some tests of one that was collected before.
 
     ``tests`` are numbers in the file, ascending; ``None`` is the whole file. ``attempt`` counts
@@ -112,8 +113,7 @@ class Portion:
         return replace(self, tests=tuple(tests))
 
 
-@dataclass(slots=True)
-class Backlog:
+class Backlog(Struct):
     """Portions that nobody has; the longest comes first."""
 
     _heap: list[tuple[float, int, Portion]] = field(default_factory=list)

@@ -7,9 +7,10 @@ pattern, or a step upwards.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from fnmatch import fnmatchcase
+
+from msgspec import Struct
 
 from pytest_gatherscatter.errors import SourceRefused
 from pytest_gatherscatter.wire.testfiles import JobSource
@@ -33,8 +34,7 @@ class SourceKind(Enum):
     DAEMON = "daemon"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """A place that rsync can read: its ``text``, without a last ``/``, and the path in it."""
 
     kind: SourceKind

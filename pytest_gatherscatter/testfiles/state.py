@@ -1,7 +1,9 @@
 """The life of a job at its originator, as a table, and what all parts of the ledger share."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pytest_gatherscatter.machine import Effects, Lifecycle, State
 from pytest_gatherscatter.testfiles.book import Book, Lease
@@ -38,8 +40,7 @@ OPEN = frozenset({JobState.OFFERED, JobState.RUNNING})
 """States in which workers may join."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobFacts:
+class JobFacts(Struct, frozen=True):
     """What a job is told at its making.
 
     ``wait`` is for how many seconds it may be without any worker. ``retries`` says how often a

@@ -8,9 +8,9 @@ do. Files that a child has not begun are given back without asking it.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_gatherscatter.machine import (
@@ -75,15 +75,13 @@ WINDOW = 4
 # ── what the shell does ────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class Say:
+class Say(Struct, frozen=True):
     """A line for who started the supervisor (``Run``)."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """Nothing is left to do; ``text`` says why if it was cut short (``Run``)."""
 
     text: str = ""
@@ -92,8 +90,7 @@ class Done:
 # ── what the shell tells ───────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
+class Leave(Struct, frozen=True):
     """Whoever started the supervisor wants it to end (``Told``).
 
     ``in_order``: the tests that run come to their end.
@@ -103,8 +100,7 @@ class Leave:
     in_order: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SupervisorFacts:
+class SupervisorFacts(Struct, frozen=True):
     """What a supervisor is told at its making: ``slots`` is how many workers it can hold."""
 
     supervisor: str
@@ -146,6 +142,7 @@ class SupervisorMachine:
             m.JobJoined: self._have,
             m.JobRefused: self._refused,
             m.RunFile: self._granted,
+            m.RunFiles: self._granted_all,
             m.BeginFile: self._begin,
             m.GiveBack: self._give_back,
             m.ToldAccepted: self._accepted,
@@ -297,6 +294,11 @@ class SupervisorMachine:
         child.seen.add(message.lease)
         child.grants.append(message)
         self._feed(child, now)
+
+    def _granted_all(self, message: m.RunFiles, now: float) -> None:
+        for lease, file in message.files:
+            run = m.RunFile(job=message.job, worker=message.worker, lease=lease, file=file)
+            self._granted(run, now)
 
     def _feed(self, child: Child, now: float) -> None:
         """Hand a child its next files."""

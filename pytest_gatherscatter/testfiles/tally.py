@@ -5,13 +5,13 @@ to its first file, with all that the network and its host took.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pytest_gatherscatter.testfiles.schedule import Durations
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """One worker: when it came, was at its first file, told last; what it did meanwhile."""
 
     worker: str
@@ -47,8 +47,7 @@ class Tally:
         self.last = now
 
 
-@dataclass(frozen=True, slots=True)
-class Shares:
+class Shares(Struct, frozen=True):
     """Where a worker's seconds went: ``idle`` between files, ``tail`` after its last one."""
 
     start: float
@@ -144,8 +143,7 @@ class Forecast:
             self._durations.note(file, seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """A job as it stands: what the line at the bottom says."""
 
     done: int

@@ -4,7 +4,8 @@ import hashlib
 import posixpath
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pytest_gatherscatter.testfiles.source import Source, SourceKind
 
@@ -34,8 +35,7 @@ def workspace_name(source: str) -> str:
     return f"{word}-{hashlib.sha256(source.encode()).hexdigest()[:12]}"
 
 
-@dataclass(frozen=True, slots=True)
-class SyncLimits:
+class SyncLimits(Struct, frozen=True):
     """Seconds until rsync gives up: to connect, without any byte, and in all."""
 
     connect: float = 10.0

@@ -308,6 +308,17 @@ class RunFile(Message, frozen=True, kw_only=True):
     choice: Choice | None = None
 
 
+class RunFiles(Message, frozen=True, kw_only=True):
+    """Originator → supervisor: a worker's next files, all of them whole; each as by itself.
+
+    ``files`` are leases with files, in the order in which they are to be run.
+    """
+
+    job: Id
+    worker: Name
+    files: Annotated[tuple[tuple[Token, FilePath], ...], Meta(max_length=64)]
+
+
 class BeginFile(Message, frozen=True, kw_only=True):
     """Originator → supervisor, answering a :class:`FileCollected` with groups: begin its tests.
 
@@ -433,6 +444,7 @@ TestFileMessage: TypeAlias = (
     | JobJoined
     | JobRefused
     | RunFile
+    | RunFiles
     | BeginFile
     | GiveBack
     | WorkerTold

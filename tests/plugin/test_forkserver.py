@@ -1,5 +1,8 @@
 """The fork server of ``--gs-spawn``: where it forks, what it does not load, what its end means."""
 
+import subprocess
+import sys
+
 import pytest
 from suite import Suite
 
@@ -54,3 +57,80 @@ def test_an_order_that_is_never_given_leaves_nobody(suite: Suite) -> None:
     run = suite.start("--gs-spawn", "2", "--gs-dispatch")
     assert run.wait(30) == pytest.ExitCode.USAGE_ERROR
     assert "one of them at a time" in (suite.path / "output").read_text()
+
+
+CALLER = """
+import os
+import pytest
+
+class Mine:
+    def pytest_sessionfinish(self):
+        note("mine")
+
+def note(what):
+    with open("notes", "a") as file:
+        file.write(f"{os.getpid()} {what}\\n")
+
+given = ["-q", "-p", "no:cacheprovider", "--gs-spawn=2"]
+for more in [], ["--no-such-option"]:
+    note(int(pytest.main([*given, *more], plugins=[Mine()])))
+"""
+
+SCHEDULE = """
+def note(what):
+    with open("notes", "a") as file:
+        file.write(f"{what}\\n")
+
+def pytest_sessionstart(session):
+    note("worker" if hasattr(session.config, "workerinput") else "session")
+
+def pytest_collection_finish(session):
+    if not hasattr(session.config, "workerinput"):
+        for _ in range(200):
+            if open("notes").read().count("worker") == 1:
+                break
+            time.sleep(0.05)
+        note("found")
+"""
+
+ASKED = "def pytest_gs_before_originate(files): note('asked')\n"
+
+
+def test_a_worker_never_comes_back_to_who_called_pytest(suite: Suite) -> None:
+    """It is forked in the midst of ``pytest.main``; what follows that, and plugins, are another's.
+
+    It ends in it, also when the command line turns out to be wrong.
+    """
+    suite.write("def test_a(): pass\n")
+    (suite.path / "caller.py").write_text(CALLER)
+    done = subprocess.run([sys.executable, "caller.py"], cwd=suite.path, timeout=60, check=False)
+    assert done.returncode == 0
+    noted = [line.split() for line in (suite.path / "notes").read_text().splitlines()]
+    assert [what for _, what in noted] == ["mine", "0", "4"]
+    assert len({pid for pid, _ in noted}) == 1
+
+
+def test_workers_get_ready_while_the_files_are_found(suite: Suite) -> None:
+    """Their sessions start meanwhile; not before a project has been asked that wants to be."""
+    suite.write("def test_a(): pass\n")
+    suite.write("import time\n" + SCHEDULE, "conftest.py")
+    suite.run("--gs-spawn", "1").assert_outcomes(passed=1)
+    notes = suite.path / "notes"
+    assert notes.read_text().split() == ["session", "worker", "found"]
+    notes.unlink()
+    suite.write("import time\n" + SCHEDULE.replace("range(200)", "range(0)") + ASKED, "conftest.py")
+    suite.run("--gs-spawn", "1").assert_outcomes(passed=1)
+    assert notes.read_text().split() == ["session", "found", "asked", "worker"]
+
+
+def test_a_worker_that_no_job_came_to_ends_in_good_order(suite: Suite) -> None:
+    """Without any test file the session that it has begun comes to its end, before the run's."""
+    suite.write(
+        "import os\n"
+        "def pytest_unconfigure(config):\n"
+        "    with open('ended', 'a') as file:\n"
+        '        file.write(f\'{os.getenv("PYTEST_XDIST_WORKER", "run")} \')\n',
+        "conftest.py",
+    )
+    assert suite.run("--gs-spawn", "1").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert (suite.path / "ended").read_text().split() == ["gw0", "run"]

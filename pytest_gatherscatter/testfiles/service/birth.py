@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 FORK_FAILED = 70
 """Exit status of a fork that could not be made what it was to be (``EX_SOFTWARE``)."""
@@ -59,8 +59,8 @@ def spawned(command: list[str]) -> Born:
     return Born(process.pid, *pipes.ours, process.wait)
 
 
-def forked(be: Callable[[int, int], NoReturn], others: Iterable[int] = ()) -> Born:
-    """Fork this process; the child calls ``be`` with the descriptors of its two pipes.
+def forked(others: Iterable[int] = ()) -> Born | tuple[int, int]:
+    """Fork this process; the child returns the descriptors of its two pipes: it reads, it writes.
 
     Only a process without threads may call it. ``others`` are descriptors that the child must not
     hold open: our ends of other workers' pipes.
@@ -86,9 +86,9 @@ def forked(be: Callable[[int, int], NoReturn], others: Iterable[int] = ()) -> Bo
         pipes.close_ours()
         own_streams(pipes.stdout, pipes.stderr)
         close_all((pipes.stdout, pipes.stderr))
-        be(pipes.commands, pipes.events)
-    finally:
+    except BaseException:  # noqa: BLE001 - nobody above it knows what to do
         os._exit(FORK_FAILED)
+    return pipes.commands, pipes.events
 
 
 class _Pipes:

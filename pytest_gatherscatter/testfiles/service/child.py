@@ -27,7 +27,7 @@ CHUNK = 1024 * 1024
 
 PRINTS = 1024 * 1024
 """Bytes that a pipe may hold of what a process prints until it has to wait for us: it may print
-a hundred megabytes, and is looked at a hundred times a second."""
+a hundred megabytes, and is looked at fifty times a second."""
 
 PIECE = MOST_PRINTED // 2
 """Bytes of lines that are told at once."""
@@ -35,9 +35,13 @@ PIECE = MOST_PRINTED // 2
 READS = 64
 """Reads of a pipe whose other end may be filled as fast."""
 
-REST = 0.01
+REST = 0.02
 """Seconds between two looks at what a process says. One that is read at each of its words is
 disturbed at each; a person sees no difference, and a pipe holds far more than a worker says."""
+
+BURST = 8
+"""Looks without a rest at a process that has said nothing for a while: the first words of a job,
+and its last ones, are waited for."""
 
 
 class Child:
@@ -46,7 +50,7 @@ class Child:
     Args:
         worker: its name.
         born: its process.
-        start: the first line that it reads, with its line feed.
+        start: the first line that it reads, with its line feed; empty if it has that.
         post: where to tell what happens.
         live: whether what it prints is told as it comes, line by line.
     """
@@ -138,7 +142,7 @@ class Child:
             os.set_blocking(descriptor, False)
             selector.register(descriptor, selectors.EVENT_READ)
         selector.register(self._heard, selectors.EVENT_READ)
-        ended = False
+        ended, rested = False, 0.0
         while not ended:
             for key, _ in selector.select():
                 what = files.get(key.fd, "")
@@ -147,8 +151,10 @@ class Child:
                     self._tell_rest(selector, key.fd)
                 elif what != "over" and not self._take(key.fd, what):
                     selector.unregister(key.fd)
-            if not ended:
-                time.sleep(REST)
+            now = time.monotonic()
+            rested = max(rested, now - BURST * REST) + REST
+            if not ended and rested > now:
+                time.sleep(rested - now)
         for descriptor, what in files.items():
             if what != "over":
                 self._drain(descriptor, what)

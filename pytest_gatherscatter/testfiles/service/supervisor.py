@@ -38,9 +38,9 @@ JOIN = 1.0
 """Seconds for which the thread of a child that is over is waited for."""
 
 
-def spawn_worker() -> Born:
-    """Start a worker in this environment; raises as :func:`spawned`."""
-    return spawned([sys.executable, "-m", "pytest_gatherscatter.plugin.worker"])
+def spawn_worker(_: str, order: bytes) -> tuple[Born, bytes]:
+    """Start a worker in this environment, which has to be told ``order``; raises as spawned."""
+    return spawned([sys.executable, "-m", "pytest_gatherscatter.plugin.worker"]), order
 
 
 def pytest_version() -> str:
@@ -59,7 +59,8 @@ class SupervisorService:
         job: the job that it is for; empty for the first that is offered.
         order: makes the first line that a child reads, of what it is started with.
         host: what it is called, without it the machine's name.
-        bear: makes a worker's process.
+        bear: makes the process of a worker with this name and this first line; says what of the
+            line it has still to be told.
     """
 
     def __init__(  # noqa: PLR0913 - each is a fact of its own
@@ -71,7 +72,7 @@ class SupervisorService:
         order: Callable[[StartChild], bytes],
         job: str = "",
         host: str = "",
-        bear: Callable[[], Born] = spawn_worker,
+        bear: Callable[[str, bytes], tuple[Born, bytes]] = spawn_worker,
     ) -> None:
         self.id = secrets.token_hex(8)
         self._order = order
@@ -133,9 +134,9 @@ class SupervisorService:
         """Do what the machine asks for; called by the pump."""
         match effect.command:
             case StartChild(worker) as start:
-                order = self._order(start)
+                born, untold = self._bear(worker, self._order(start))
                 live = start.terms.live
-                self._children[worker] = Child(worker, self._bear(), order, self._post, live=live)
+                self._children[worker] = Child(worker, born, untold, self._post, live=live)
             case TellChild(worker, command):
                 self._children[worker].tell(command)
             case AbortChild(worker):
