@@ -1,5 +1,6 @@
 """Gives a slip out, and follows it: the connection of who waits for its end."""
 
+import contextlib
 import secrets
 import time
 from collections import deque
@@ -11,9 +12,9 @@ import msgspec
 from pytest_gatherscatter.broker.drive import Driver
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.pump import Pump
-from pytest_gatherscatter.broker.topology import reply_topology
+from pytest_gatherscatter.broker.topology import asker_topology
 from pytest_gatherscatter.broker.url import safe_url
-from pytest_gatherscatter.errors import BrokerLost, SlipLost, SlipRefused
+from pytest_gatherscatter.errors import BrokerError, BrokerLost, SlipLost, SlipRefused
 from pytest_gatherscatter.machine import Run, Told
 from pytest_gatherscatter.quantity import LONGEST
 from pytest_gatherscatter.slips.asker import (
@@ -26,7 +27,7 @@ from pytest_gatherscatter.slips.asker import (
     SlipNews,
     undoing,
 )
-from pytest_gatherscatter.wire.names import reply_key, slip_event
+from pytest_gatherscatter.wire.names import reply_key, slip_queue
 from pytest_gatherscatter.wire.slips import Slip, SlipChecked, SlipOver
 
 CONNECT = 5.0
@@ -75,8 +76,8 @@ class SlipRun:
             lasts=lasts,
             now=time.monotonic(),
         )
-        events = [slip_event("*", slip.id)]
-        topology = reply_topology(lab, asker, events)
+        topology = asker_topology(lab, asker, slip.id)
+        self._queue = slip_queue(lab, asker)
         self._link = Link(
             url,
             topology,
@@ -141,6 +142,8 @@ class SlipRun:
         """Let go of the broker, bounded. A second call does nothing."""
         if self._link.up:
             self._driver.run(lambda: not self._driver.pump.unconfirmed, LAST_WORDS)
+            with contextlib.suppress(BrokerError):  # it expires by itself
+                self._link.delete_queue(self._queue)
         self._link.close()
 
     @property
