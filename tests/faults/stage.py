@@ -272,15 +272,13 @@ class Stage:
     # ── the end ────────────────────────────────────────────────────────────────────────
 
     def end(self) -> None:
-        """End everybody."""
+        """End everybody, by force: what they do in good order is played and seen elsewhere."""
         for path in self.place.glob("gate-*"):
             path.unlink()
         self.unlock_bench()
         for actor in self.shell.started:
             if actor.process.poll() is None:
-                os.killpg(actor.process.pid, signal.SIGCONT)
-                # Also to what it started: unshare does not pass a signal on.
-                os.killpg(actor.process.pid, signal.SIGTERM)
+                os.killpg(actor.process.pid, signal.SIGKILL)  # and what it started
         for proxy in self.proxies.values():
             proxy.let_go()
         self.shell.end()
