@@ -126,7 +126,9 @@ class ChannelSession:
             content.body += payload
             self._hub.partial += len(payload)
             if len(content.body) > content.header.body_size:
-                raise AmqpError(Code.UNEXPECTED_FRAME, "the body is longer than its header says")
+                raise AmqpError(
+                    Code.FRAME_ERROR, "content body frame exceeds remaining content size"
+                )
             if self._hub.partial > self._hub.limits.memory // 2:
                 raise AmqpError(Code.RESOURCE_ERROR, "too many unfinished messages")
         if len(content.body) == content.header.body_size:

@@ -227,19 +227,23 @@ class Directory:
         if not exchange:
             queue = self.queues.get(key)
             return [] if queue is None else [queue]
+        source = self.exchanges.get(exchange)
+        if source is None:
+            return []
+        matches = source.match(key)
+        if len(matches) == 1 and matches[0].kind == "queue":  # as nearly always
+            return [self.queues[matches[0].name]]
         found: dict[str, Queue] = {}
         seen = {exchange}
-        todo = [exchange]
+        todo = [matches]
         while todo:
-            source = self.exchanges.get(todo.pop())
-            if source is None:
-                continue
-            for kind, name in source.match(key):
+            for kind, name in todo.pop():
                 if kind == "queue":
                     found[name] = self.queues[name]
                 elif name not in seen:
                     seen.add(name)
-                    todo.append(name)
+                    if (onward := self.exchanges.get(name)) is not None:
+                        todo.append(onward.match(key))
         return list(found.values())
 
     def problems(self) -> list[str]:

@@ -4,7 +4,7 @@ Each kind has an index of its own, so that a publish does not read every binding
 keep insertion order (dicts, never sets of strings): the simulation must replay exactly.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -34,7 +34,7 @@ class Index(Protocol):
     def discard(self, key: str, destination: Destination) -> None:
         """Forget one binding that was added."""
 
-    def match(self, key: str) -> Iterator[Destination]:
+    def match(self, key: str) -> Sequence[Destination]:
         """Who gets a message with this key; a destination may come more than once."""
 
 
@@ -69,9 +69,9 @@ class DirectIndex:
         if not bag:
             del self._keys[key]
 
-    def match(self, key: str) -> Iterator[Destination]:
+    def match(self, key: str) -> Sequence[Destination]:
         """Who gets it, see :class:`Index`."""
-        return iter(self._keys.get(key, ()))
+        return tuple(self._keys.get(key, ()))
 
 
 class FanoutIndex:
@@ -88,9 +88,9 @@ class FanoutIndex:
         """Forget a binding, see :class:`Index`."""
         self._bag.take(destination)
 
-    def match(self, key: str) -> Iterator[Destination]:  # noqa: ARG002 - Index
+    def match(self, key: str) -> Sequence[Destination]:  # noqa: ARG002 - Index
         """Who gets it, see :class:`Index`."""
-        return iter(self._bag)
+        return tuple(self._bag)
 
 
 MOST_KNOWN = 16_384
@@ -177,13 +177,13 @@ class TopicIndex:
                 break
             del parent.children[word]
 
-    def match(self, key: str) -> Iterator[Destination]:
+    def match(self, key: str) -> Sequence[Destination]:
         """Who gets it, see :class:`Index`."""
         found = self._known.get(self._age, key)
         if found is None:
             found = tuple(self._walk(key))
             self._known.keep(self._age, key, found)
-        return iter(found)
+        return found
 
     def _changed(self, pattern: str) -> None:
         """Forget what is not known any more: a pattern without wildcards is one key."""
@@ -272,6 +272,6 @@ class Exchange:
         self._index.discard(binding.key, binding.destination)
         return True
 
-    def match(self, key: str) -> Iterator[Destination]:
+    def match(self, key: str) -> Sequence[Destination]:
         """Destinations of a message with this key; one may come more than once."""
         return self._index.match(key)

@@ -13,7 +13,8 @@ METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 FRAME_END = 0xCE
 # RabbitMQ's default, and the frame header and end that it counts in.
 FRAME_MAX = 131_072
-FRAME_MIN = 4096
+# What a client may not go below; 4.1 has doubled it.
+FRAME_MIN, OLDER_FRAME_MIN = 8192, 4096
 # Until the login: a stranger may not have more memory than this (RabbitMQ's limit too).
 HANDSHAKE_MAX = 8192
 OVERHEAD = 8

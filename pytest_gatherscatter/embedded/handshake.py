@@ -11,8 +11,14 @@ from hmac import compare_digest
 from pamqp import base, commands
 from pamqp.common import FieldTable
 
-from pytest_gatherscatter.embedded.frames import FRAME_MAX, FRAME_MIN, HANDSHAKE_MAX
+from pytest_gatherscatter.embedded.frames import (
+    FRAME_MAX,
+    FRAME_MIN,
+    HANDSHAKE_MAX,
+    OLDER_FRAME_MIN,
+)
 from pytest_gatherscatter.embedded.hub import Limits, Login
+from pytest_gatherscatter.embedded.record import Profile
 from pytest_gatherscatter.embedded.refusal import AmqpError, Code
 
 VHOST_NAME = "/"
@@ -54,9 +60,10 @@ class Handshake:
     Args:
         login: who may come in.
         limits: what the broker bears, which is what it offers.
+        profile: whose least frame size holds.
     """
 
-    def __init__(self, login: Login, limits: Limits) -> None:
+    def __init__(self, login: Login, limits: Limits, profile: Profile) -> None:
         self.awaited = Awaited.START_OK
         self.done = self.refused = False
         self.user = ""
@@ -66,6 +73,8 @@ class Handshake:
         self.heartbeat = 0
         self._login = login
         self._limits = limits
+        older = profile is Profile.RABBITMQ_3_10
+        self._frame_min = OLDER_FRAME_MIN if older else FRAME_MIN
 
     def start(self) -> base.Frame:
         """What the broker says first."""
@@ -119,7 +128,7 @@ class Handshake:
     def _tune(self, frame: commands.Connection.TuneOk) -> None:
         # 0 would mean no limit of the client's own, which is more than was offered.
         _negotiated("channel_max", frame.channel_max, 1, self._limits.channels)
-        _negotiated("frame_max", frame.frame_max, FRAME_MIN, FRAME_MAX)
+        _negotiated("frame_max", frame.frame_max, self._frame_min, FRAME_MAX)
         self.channel_max = frame.channel_max
         self.frame_max = frame.frame_max
         self.heartbeat = frame.heartbeat

@@ -64,7 +64,7 @@ class Session:
         self.blocked = False
         self.frame_max = FRAME_MAX
         self._hub = hub
-        self._handshake = Handshake(hub.login, hub.limits)
+        self._handshake = Handshake(hub.login, hub.limits, hub.profile)
         self._reader = FrameReader()
         self._frames: deque[RawFrame] = deque()
         self._out: deque[bytes | memoryview] = deque()

@@ -128,7 +128,7 @@ ATTACKS: dict[str, tuple[bytes, int]] = {
         PUBLISH + encode_frame(2, 1, struct.pack(">HHQH", 61, 0, 1, 0)),
         505,
     ),
-    "body longer than announced": (_header(3) + encode_frame(3, 1, b"four"), 505),
+    "body longer than announced": (_header(3) + encode_frame(3, 1, b"four"), 501),
     "header without a method": (_header(3)[len(PUBLISH) :], 505),
     "body without a header": (PUBLISH + encode_frame(3, 1, b"x"), 505),
     "body without a method": (encode_frame(3, 1, b"x"), 505),

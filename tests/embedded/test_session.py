@@ -17,6 +17,7 @@ from pytest_gatherscatter.embedded.frames import (
     encode_frame,
 )
 from pytest_gatherscatter.embedded.hub import Hub, Limits, Login
+from pytest_gatherscatter.embedded.record import Profile
 from pytest_gatherscatter.embedded.refusal import UNSUPPORTED
 from pytest_gatherscatter.embedded.session import Phase, Session
 
@@ -171,7 +172,7 @@ def test_a_wrong_login_is_403(mechanism: str, response: str) -> None:
     [
         ((3000, 131072), "channel_max = 3000 is higher than the maximum allowed value (2047)"),
         ((0, 131072), "channel_max = 0 is higher than the maximum allowed value (2047)"),
-        ((10, 4095), "frame_max = 4095 is lower than the minimum allowed value (4096)"),
+        ((10, 8191), "frame_max = 8191 is lower than the minimum allowed value (8192)"),
         ((10, 131073), "frame_max = 131073 is higher than the maximum allowed value (131072)"),
         ((10, 0), "frame_max = 0 is higher than the maximum allowed value (131072)"),
     ],
@@ -185,12 +186,29 @@ def test_tuning_past_the_offer_is_530(tuned: tuple[int, int], told: str) -> None
     assert (close.reply_code, close.reply_text) == (530, f"NOT_ALLOWED - negotiated {told}")
 
 
+def test_smaller_frames_were_enough_for_the_older_profile() -> None:
+    """Until RabbitMQ 4.1 it was 4096 octets, of which an answer makes use."""
+    made = Client(Hub(LOGIN, profile=Profile.RABBITMQ_3_10), login=False)
+    made.raw(PROTOCOL_HEADER)
+    made.say(commands.Connection.StartOk(CAPABLE, "PLAIN", "\0me\0secret"), on=0)
+    made.say(commands.Connection.TuneOk(10, 4096, 0), on=0)
+    only(made.say(commands.Connection.Open(), on=0), commands.Connection.OpenOk)
+    made.say(commands.Channel.Open(), commands.Queue.Declare(queue="q", exclusive=True))
+    made.say(
+        commands.Basic.Publish(routing_key="q"),
+        header.ContentHeader(0, 8000),
+        *(body.ContentBody(bytes(4000)) for _ in range(2)),
+    )
+    _, _, *parts = made.say(commands.Basic.Get(queue="q"))
+    assert [len(part.value) for part in parts] == [4088, 3912]
+
+
 def test_another_vhost_is_530() -> None:
     """There is only one."""
     made = Client(hub(), login=False)
     made.raw(PROTOCOL_HEADER)
     made.say(commands.Connection.StartOk(CAPABLE, "PLAIN", "\0me\0secret"), on=0)
-    made.say(commands.Connection.TuneOk(10, 4096, 0), on=0)
+    made.say(commands.Connection.TuneOk(10, 8192, 0), on=0)
     close = only(made.say(commands.Connection.Open("/other"), on=0), commands.Connection.Close)
     assert (close.reply_code, close.reply_text) == (530, "NOT_ALLOWED - vhost /other not found")
 
@@ -378,7 +396,7 @@ def test_who_does_not_say_good_bye_is_left() -> None:
                 header.ContentHeader(0, 1),
                 body.ContentBody(b"xx"),
             ],
-            505,
+            501,
         ),
         ([commands.Basic.Publish(routing_key="q", immediate=True)], 540),
         ([commands.Basic.Qos(prefetch_size=1)], 540),
