@@ -31,7 +31,8 @@ def pytest_gatherscatter_section_closed(item: pytest.Item, section: "Section") -
 def pytest_gs_before_originate(config: pytest.Config, files: Sequence[str]) -> None:
     """Make ready what the job needs, before anybody hears of it.
 
-    Called where the job was started (``--gs-dispatch``, ``--gs-spawn``).
+    Called where the job was started (``--gs-dispatch``, ``--gs-spawn``). Workers of ``--gs-spawn``
+    have loaded the conftests by then, and nothing else.
 
     Args:
         config: pytest's.
