@@ -76,7 +76,6 @@ class ChannelSession:
         self._wire = wire
         self.id = id
         self.number = number
-        self.closing = False
         self._content: _Content | None = None
         self._confirms: int | None = None
 

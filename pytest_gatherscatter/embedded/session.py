@@ -71,6 +71,8 @@ class Session:
         self.unsent = 0
         """Octets that wait for :meth:`take`."""
         self._channels: dict[int, ChannelSession] = {}
+        # Those that were closed here, until the client agrees: nothing else is kept of them.
+        self._closing: set[int] = set()
         self._heard = self._sent = self._since = now
         self._connected = False
 
@@ -212,7 +214,8 @@ class Session:
         self.blocked = False
         # Its silence while nobody read it must not count against it.
         self._heard = now
-        if self.capabilities.get("connection.blocked") is True:
+        running = self.phase is Phase.RUNNING
+        if running and self.capabilities.get("connection.blocked") is True:
             self._reply(commands.Connection.Unblocked())
 
     # What channels and the hub call
@@ -229,7 +232,7 @@ class Session:
         """Send what the vhost says to one of the channels."""
         assert isinstance(output.channel, tuple)  # noqa: S101 - as made in _open_channel
         channel = self._channels.get(output.channel[1])
-        if channel is not None and not channel.closing:
+        if channel is not None:
             channel.emit(output)
 
     # Frames
@@ -303,14 +306,14 @@ class Session:
     ) -> None:
         channel = self._channels.get(number)
         if channel is None:
-            self._open_channel(number, kind, payload)
+            if number in self._closing:
+                self._handle_closing(number, ids)
+            else:
+                self._open_channel(number, kind, payload)
             return
-        if channel.closing:
-            self._handle_closing(number, ids)
-        elif ids == _CHANNEL_CLOSE:
+        if ids == _CHANNEL_CLOSE:
             decode_method(payload)
             self._drop_channel(channel, now)
-            del self._channels[number]
             self._reply(commands.Channel.CloseOk(), number)
         elif ids == _CHANNEL_OPEN:
             raise AmqpError(Code.CHANNEL_ERROR, _OPEN_TWICE)
@@ -323,7 +326,7 @@ class Session:
                 # Deliveries of the calls before it go out while the channel is open.
                 self._hub.flush()
                 self._drop_channel(channel, now)
-                channel.closing = True
+                self._closing.add(number)
                 self._reply(commands.Channel.Close(error.code, _short(error.text), *ids), number)
             # Only publishers: a consumer must be read, for its acks are what makes room.
             if ids == _PUBLISH and self._hub.full and not self.blocked:
@@ -335,7 +338,7 @@ class Session:
             # Both closed at once: its close is answered, and its CloseOk to ours still comes.
             self._reply(commands.Channel.CloseOk(), number)
         elif ids == _CHANNEL_CLOSE_OK:
-            del self._channels[number]
+            self._closing.discard(number)
         elif ids == _CHANNEL_OPEN:
             raise AmqpError(Code.CHANNEL_ERROR, _OPEN_TWICE)
 
@@ -357,6 +360,7 @@ class Session:
 
     def _drop_channel(self, channel: ChannelSession, now: float) -> None:
         channel.drop()
+        del self._channels[channel.number]
         self._hub.vhost.close_channel(channel.id, now=now)
 
     # The end

@@ -339,6 +339,7 @@ def test_a_channel_that_is_being_closed_is_not_open_to_be_opened() -> None:
     """Whoever has not agreed to the end of one has it still: 504, as RabbitMQ's."""
     made = client()
     only(made.say(commands.Queue.Purge(queue="nobody")), commands.Channel.Close)
+    assert not made.session._channels  # and does not cost memory meanwhile
     close = only(made.say(commands.Channel.Open()), commands.Connection.Close)
     assert (close.reply_code, close.reply_text) == (
         504,
@@ -531,6 +532,16 @@ def test_publishers_are_blocked_while_memory_is_short() -> None:
     only([f for f in made.heard() if not isinstance(f, Heartbeat)], commands.Connection.Unblocked)
     made.session.tick(61.0)
     assert not made.session.closed
+
+
+def test_nothing_is_said_after_the_end_of_who_was_blocked() -> None:
+    """Its Connection.Close is the last word, also where memory is there again soon after."""
+    made = client(memory=2000)
+    made.publish(bytes(1000))
+    only(made.publish(bytes(1000)), commands.Connection.Blocked)
+    only(made.say(commands.Tx.Select()), commands.Connection.Close)
+    made.session.unblock(1.0)
+    assert made.heard() == []
 
 
 def test_a_flood_of_small_requests_is_done_in_pieces() -> None:
