@@ -137,6 +137,11 @@ class Forkserver:
             self._status = os.waitstatus_to_exitcode(status) if pid else None
         return self._status is not None
 
+    def kill(self) -> None:
+        """End it now, and with it workers and broker: they see that their parent is gone."""
+        if not self.ended:
+            os.kill(self._pid, signal.SIGKILL)
+
     def end(self) -> None:
         """Wait for its end, by force after some seconds."""
         close_all((self._requests, self._answers))

@@ -141,7 +141,10 @@ class JobRun:
             try:
                 one = next(coming, None)
             except KeyboardInterrupt:
-                if stopped:
+                if stopped:  # whoever types it twice waits for nobody's teardown
+                    self.ended = service.lost("interrupted")
+                    if self._spawned is not None:
+                        self._spawned.kill()
                     raise
                 service.stop("interrupted")
                 self.interrupted = stopped = True

@@ -91,6 +91,10 @@ class Spawned:
         if self._broker_is_ours and self._forkserver.ended:
             raise BrokerError("the process that held workers and broker ended before the job")
 
+    def kill(self) -> None:
+        """End all of them now, whatever they do."""
+        self._forkserver.kill()
+
     def end(self) -> None:
         """Wait until all of them are over; whom no job came to is taken leave of, too."""
         self._forkserver.end()

@@ -139,7 +139,6 @@ News = (
     | TestLost
     | WarningTold
     | LinesPrinted
-    | LinesPrinted
     | ListenerFailed
     | JobEnded
 )

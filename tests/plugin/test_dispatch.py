@@ -1,6 +1,7 @@
 """Test files that others run: it looks as a plain run, whatever happens to the workers."""
 
 import signal
+import time
 
 import pytest
 from spreadrun import GATED, SLOW, alive, outcomes, pids, until
@@ -166,6 +167,20 @@ def test_ctrl_c_ends_the_job_in_good_order(suite: Suite) -> None:
     assert "KeyboardInterrupt" in text
     assert " passed" in text
     assert not any(alive(pid) for pid in pids(suite.path / "pids"))
+
+
+def test_ctrl_c_twice_waits_for_nobody(suite: Suite) -> None:
+    """The test that runs is ended with its worker; what did not run is listed."""
+    suite.write(SLOW.replace("0.1", "60"))
+    run = suite.start("--gs-spawn", "1")
+    until(lambda: bool(pids(suite.path / "pids")))
+    run.send_signal(signal.SIGINT)
+    while run.poll() is None:
+        time.sleep(0.5)
+        run.send_signal(signal.SIGINT)
+    assert run.wait() == pytest.ExitCode.INTERRUPTED
+    assert "= not run =" in (suite.path / "output").read_text()
+    until(lambda: not any(alive(pid) for pid in pids(suite.path / "pids")))
 
 
 def test_in_two_shells(suite: Suite, embedded_url: str, lab: str) -> None:
