@@ -28,7 +28,7 @@ import msgspec
 import pytest
 from _pytest.assertion.rewrite import AssertionRewritingHook
 
-from pytest_gatherscatter.errors import BrokerUnreachable, GatherScatterError
+from pytest_gatherscatter.errors import BrokerError, BrokerUnreachable, GatherScatterError
 from pytest_gatherscatter.plugin import options, worker
 from pytest_gatherscatter.plugin.ownbroker import OwnBroker
 from pytest_gatherscatter.plugin.pool import Pool
@@ -113,6 +113,7 @@ class Forkserver:
 
         Raises:
             BrokerUnreachable: there is none.
+            BrokerError: there is one, and it does not take in who holds the workers.
         """
         said = b""
         end = time.monotonic() + START_SECONDS
@@ -124,10 +125,13 @@ class Forkserver:
                 why = "its process ended" if readable else f"not within {START_SECONDS:g} s"
                 raise BrokerUnreachable("local", f"it did not start: {why}")
             said += more
-        answer = msgspec.json.decode(said, type=Answer)
-        if answer.wrong:
-            raise BrokerUnreachable("local", answer.wrong)
-        return answer.url
+        # Who holds the workers may have failed at that broker already, and have said so too.
+        first, *more_said = (msgspec.json.decode(line, type=Answer) for line in said.splitlines())
+        if first.wrong:
+            raise BrokerUnreachable("local", first.wrong)
+        for answer in more_said:
+            raise BrokerError(answer.wrong)
+        return first.url
 
     @property
     def ended(self) -> bool:

@@ -1,10 +1,15 @@
 """The fork server of ``--gs-spawn``: where it forks, what it does not load, what its end means."""
 
+import os
 import subprocess
 import sys
 
+import msgspec
 import pytest
 from suite import Suite
+
+from pytest_gatherscatter.errors import BrokerError
+from pytest_gatherscatter.plugin.forkserver import Answer, Forkserver, Task
 
 WHO = """
 with open("who", "a") as file:
@@ -134,3 +139,22 @@ def test_a_worker_that_no_job_came_to_ends_in_good_order(suite: Suite) -> None:
     )
     assert suite.run("--gs-spawn", "1").ret == pytest.ExitCode.NO_TESTS_COLLECTED
     assert (suite.path / "ended").read_text().split() == ["gw0", "run"]
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_who_holds_the_workers_may_have_failed_already(*, failed: bool) -> None:
+    """Where the broker is, and that it lets nobody in, may be heard at once: one line is told."""
+    answers = [Answer(url="amqp://u:s3cret@h"), Answer(wrong="amqp://u@h refuses the login")]
+    reads, writes = os.pipe()
+    for answer in answers[: 1 + failed]:
+        os.write(writes, msgspec.json.encode(answer) + b"\n")
+    server = Forkserver(0, Task(1, "run", 0, 0, 0), writes, reads)
+    try:
+        if failed:
+            with pytest.raises(BrokerError, match=r"^amqp://u@h refuses the login$"):
+                server.url()
+        else:
+            assert server.url() == "amqp://u:s3cret@h"
+    finally:
+        os.close(reads)
+        os.close(writes)
