@@ -25,7 +25,13 @@ from pytest_gatherscatter.sections import verdict as verdicts
 from pytest_gatherscatter.sections.gatherer import state as gathererstate
 from pytest_gatherscatter.sections.monitor import arming
 from pytest_gatherscatter.sections.workload import state as workload_state
-from pytest_gatherscatter.settingvalue import LISTENER_READERS, MONITOR_READERS, READERS
+from pytest_gatherscatter.settingvalue import (
+    LISTENER_READERS,
+    MONITOR_READERS,
+    PROCESSOR_READERS,
+    READERS,
+)
+from pytest_gatherscatter.slips import asker
 from pytest_gatherscatter.testfiles import duty
 from pytest_gatherscatter.wire import messages, slips, testfiles
 from pytest_gatherscatter.wire.kind import AnyMessage
@@ -220,6 +226,29 @@ def listener_table() -> str:
     return rows_of(("key", "default", "meaning"), rows)
 
 
+PROCESSOR_TEXTS = {
+    "name": "what it is called; unique in a lab",
+    "slots": "steps that it runs at a time",
+    "logs": "directory for the output of steps",
+    "drain": "how long steps may go on after SIGTERM",
+    "allow_shell": "run command lines of slips too: whoever may write to the lab runs anything",
+}
+
+
+def processor_table() -> str:
+    """List the keys of ``[processor]``."""
+    made = settings.ProcessorSettings(name="the host's name")
+    texts = {"logs": "`~/.local/state/gatherscatter/slips`", "name": made.name}
+
+    def default(key: str) -> str:
+        value = getattr(made, key)
+        said = f"`{value:g}s`" if isinstance(value, float) else f"`{str(value).lower()}`"
+        return texts.get(key, said)
+
+    rows = [(f"`{key}`", default(key), PROCESSOR_TEXTS[key]) for key in PROCESSOR_READERS]
+    return rows_of(("key of `[processor]`", "default", "meaning"), rows)
+
+
 def monitor_table() -> str:
     """List the keys of a ``[[monitor]]``."""
     defaults = {field.name: field.default for field in fields(settings.MonitorSettings)}
@@ -300,11 +329,13 @@ DRAWN: Mapping[str, Callable[[], str]] = {
     "states of a job at its listener": lambda: states(
         duty.DutyState, duty.DUTY_TABLE, duty.DutyState.QUEUED
     ),
+    "states of a slip": lambda: states(asker.AskState, asker.ASK_TABLE, asker.AskState.CHECKING),
     "verdicts": verdict_table,
     "messages": message_tables,
     "settings": setting_table,
     "monitor settings": monitor_table,
     "listener settings": listener_table,
+    "processor settings": processor_table,
     "commands": command_table,
     "not implemented": unsupported_table,
 }

@@ -9,8 +9,6 @@ again until its ``route_wait`` is over. From then on it is on its way, and only 
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import msgspec
-
 from pytest_gatherscatter.machine import (
     Confirmed,
     Effect,
@@ -25,23 +23,20 @@ from pytest_gatherscatter.machine import (
     Told,
     Woken,
 )
+from pytest_gatherscatter.slips import route
 from pytest_gatherscatter.slips import slip as slips
 from pytest_gatherscatter.slips.order import Say
 from pytest_gatherscatter.wire.messages import Message
-from pytest_gatherscatter.wire.names import SLIP_CHECK, WAITING_KEY, slip_event, steps_key
+from pytest_gatherscatter.wire.names import SLIP_CHECK, slip_event
 from pytest_gatherscatter.wire.slips import (
-    Attempt,
     CancelSlip,
     CheckSlip,
-    KeepSlip,
-    RunStep,
     Slip,
     SlipChecked,
     SlipOver,
     SlipStepBegun,
     SlipStepEnded,
     SlipStepMoved,
-    Status,
     Step,
     Task,
 )
@@ -266,20 +261,17 @@ class AskerMachine:
 
     def _send(self, now: float) -> None:
         """Give the slip out: to the process of its first step, or to the waiting room."""
-        plan = slips.plan(self.slip)
-        if not plan.tasks:
-            self._finish(SlipOver(slip=self.slip, outcome=plan.outcome or "failed"), now, told=True)
-            return
-        task = plan.tasks[0]
-        if task != self._tried:
-            self._tried, self._unrouted_since = task, None
-        if slips.is_chain(self.slip):
-            step = slips.step_of(self.slip, task.number)
-            assert step is not None  # noqa: S101 - a plan speaks of the slip's own steps
-            message: Message = RunStep(slip=self.slip, task=task, doubt=self._doubt)
-            self._sent.add(self._out.send(steps_key(step.process), message))
+        tasks = slips.plan(self.slip).tasks
+        if tasks and not slips.is_chain(self.slip):
+            key, message = route.first(self.slip)
         else:
-            self._sent.add(self._out.send(WAITING_KEY, KeepSlip(slip=self.slip, why="parallel")))
+            key, message = route.onward(self.slip, wall=self.slip.created, doubt=self._doubt)
+        if isinstance(message, SlipOver):
+            self._finish(message, now, told=True)
+            return
+        if tasks[0] != self._tried:
+            self._tried, self._unrouted_since = tasks[0], None
+        self._sent.add(self._out.send(key, message))
 
     def _taken(self, now: float) -> None:
         self._sent.clear()
@@ -298,23 +290,11 @@ class AskerMachine:
             self._again_at = now + min(AGAIN, self.slip.route_wait - waited)
             self._out.wake(self._again_at)
             return
-        step = slips.step_of(self.slip, self._tried.number)
-        process = step.process if step is not None and slips.is_chain(self.slip) else "any process"
-        attempt = self._unbegun(self._tried, "unserved", f"nobody serves {process}")
-        self.slip = slips.note(self.slip, attempt)
+        self.slip = route.unserved(self.slip, self._tried)
+        attempt = self.slip.progress[-1]
         self._out.run(SlipStepEnded(slip=self.slip.id, name=self.slip.name, attempt=attempt))
         self._doubt = False
         self._send(now)
-
-    @staticmethod
-    def _unbegun(task: Task, status: Status, text: str) -> Attempt:
-        return Attempt(
-            number=task.number,
-            attempt=task.attempt,
-            compensating=task.compensating,
-            status=status,
-            text=text,
-        )
 
     # ── on its way ─────────────────────────────────────────────────────────────────────
 
@@ -353,7 +333,7 @@ class AskerMachine:
         if self.life.state is AskState.CHECKING or (
             self.life.state is AskState.SENDING and not self._sent and not self._doubt
         ):
-            slip = msgspec.structs.replace(self.slip, cancelled=who)
+            slip = route.cancelled(self.slip, who)
             slip = slips.cut_short(slip, "cancelled", f"by {who}, before it was begun")
             self._finish(SlipOver(slip=slip, outcome="cancelled"), now, told=True)
             return

@@ -1,0 +1,194 @@
+"""A processor as a process: its machine, a link, a journal, and a shell for each step."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_gatherscatter import __version__
+from pytest_gatherscatter.broker.drive import Driver
+from pytest_gatherscatter.broker.link import HEARTBEAT, Link
+from pytest_gatherscatter.broker.pump import Pump
+from pytest_gatherscatter.broker.topology import processor_topology
+from pytest_gatherscatter.errors import NameTaken, SettingsInvalid
+from pytest_gatherscatter.host.directory import private, state_directory
+from pytest_gatherscatter.journal import FileJournal
+from pytest_gatherscatter.machine import Recovered, Run, Told
+from pytest_gatherscatter.settings import Processes, ProcessorSettings
+from pytest_gatherscatter.slips.order import BeginCommand, Done, Drain, EndCommand, Say
+from pytest_gatherscatter.slips.processor import ProcessorFacts, ProcessorMachine
+from pytest_gatherscatter.slips.repertoire import Repertoire
+from pytest_gatherscatter.slips.service.program import Programs
+from pytest_gatherscatter.wire.names import steps_queue
+
+log = logging.getLogger("gatherscatter.processor")
+
+CONNECT = 30.0
+"""Seconds that a broker may take to come up: it is often started by the same script."""
+
+PATIENCE = 4 * HEARTBEAT
+"""Seconds for which a silent owner of the processor's name is waited for: the broker needs three
+missed heartbeats to see that one is dead."""
+
+TURN = 0.2
+"""Seconds between two looks at signals."""
+
+LONG_JOURNAL = 2_000
+"""Events after which the journal is folded, once more than half of them say nothing any more."""
+
+
+class ProcessorService:
+    """Runs steps in the calling thread, with one more thread for all of their commands.
+
+    Args:
+        lab: the lab's name.
+        url: the broker's URL.
+        settings: the processor's.
+        names: the processes that it serves.
+        processes: what commands there are for them.
+
+    Raises:
+        SettingsInvalid: its directories belong to somebody else, or cannot be made.
+        JournalTaken: a processor of this name runs on this host, for this lab.
+        JournalDamaged, JournalUnwritable: as they say.
+    """
+
+    def __init__(
+        self,
+        lab: str,
+        url: str,
+        settings: ProcessorSettings,
+        names: Sequence[str],
+        processes: Processes,
+    ) -> None:
+        self._lab, self._settings, self._names = lab, settings, tuple(names)
+        state = state_directory()
+        self._logs = private(settings.logs or state / "slips")
+        self._done = False
+        facts = ProcessorFacts(
+            processor=settings.name,
+            host=os.uname().nodename,
+            pid=os.getpid(),
+            version=__version__,
+            processes=self._names,
+            slots=settings.slots,
+            drain=settings.drain,
+        )
+        repertoire = Repertoire(processes, allow_shell=settings.allow_shell)
+        self.machine = ProcessorMachine(facts, repertoire, now=time.monotonic())
+        # A lab's name holds no dot: no two labs share a journal.
+        self._journal = _FoldedJournal(
+            state / "processor" / f"{lab}.{settings.name}" / "journal", self.machine.fold
+        )
+        topology = processor_topology(lab, settings.name, self._names, settings.slots)
+        name = f"gatherscatter processor {settings.name}"
+        try:
+            self._link = Link(url, topology, name=name, reconnect=True)
+        except BaseException:
+            self._journal.close()
+            raise
+        pump = Pump(
+            self.machine,
+            self._link,
+            lab,
+            sender=os.urandom(8).hex(),  # of this life: message ids of two are never the same
+            journal=self._journal,
+            run=self._run,
+            user=self._link.user,
+        )
+        self._driver = Driver(self._link, pump)
+        self._programs = Programs(self._logs, self._driver.post)
+
+    def run(self, stops: Callable[[], int]) -> None:
+        """Serve until ``stops()`` is not 0; from 2 on what runs is ended.
+
+        Raises:
+            BrokerUnreachable, LoginRefused, BrokerRefused: as they say, at the first connection.
+            SettingsInvalid: another processor has the name.
+        """
+        try:
+            events = self._journal.read()
+            self._driver.pump.feed(Recovered(events, time.time()), now=time.monotonic())
+            self._open(stops)
+            self._introduce()
+            said = 0
+            while not self._done:
+                self._driver.turn(TURN)
+                if not self._programs.alive:
+                    raise RuntimeError("nobody looks after commands any more")
+                if (now := min(stops(), 2)) > said:
+                    said = now
+                    self._drain(now=now > 1)
+        finally:
+            self._programs.close()
+            self._link.close()
+            self._journal.close()
+
+    def _open(self, stops: Callable[[], int]) -> None:
+        """Connect; who has died with the name is waited for."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self._link.open(CONNECT, retry=True)
+            except NameTaken as error:
+                if time.monotonic() >= end or stops():
+                    problem = f"lab {self._lab!r} has a processor {self._settings.name!r} already"
+                    text = f"{problem}; give this one another name"
+                    raise SettingsInvalid("--name", text) from error
+                time.sleep(1.0)
+            else:
+                return
+
+    def _introduce(self) -> None:
+        settings = self._settings
+        slots = "slot" if settings.slots == 1 else "slots"
+        names = ", ".join(self._names)
+        log.info(
+            "%s processes %s with %d %s, logs in %s",
+            *(settings.name, names, settings.slots, slots, self._logs),
+        )
+        if settings.allow_shell:
+            log.warning(
+                "allow_shell: WHOEVER MAY WRITE TO LAB %s RUNS ANY COMMAND HERE as user %s",
+                *(self._lab, os.getuid()),
+            )
+
+    def _drain(self, *, now: bool) -> None:
+        """Take no more from the queues of the processes; the machine does the rest."""
+        for name in self._names:
+            self._link.cancel_consumer(steps_queue(self._lab, name))
+        log.info("ends what runs" if now else "takes no more; ends when what runs is over")
+        self._driver.post(Told(Drain(now=now)))
+
+    def _run(self, effect: Run) -> None:
+        """Do what the machine asks for; called by the pump."""
+        match effect.command:
+            case BeginCommand() as order:
+                step = f"{order.slip.name} ({order.slip.id}) step {order.task.number}"
+                undo = " (undone)" if order.task.compensating else ""
+                log.info("%s%s, attempt %d", step, undo, order.task.attempt)
+                self._programs.begin(effect.id, order)
+            case EndCommand() as order:
+                self._programs.end(order)
+            case Say(text):
+                log.info("%s", text)
+            case Done():
+                self._done = True
+
+
+class _FoldedJournal(FileJournal):
+    """A journal that is folded when most of it is of slips that have long gone on."""
+
+    def __init__(self, path: Path, fold: Callable[[], list[dict[str, object]]]) -> None:
+        super().__init__(path)
+        self._fold = fold
+        self._fold_at = LONG_JOURNAL
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Add an event; it is durable when this returns."""
+        super().append(event)
+        if len(self) >= self._fold_at:
+            self.snapshot(self._fold())
+            self._fold_at = max(LONG_JOURNAL, 2 * len(self))
