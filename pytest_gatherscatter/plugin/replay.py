@@ -131,7 +131,7 @@ class Replay:
     def lose_teardown(self, gone: news.WorkerGone, node: Node) -> None:
         """Show that fixtures were not torn down: an error of the test that ran last."""
         died, _, said = gone.died.partition("\n")
-        why = f"{died}, after its last test and before its fixtures were torn down\n{said}"
+        why = f"{died}, after its last test and before the end of its session\n{said}"
         self.test([_lost(gone.after, why.rstrip(), "teardown")], node)
 
     def warn(self, told: news.WarningTold) -> None:

@@ -19,7 +19,7 @@ from pytest_gatherscatter.machine import Told
 from pytest_gatherscatter.testfiles.child import MOST_PRINTED, ChildGone, ChildSaid
 from pytest_gatherscatter.testfiles.clip import HEAD, TAIL, Clip
 from pytest_gatherscatter.testfiles.service.birth import Born, close_all
-from pytest_gatherscatter.testfiles.service.pipe import Command, event, line
+from pytest_gatherscatter.testfiles.service.pipe import ORPHANED, Command, event, line
 from pytest_gatherscatter.testfiles.service.program import how_it_ended
 from pytest_gatherscatter.wire.testfiles import WorkerDied, WorkerPrinted
 
@@ -223,6 +223,8 @@ class Child:
 
     def _death(self, status: int) -> WorkerDied:
         how = how_it_ended(status)
+        if status == ORPHANED:  # not by us, who read it to its end
+            how += ", since its pipe to us was closed: by a test?"
         if self._wrong:
             how = f"it said what cannot be read: {self._wrong}"[:500]
         return WorkerDied(

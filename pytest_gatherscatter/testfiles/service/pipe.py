@@ -7,7 +7,6 @@ before it waits.
 """
 
 import contextlib
-import errno
 import os
 import select
 from typing import TypeAlias
@@ -171,9 +170,7 @@ class Channel:
         try:
             while said:
                 said = said[os.write(self._write, said) :]
-        except OSError as error:
-            if error.errno == errno.EBADF:  # its last words
-                os.write(2, b"the pipe to its supervisor is closed: by a test?\n")
+        except OSError:
             os._exit(ORPHANED)
 
     def _look_at_owner(self) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from pytest_gatherscatter.machine import Told
-from pytest_gatherscatter.testfiles.child import ChildGone
+from pytest_gatherscatter.testfiles.child import ChildGone, ChildSaid
 from pytest_gatherscatter.testfiles.service.birth import spawned
 from pytest_gatherscatter.testfiles.service.child import Child
 from pytest_gatherscatter.testfiles.service.pipe import line
-from pytest_gatherscatter.wire.testfiles import RunFile
+from pytest_gatherscatter.wire.testfiles import FileBegun, RunFile, WorkerPrinted
 
 NOISY = """
 import os, sys
@@ -33,6 +33,28 @@ def test_the_output_of_who_died_is_bounded_and_says_what_it_lacks() -> None:
     assert gone.died.stderr.startswith("it began so\n")
     assert gone.died.stderr.endswith("\nand ended so\n")
     assert "… 50874 bytes left out …" in gone.died.stderr
+
+
+TALKS = """
+import os, sys
+print("one", flush=True)
+os.write(int(sys.argv[2]), b'{"what":"FileBegun","lease":1}\\n')
+print("two", end="", flush=True)
+os._exit(70)
+"""
+
+
+def test_lines_are_told_before_the_event_that_follows_them() -> None:
+    """Whole ones as they come, the last one at the end; and a closed pipe is named."""
+    posted = SimpleQueue[Told]()
+    child = Child("gw0", spawned([sys.executable, "-c", TALKS]), b"", posted.put, live=True)
+    told = [posted.get(timeout=60).request for _ in range(4)]
+    child.join(10)
+    said = [one.event for one in told if isinstance(one, ChildSaid)]
+    assert "".join(one.text for one in said if isinstance(one, WorkerPrinted)) == "one\ntwo\n"
+    assert said.index(FileBegun(lease=1)) >= 1
+    assert isinstance(told[3], ChildGone)
+    assert told[3].died.how.startswith("exit status 70, since its pipe to us was closed")
 
 
 LATE = """
