@@ -41,8 +41,9 @@ USERS = {
     "sender": ("originator", ()),
     "runner": ("listener", ()),
     "hand": ("worker", ()),
+    "spawner": ("originator worker", ()),
 }
-"""Logins with their role, and whose agent they are."""
+"""Logins with their roles, and whose agent they are."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,11 @@ def guarded(
     everything: dict[str, list[object]] = {"users": []}
     at = parse(rabbitmq_node.url)
     urls = {}
-    for short, (role, agents) in USERS.items():
+    for short, (roles, agents) in USERS.items():
         user = f"{lab}-{short}"
         agent = [word for name in agents for word in ("--agent", name)]
-        words = ["--role", role, *agent, "--lab", lab, "--user", user, "--definitions"]
+        role = [word for name in roles.split() for word in ("--role", name)]
+        words = [*role, *agent, "--lab", lab, "--user", user, "--definitions"]
         everything["users"].append({"name": user, "password": PASSWORD, "tags": ""})
         for kind, items in json.loads(printed(*words)).items():
             kept = everything.setdefault(kind, [])
@@ -451,7 +453,15 @@ def test_test_files_are_run_elsewhere(shells: dict[str, Shell]) -> None:
     words = ("--gs-dispatch", "--gs-source", "none", "test_0.py", "test_1.py")
     sender = shells["sender"].start(*words, how=pytest_)
     sender.says("2 passed")
+    # One login for both, and one that may run them only.
+    spawner = shells["spawner"].start("--gs-spawn", "1", "test_0.py", how=pytest_)
+    refused = shells["hand"].start("--gs-spawn", "1", "test_0.py", how=pytest_)
     assert (sender.ends(), hand.ends()) == (0, 0)
+    spawner.says("1 passed")
+    assert spawner.ends() == 0
+    refused.says("ACCESS_REFUSED")
+    assert refused.ends() != 0
+    assert "INTERNALERROR" not in refused.text
 
 
 def test_commands_for_rabbitmqctl(rabbitmq_node: rabbitmq.Node, lab: str) -> None:
