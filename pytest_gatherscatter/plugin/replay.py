@@ -108,8 +108,8 @@ class Replay:
     def test(self, reports: list[Report], node: Node) -> None:
         """Show one test.
 
-        The report knows its worker only once it was heard: a terminal that sees one in ``-v``
-        writes two lines a test, and this one is whole.
+        Its reports know their worker only once all were heard: a terminal that sees one in ``-v``
+        writes two lines a test, and this one is whole; junitxml must find them all under one key.
         """
         if not reports:
             return
@@ -121,6 +121,8 @@ class Replay:
             told: Any = report
             told.worker_id, told.item_index = node.id, self._index
             hook.pytest_runtest_logreport(report=report)
+        for report in reports:
+            told = report
             told.node = node
         hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
 

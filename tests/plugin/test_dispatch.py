@@ -35,6 +35,7 @@ def test_is_expected_to_fail(): assert 0
 def test_passes_unexpectedly(): pass
 def test_warns(): warnings.warn("hm")
 def test_breaks_at_its_end(broken): pass
+def test_fails_and_breaks(broken): assert 0
 @pytest.mark.parametrize("one", ["ä", "a/b", b"c", None, 1.5])
 def test_parameters(one): pass
 class TestClass(unittest.TestCase):
