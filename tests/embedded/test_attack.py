@@ -1,10 +1,11 @@
 """Attacks over real sockets: the offender hears the right code and is gone, all others go on."""
 
+import asyncio
 import socket
 import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from pamqp import frame as pamqp_frame
 from pika.exceptions import AMQPConnectionError
 
 from pytest_gatherscatter.broker.url import parse
+from pytest_gatherscatter.embedded.address import read_address
 from pytest_gatherscatter.embedded.frames import FRAME_MAX, PROTOCOL_HEADER, encode_frame
+from pytest_gatherscatter.embedded.hub import Limits
+from pytest_gatherscatter.embedded.server import serve
 
 MIB = 1024 * 1024
 PUBLISH = pamqp_frame.marshal(commands.Basic.Publish(routing_key="q"), 1)
@@ -194,25 +198,58 @@ def test_a_stranger_hears_the_version_before_the_end(shared: Running, greeting: 
         offender.socket.close()
 
 
-def test_who_only_sends_slowly_has_ten_seconds(shared: Running) -> None:
-    """An octet a second is no login, and neither is silence."""
-    with others_go_on(shared):
-        slow, silent = (Offender(shared, login=False) for _ in range(2))
+def test_who_only_sends_slowly_has_a_limit(tmp_path: Path) -> None:
+    """An octet now and then is no login, and neither is silence; who is in is served.
+
+    With a second where all others have ten: test_session.py has those.
+    """
+
+    async def ended(send: Callable[[asyncio.StreamWriter, int], None]) -> float:
+        reader, writer = await asyncio.open_connection(at.host, at.port)
         began = time.monotonic()
-        slow.socket.settimeout(0.5)
-        for octet in PROTOCOL_HEADER + bytes([1, 0, 0, 0, 0, 1, 0, 0, 10, 0, 11]):
-            try:
-                slow.socket.sendall(bytes([octet]))
-                while slow.socket.recv(65536):
-                    pass
-                break
-            except TimeoutError:
-                time.sleep(0.5)
-            except OSError:
-                break
-        assert 8 < time.monotonic() - began < 15
-        slow.socket.close()
-        assert silent.end() is None
+        for number in range(1000):
+            with suppress(OSError):
+                send(writer, number)
+                async with asyncio.timeout(0.05):
+                    while await reader.read(65536):
+                        pass
+                    writer.close()
+                    return time.monotonic() - began
+        pytest.fail("it was never turned away")
+
+    def octet(writer: asyncio.StreamWriter, number: int) -> None:
+        slowly = PROTOCOL_HEADER + bytes([1, 0, 0, 0, 0, 1, 0, 0, 10, 0, 11]) + bytes(1000)
+        writer.write(slowly[number : number + 1])
+
+    async def story() -> None:
+        nonlocal at
+        path, ready = tmp_path / "broker.json", asyncio.Event()
+        limits = Limits(handshake=1.0)
+        serving = asyncio.create_task(serve(path, limits=limits, accepting=ready.set))
+        await ready.wait()
+        address = read_address(path)
+        assert address is not None
+        at = parse(address.url)
+        reader, writer = await asyncio.open_connection(at.host, at.port)
+        answer = f"\0{at.user}\0{at.password}"
+        writer.write(
+            PROTOCOL_HEADER
+            + pamqp_frame.marshal(commands.Connection.StartOk({}, "PLAIN", answer), 0)
+            + pamqp_frame.marshal(commands.Connection.TuneOk(10, FRAME_MAX, 0), 0)
+            + pamqp_frame.marshal(commands.Connection.Open(), 0)
+            + pamqp_frame.marshal(commands.Channel.Open(), 1)
+        )
+        took = await asyncio.gather(ended(octet), ended(lambda _writer, _number: None))
+        assert all(0.9 < seconds < 8 for seconds in took), took
+        writer.write(pamqp_frame.marshal(commands.Queue.Declare(queue="q", exclusive=True), 1))
+        await reader.readuntil(struct.pack(">HH", 50, 11))
+        writer.close()
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
+
+    at = parse("amqp://nobody")
+    asyncio.run(story())
 
 
 def test_who_asks_and_does_not_read_is_not_read(shared: Running) -> None:

@@ -382,19 +382,19 @@ def test_unused_queues_expire(two: Two) -> None:
 
 def test_what_keeps_a_queue_from_expiring(two: Two) -> None:
     """A get or a declaration begins anew; while somebody consumes, no time passes."""
-    queue = two.queue(x_expires=1000)
+    # Side by side: the test is nothing but waiting, on each broker with each client.
+    names = ("got", "declared", "consumed")
+    got, declared, consumed = queues = [two.queue(name, x_expires=1200) for name in names]
     channel = two.mine.channel()
+    tag = channel.basic_consume(consumed, print)
     for _ in range(3):
         time.sleep(0.5)
-        assert take(channel, queue) is None
-    for _ in range(2):
-        time.sleep(0.5)
-        channel.queue_declare(queue, passive=True)
-    tag = channel.basic_consume(queue, print)
-    time.sleep(1.5)
+        assert take(channel, got) is None
+        channel.queue_declare(declared, passive=True)
     channel.basic_cancel(tag)
     time.sleep(0.5)
-    assert channel.queue_declare(queue, passive=True).method.message_count == 0
+    for queue in queues:
+        assert channel.queue_declare(queue, passive=True).method.message_count == 0
 
 
 def test_a_deleted_queue_cancels_its_consumer(two: Two) -> None:
