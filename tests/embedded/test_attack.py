@@ -15,7 +15,7 @@ from pamqp import body, commands, header
 from pamqp import frame as pamqp_frame
 from pika.exceptions import AMQPConnectionError
 
-from pytest_gatherscatter.broker.url import parse
+from pytest_gatherscatter.broker.url import BrokerUrl, parse
 from pytest_gatherscatter.embedded.address import read_address
 from pytest_gatherscatter.embedded.frames import FRAME_MAX, PROTOCOL_HEADER, encode_frame
 from pytest_gatherscatter.embedded.hub import Limits
@@ -204,7 +204,7 @@ def test_who_only_sends_slowly_has_a_limit(tmp_path: Path) -> None:
     With a second where all others have ten: test_session.py has those.
     """
 
-    async def ended(send: Callable[[asyncio.StreamWriter, int], None]) -> float:
+    async def ended(at: BrokerUrl, send: Callable[[asyncio.StreamWriter, int], None]) -> float:
         reader, writer = await asyncio.open_connection(at.host, at.port)
         began = time.monotonic()
         for number in range(1000):
@@ -222,7 +222,6 @@ def test_who_only_sends_slowly_has_a_limit(tmp_path: Path) -> None:
         writer.write(slowly[number : number + 1])
 
     async def story() -> None:
-        nonlocal at
         path, ready = tmp_path / "broker.json", asyncio.Event()
         limits = Limits(handshake=1.0)
         serving = asyncio.create_task(serve(path, limits=limits, accepting=ready.set))
@@ -239,7 +238,7 @@ def test_who_only_sends_slowly_has_a_limit(tmp_path: Path) -> None:
             + pamqp_frame.marshal(commands.Connection.Open(), 0)
             + pamqp_frame.marshal(commands.Channel.Open(), 1)
         )
-        took = await asyncio.gather(ended(octet), ended(lambda _writer, _number: None))
+        took = await asyncio.gather(ended(at, octet), ended(at, lambda _writer, _number: None))
         assert all(0.9 < seconds < 8 for seconds in took), took
         writer.write(pamqp_frame.marshal(commands.Queue.Declare(queue="q", exclusive=True), 1))
         await reader.readuntil(struct.pack(">HH", 50, 11))
@@ -248,7 +247,6 @@ def test_who_only_sends_slowly_has_a_limit(tmp_path: Path) -> None:
         with suppress(asyncio.CancelledError):
             await serving
 
-    at = parse("amqp://nobody")
     asyncio.run(story())
 
 
