@@ -341,15 +341,16 @@ def test_its_successor_is_where_it_was(tmp_path: Path, how: signal.Signals) -> N
     """Whoever was connected finds the next broker by the URL that it has."""
     first = start(tmp_path / "broker.json")
     connection = first.connect()
-    end(first, how)
+    first.process.send_signal(how)
+    with pytest.raises(AMQPConnectionError):  # and so the end in order has nobody to wait for
+        connection.process_data_events(PATIENCE)
+    first.process.wait(PATIENCE)
     second = start(first.path)
     try:
         assert second.address.pid != first.address.pid
         assert second.address.url == first.address.url
         assert second.path.stat().st_mode & 0o777 == 0o600
         first.connect().close()
-        with pytest.raises(AMQPConnectionError):
-            connection.process_data_events(PATIENCE)
     finally:
         end(second, signal.SIGTERM)
 
