@@ -23,12 +23,17 @@ def test_a_command_ends_as_a_shell_counts_it(script: str, status: int) -> None:
     assert run(["sh", "-c", script]) == Ending(status)
 
 
-def test_a_signal_is_passed_on() -> None:
+def test_a_signal_is_passed_on(tmp_path: Path) -> None:
     """What another process sends to us reaches the command, and the section was interrupted."""
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
-    script = "trap 'exit 9' TERM; while :; do sleep 0.05; done"
-    assert run(["sh", "-c", script], on_start=timer.start) == Ending(9, interrupted=True)
-    timer.join()
+
+    def end() -> None:
+        until((tmp_path / "ready").exists)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    sender = threading.Thread(target=end)
+    script = f"trap 'exit 9' TERM; touch {tmp_path}/ready; while :; do sleep 0.05; done"
+    assert run(["sh", "-c", script], on_start=sender.start) == Ending(9, interrupted=True)
+    sender.join()
 
 
 def test_what_came_before_the_start_keeps_it_from_starting(tmp_path: Path) -> None:

@@ -131,12 +131,15 @@ def test_all_come_back_to_a_broker_that_was_killed_inside(shell: Shell) -> None:
     until(lambda: "no gatherer in lab" in shell.run("status").stderr)
     gatherer = shell.gather("agent1")
     monitor = shell.start("monitor", "agent1")
-    workload = shell.start("workload", "--", "sleep", "4")
+    inside = "until test -e go-on; do sleep 0.05; done"
+    workload = shell.start("workload", "--", "sh", "-c", inside)
     monitor.says("running")
     broker.signal(signal.SIGKILL)
     broker.ends()
     monitor.says("the broker is gone")
     shell.start("broker")
+    monitor.says("joined", 2)
+    (shell.folder / "go-on").touch()
     assert workload.ends() == 0, workload.text
     monitor.says("reported")
     assert "abort" not in monitor.text
