@@ -1,6 +1,7 @@
 """A worker's child as its supervisor's machine knows it, and what is done with it."""
 
 from collections import deque
+from collections.abc import Iterator
 
 from msgspec import Raw, Struct, field
 
@@ -9,6 +10,15 @@ from pytest_gatherscatter.wire import testfiles as m
 QUICK = 32
 """Files whose ends are remembered of a child, and that a quick one may have ahead: a long test
 keeps from others all that its child has."""
+
+BATCH = 200
+"""Events in one message: some hundred bytes each, and far from what a body may have."""
+
+ROOM = 256 * 1024
+"""Bytes of reports in one message, of which a body may have four times as many."""
+
+WINDOW = 4
+"""Messages of a worker that may be on their way: enough to keep it busy, and a bound."""
 
 PRINTED = 128 * 1024
 """Bytes of what a child printed that may be on their way: who prints more is read by nobody."""
@@ -112,6 +122,20 @@ class Child(Struct):
         if not left_out:
             return said
         return m.WorkerPrinted(text=f"… {left_out} bytes left out …\n{said.text}"[:MOST_PRINTED])
+
+    def untold(self, now: float) -> Iterator[tuple[int, tuple[m.AnyEvent, ...]]]:
+        """Yield what was not said yet, in pieces of bounded size with their first one's number."""
+        self.sent_at = now
+        events = list(self.said)
+        while self.sent < min(len(events), WINDOW * BATCH):
+            room, upto = ROOM, self.sent
+            while upto < len(events) and upto - self.sent < BATCH:
+                room -= events[upto][1]
+                if room < 0 and upto > self.sent:
+                    break
+                upto += 1
+            begin, self.sent = self.sent, upto
+            yield self.accepted + begin, tuple(event for event, _ in events[begin:upto])
 
     def accept(self) -> None:
         """Take the first event as accepted."""

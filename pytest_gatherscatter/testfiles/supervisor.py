@@ -59,17 +59,8 @@ restarted has it back by then."""
 REPEAT = 3.0
 """Seconds after which events are said again that were not accepted."""
 
-BATCH = 200
-"""Events in one message: some hundred bytes each, and far from what a body may have."""
-
-ROOM = 256 * 1024
-"""Bytes of reports in one message, of which a body may have four times as many."""
-
 ABORT = 3.0
 """Seconds that a child which hangs may take to say where, before it is killed."""
-
-WINDOW = 4
-"""Messages of a worker that may be on their way: enough to keep it busy, and a bound."""
 
 
 # ── what the shell does ────────────────────────────────────────────────────────────────
@@ -377,26 +368,15 @@ class SupervisorMachine:
             child.accept()
 
     def _speak(self, child: Child, now: float) -> None:
-        """Say what was not said, in messages of bounded size."""
-        child.sent_at = now
-        events = list(child.said)
-        most = WINDOW * BATCH
-        while child.sent < len(events) and child.sent < most:
-            room, upto = ROOM, child.sent
-            while upto < len(events) and upto - child.sent < BATCH:
-                room -= events[upto][1]
-                if room < 0 and upto > child.sent:
-                    break
-                upto += 1
+        for number, events in child.untold(now):
             told = m.WorkerTold(
                 job=self.job,
                 supervisor=self.id,
                 worker=child.worker,
-                number=child.accepted + child.sent,
-                events=tuple(event for event, _ in events[child.sent : upto]),
+                number=number,
+                events=events,
             )
             self._to_job(told)
-            child.sent = upto
 
     def _end_hung(self, child: Child, now: float) -> None:
         """End a child whose test takes too long; looked at with every keepalive."""

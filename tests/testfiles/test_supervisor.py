@@ -16,6 +16,7 @@ from pytest_gatherscatter.machine import (
     Woken,
 )
 from pytest_gatherscatter.testfiles.child import (
+    BATCH,
     PRINTED,
     AbortChild,
     ChildGone,
@@ -25,7 +26,6 @@ from pytest_gatherscatter.testfiles.child import (
     TellChild,
 )
 from pytest_gatherscatter.testfiles.supervisor import (
-    BATCH,
     Done,
     Leave,
     SupervisorFacts,
