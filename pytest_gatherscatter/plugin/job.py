@@ -94,7 +94,7 @@ class JobRun:
         self._replay.settle()
         if self.ended is not None and (self.ended.text or self.ended.unrun):
             text = self.ended.text or "not all that was found was run"
-            if not session.shouldstop:
+            if not session.shouldstop and self.ended.status <= pytest.ExitCode.TESTS_FAILED:
                 session.shouldfail = session.shouldfail or text
 
     def _facts(self) -> JobFacts:
