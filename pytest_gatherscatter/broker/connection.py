@@ -41,6 +41,11 @@ from pytest_gatherscatter.errors import (
 NOT_FOUND = 404
 """What a broker answers who looks for something that is not there."""
 
+CONFIRM_SECONDS = 60.0
+"""After which a publish is looked for that waited for its confirm a look ago already. A broker that
+confirms nothing holds up the acks that wait for it, and RabbitMQ takes their deliveries back after
+30 minutes; one that is only slow, with its disk or its memory, answers within seconds."""
+
 _NOT_MADE = (
     "the lab's exchanges are not there yet: start its gatherer first, or import what "
     "'gatherscatter permissions --definitions' prints"
@@ -158,6 +163,17 @@ class Connection:
         early, self._early = self._early, []
         for event in early:
             self._owner.tell(event)
+        self._watch(None)
+
+    def _watch(self, oldest: int | None) -> None:
+        """Give up a connection over which the ``oldest`` publish of the last look still waits."""
+        if not self.up:
+            return
+        found = self.outbox.oldest
+        if found is not None and found == oldest:
+            self._lose(f"the broker confirms nothing for {CONFIRM_SECONDS:g} s")
+        else:
+            self._loop.call_later(CONFIRM_SECONDS, lambda: self._watch(found))
 
     def _on_overtime(self, error: BrokerError) -> None:
         if self.connecting:

@@ -43,6 +43,11 @@ class Outbox:
         """How many publishes have no outcome yet; the loss of the channel is theirs."""
         return len(self._open)
 
+    @property
+    def oldest(self) -> int | None:
+        """Which of the open ones has waited longest, if there is any."""
+        return next(iter(self._open), None)
+
     def publish(  # noqa: PLR0913, PLR0917 - the port's, with the number
         self,
         number: int,

@@ -18,6 +18,7 @@ from pika.heartbeat import HeartbeatChecker
 
 from pytest_gatherscatter.broker import comeback
 from pytest_gatherscatter.broker.link import Link
+from pytest_gatherscatter.broker.outbox import Outbox
 from pytest_gatherscatter.broker.port import (
     ConsumeCancelled,
     Delivered,
@@ -696,6 +697,32 @@ def test_what_was_open_at_the_loss_is_not_told_twice(broker_url: str, lab: str) 
         proxy.cut()
         assert [type(event) for event in until(link, some(PortDown))] == [PortDown]
         assert link.unconfirmed == 0
+
+
+def test_a_broker_that_confirms_nothing_is_given_up(
+    embedded_url: str, lab: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lives and says so, and holds up whoever waits for it: an ack may wait for a confirm."""
+    place = names.event_exchange(lab), "a.b", b"", PLAIN
+    with Link(embedded_url, lab_topology(lab), name="test", reconnect=True) as link:
+        with monkeypatch.context() as deaf:
+            deaf.setattr("pytest_gatherscatter.broker.connection.CONFIRM_SECONDS", 0.2)
+            deaf.setattr(Outbox, "_on_outcome", lambda *_: None)
+            link.open(10)
+            link.poll(0.5)  # nothing is open, so however often it is looked at, it is kept
+            assert link.up
+            link.publish(*place, mandatory=False)
+            (down,) = until(link, some(PortDown))
+        assert down == PortDown("the broker confirms nothing for 0.2 s")
+        assert link.unconfirmed == 0
+        until(link, some(PortUp))
+        connection = link._upkeep.connection
+        assert connection is not None
+        for _ in range(2):  # at each look another one is the oldest
+            link.publish(*place, mandatory=False)
+            connection._watch(connection.outbox.oldest and connection.outbox.oldest - 1)
+            assert link.up
+            until(link, some(PublishConfirmed))
 
 
 def troubled(link: Link) -> None:
