@@ -25,6 +25,9 @@ SECTION_QUEUE_SECONDS = 3600
 """How long an unused queue of artifacts stays: the hand-in ends in ``report_timeout`` (30 s),
 and an hour leaves a restarted gatherer time to come for what it missed."""
 
+SLIP_QUEUE_SECONDS = 3600
+"""How long the queue of who gave out a slip stays without it: far longer than any way back."""
+
 INBOX_PREFETCH = 256
 """Unsettled messages an inbox may hold: inboxes settle at once, so this only bounds memory."""
 
@@ -310,6 +313,28 @@ def processor_topology(lab: str, name: str, processes: Iterable[str], slots: int
     )
     inbox = _inbox(lab, names.processor_queue(lab, name), keys)
     return lab_topology(lab) + inbox + work + room
+
+
+def asker_topology(lab: str, asker: str, slip: str) -> Topology:
+    """Build that of who gives out a slip: a queue that outlives its connection.
+
+    An exclusive one would take the end of a slip to its grave: a connection that is lost silently
+    keeps its name, and is confirmed what nobody will read. Its owner deletes it.
+    """
+    queue = names.slip_queue(lab, asker)
+    arguments: dict[str, str | int] = {
+        "x-expires": SLIP_QUEUE_SECONDS * 1000,
+        "x-dead-letter-exchange": names.dead(lab),
+    }
+    events = (names.slip_event(what, slip) for what in ("begun", "moved", "ended", "over"))
+    return lab_topology(lab) + Topology(
+        queues=(Queue(queue, durable=True, arguments=arguments),),
+        bindings=(
+            Binding(queue, names.direct_exchange(lab), names.reply_key(asker)),
+            *(Binding(queue, names.event_exchange(lab), event) for event in events),
+        ),
+        consumers=(Consumer(queue),),
+    )
 
 
 def observer_topology(lab: str, reply_id: str) -> Topology:

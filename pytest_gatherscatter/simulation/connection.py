@@ -7,6 +7,7 @@ arrives; what it had not, does not.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -26,6 +27,7 @@ from pytest_gatherscatter.broker.port import (
 from pytest_gatherscatter.broker.topology import Topology
 from pytest_gatherscatter.embedded.record import Message, Outcome
 from pytest_gatherscatter.embedded.refusal import AmqpError
+from pytest_gatherscatter.embedded.vhost import VHost
 from pytest_gatherscatter.simulation.network import USER, Network
 
 HEARTBEAT = 5.0
@@ -154,6 +156,16 @@ class Connection:
         for consumer in topology.consumers:
             vhost.qos(self.id, consumer.prefetch)
             vhost.consume(self.id, consumer.queue, consumer.queue, now=now)
+
+    def cancel(self) -> None:
+        """Consume nothing more but the inbox, which is exclusive."""
+        vhost = self._network.vhost
+        queues = [one.name for one in self._topology.queues if not one.exclusive]
+        self.send([partial(self._cancel, vhost, queue) for queue in queues])
+
+    def _cancel(self, vhost: VHost, queue: str) -> None:
+        if self.id in self._network.connections:
+            vhost.cancel(self.id, queue, now=self._world.now)
 
     def _open(self) -> None:
         network = self._network

@@ -71,6 +71,13 @@ class Memory:
         if len(self.unbegun) > MOST:
             self.unbegun.popitem(last=False)
 
+    def was_unbegun(self, key: Key) -> bool:
+        """Say once whether a task was given away before it began: it goes out again, as new."""
+        if key not in self.unbegun:
+            return False
+        del self.unbegun[key]
+        return True
+
     def hand_on(self, slip: Slip, key: Key) -> None:
         """Remember a slip that has left, with all that it had behind it."""
         self.ended.pop(key, None)

@@ -161,12 +161,14 @@ class ProcessorMachine:
                 self._works.give_back_all(now=now)
 
     def _keep(self, keep: m.KeepSlip, received: Received, now: float) -> None:
-        if keep.task is None and keep.why != "parallel":
+        if keep.task is None and keep.why not in {"parallel", "unheard"}:
             self._bury(received.delivery, f"{keep.why} of no task")
             return
         step = self._sound(keep.slip, keep.task, received.delivery)
         if step is not None or keep.task is None:
             self._room.take(keep, received.delivery, redelivered=received.redelivered, now=now)
+            if self._draining is not None:
+                self._room.release()
 
     def _sound(self, slip: m.Slip, task: m.Task | None, delivery: int) -> m.Step | None:
         """Return the step that is meant; a slip that makes no sense goes to the dead letters."""
@@ -199,7 +201,7 @@ class ProcessorMachine:
             self._say_seen(seek, "running")
         elif ahead:
             self._say_seen(seek, "ahead")
-        elif key in self._memory.unbegun:
+        elif self._memory.was_unbegun(key):
             self._say_seen(seek, "unbegun")
         elif self._known(key):
             self._say_seen(seek, "dropped", self._memory.ended.get(key))
@@ -275,6 +277,7 @@ class ProcessorMachine:
                 if self._draining is None:
                     self._draining = now + self.facts.drain
                     self._works.give_back_all(now=now)
+                    self._room.release()
                     self._out.wake(self._draining)
                 if at_once:
                     self._draining = now

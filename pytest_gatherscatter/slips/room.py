@@ -15,9 +15,7 @@ Rules:
 3. A slip with doubt goes on if nobody knows of another copy of it.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -25,17 +23,19 @@ import msgspec
 from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.machine import Effects
 from pytest_gatherscatter.slips import route
-from pytest_gatherscatter.slips.memory import MOST, Key, key_of
-from pytest_gatherscatter.slips.slip import add, is_chain, merge, note, plan
+from pytest_gatherscatter.slips.branch import RENEW, Branches
+from pytest_gatherscatter.slips.held import AGAIN, Held, Holding, has
+from pytest_gatherscatter.slips.memory import Key, key_of
+from pytest_gatherscatter.slips.slip import add, is_chain, note, plan
+from pytest_gatherscatter.slips.work import UNHEARD
 from pytest_gatherscatter.wire.messages import Name
-from pytest_gatherscatter.wire.names import STEP_SOUGHT, WAITING_KEY, slip_event
+from pytest_gatherscatter.wire.names import STEP_SOUGHT, WAITING_KEY
 from pytest_gatherscatter.wire.slips import (
     KeepSlip,
     RunStep,
     SeekStep,
     Slip,
     SlipOver,
-    SlipStepEnded,
     StepSeen,
     Task,
 )
@@ -51,48 +51,11 @@ DOUBT: Final = 2.0
 """Seconds for which another copy of a slip is looked for before it goes on: who has one is there
 and answers in milliseconds."""
 
-SETTLE: Final = 1.0
-"""Seconds after the room has changed hands until what runs in parallel goes out again: what came
-back meanwhile stands behind it in the queue."""
-
-AGAIN: Final = 1.0
-"""Seconds between two looks for a queue that was not there."""
-
-RENEW: Final = 900.0
-"""Seconds after which what waits is said again and the old copy settled: RabbitMQ takes an
-unsettled delivery back after 30 minutes."""
+ANSWERS: Final = 0.5
+"""Seconds for which other answers may be late: all are asked at once, and answer at once."""
 
 STRAY: Final = 3600.0
 """Seconds for which the end of a step is kept whose slip has not come to the room yet."""
-
-
-@dataclass(slots=True)
-class Held:
-    """One slip in the room. ``deliveries`` are settled when it has left.
-
-    ``since`` is when it came, ``due`` when it is looked at next, ``until`` when its patience is
-    over. ``launched`` are the tasks that went out, of a slip that is joined here; ``not_before``
-    says when a step of it may be tried again.
-    """
-
-    keep: KeepSlip
-    slip: Slip
-    deliveries: list[int]
-    since: float
-    due: float
-    until: float
-    doubt: bool = False
-    launched: set[Task] = field(default_factory=set)
-    not_before: dict[int, float] = field(default_factory=dict)
-    unrouted: dict[Task, float] = field(default_factory=dict)
-    sends: set[int] = field(default_factory=set)
-    outgoing: route.Onward | None = None
-    """What is said as it leaves, to be said again if it must."""
-
-    @property
-    def leaving(self) -> bool:
-        """Whether its way is decided."""
-        return self.outgoing is not None
 
 
 class Room:
@@ -114,46 +77,48 @@ class Room:
         patience: float = PATIENCE,
     ) -> None:
         self._out, self._name, self._wall, self._patience = out, name, wall, patience
-        self._held: dict[Key | str, Held] = {}
+        self._hold = Holding(out)
+        self._branches = Branches(self._hold, wall)
         self._strays: dict[Key, Held] = {}
-        self._past: OrderedDict[Key | str, None] = OrderedDict()
-        self._sends: dict[int, tuple[Held, RunStep | KeepSlip | SlipOver]] = {}
         self._renewals: dict[int, list[int]] = {}
         self._wakes_at = float("inf")
 
     def __len__(self) -> int:
         """Return how many slips wait here."""
-        return len(self._held)
+        return len(self._hold.held)
 
     # ── in ─────────────────────────────────────────────────────────────────────────────
 
     def take(self, keep: KeepSlip, delivery: int, *, redelivered: bool, now: float) -> None:
         """Take a slip in; it is settled when it has left."""
         self._out.keep(delivery)
-        if keep.slip.id in self._past:
-            self._drop([delivery])
+        if keep.why == "unheard":
+            self._unheard(keep, delivery, now)
+        elif keep.slip.id in self._hold.past:
+            self._hold.drop([delivery])
         elif not is_chain(keep.slip) and keep.why in {"parallel", "returned"}:
-            self._join(keep, delivery, redelivered=redelivered, now=now)
+            self._branches.join(keep, delivery, redelivered=redelivered, now=now)
         elif keep.why == "returned":
-            self._returned(keep, delivery, now)
+            self._returned(keep, delivery, redelivered=redelivered, now=now)
         else:
-            self._wait(keep, delivery, now)
+            self._wait(keep, delivery, redelivered=redelivered, now=now)
 
     def seen(self, told: StepSeen, *, now: float) -> None:
         """Take an answer of a processor about a step that was looked for."""
-        held = self._held.get(key_of(told.slip, told.task))
-        if held is None or held.leaving or held.keep.task is None:
+        held = self._hold.held.get(key_of(told.slip, told.task))
+        if held is None or held.leaving or held.keep.why not in {"elsewhere", "doubt"}:
             return
         if told.standing == "ahead" or (held.keep.why == "doubt" and told.standing == "running"):
             if held.keep.why == "elsewhere":
-                self._remember(key_of(told.slip, told.task))
-            self._forget(held)
+                self._hold.remember(key_of(told.slip, told.task))
+            self._hold.forget(held)
         elif told.standing == "running":
-            held.until = now + self._patience
-        elif told.standing == "unbegun":
-            self._leave(held, *route.run_step(held.slip, told.task))
+            held.until, held.unbegun = now + self._patience, False
+        elif told.standing == "unbegun":  # unless another one says that it has a copy
+            held.unbegun = True
+            held.until = held.due = min(held.until, now + ANSWERS)
         elif told.end is not None:
-            self._remember(key_of(told.slip, told.task))
+            self._hold.remember(key_of(told.slip, told.task))
             held.doubt = True
             self._go_on(held, _as_ended(held.slip, told), now)
         elif held.keep.why == "elsewhere":
@@ -161,7 +126,7 @@ class Room:
 
     def cancel(self, slip: str, who: str, *, now: float) -> None:
         """Let a slip that waits go its last way, if it is here."""
-        for held in [one for one in self._held.values() if one.slip.id == slip]:
+        for held in [one for one in self._hold.held.values() if one.slip.id == slip]:
             if held.keep.why != "elsewhere" and not held.leaving:
                 held.slip = route.cancelled(held.slip, who)
                 if is_chain(held.slip):
@@ -171,35 +136,38 @@ class Room:
 
     def end(self, slip: str) -> None:
         """Note that a slip is over; copies of it that still come are dropped."""
-        self._remember(slip)
+        self._hold.remember(slip)
 
     # ── what became of what was sent ───────────────────────────────────────────────────
 
     def confirmed(self, effect: int) -> bool:
         """Settle what has left; say whether it was the room's."""
         if effect in self._renewals:
-            self._drop(self._renewals.pop(effect))
+            self._hold.drop(self._renewals.pop(effect))
             return True
-        held, _ = self._sends.pop(effect, (None, None))
+        held, _ = self._hold.sends.pop(effect, (None, None))
         if held is None:
             return False
         held.sends.discard(effect)
         if held.leaving and not held.sends:
-            self._forget(held)
+            self._hold.forget(held)
         return True
 
     def returned(self, effect: int, *, now: float) -> bool:
         """Wait for a queue that is not there as long as the slip says; nobody need hear an end."""
-        held, message = self._sends.get(effect, (None, None))
+        held, message = self._hold.sends.get(effect, (None, None))
         if held is None or isinstance(message, KeepSlip):  # the room's own queue was deleted
             return self.failed(effect, now=now)
         if isinstance(message, SlipOver):
-            return self.confirmed(effect)
-        del self._sends[effect]
+            if held.keep.why != "unheard":
+                held.keep = KeepSlip(slip=message.slip, why="unheard")
+                held.until = now + UNHEARD
+            return self.failed(effect, now=now) if now < held.until else self.confirmed(effect)
+        del self._hold.sends[effect]
         held.sends.discard(effect)
         assert message is not None  # noqa: S101 - it came with the slip
         if held.keep.why == "parallel":
-            self._unrouted(held, message.task, now)
+            self._branches.unrouted(held, message.task, now)
         else:
             self._not_there(held, message.slip, message.task, now)
         return True
@@ -209,7 +177,7 @@ class Room:
         if effect in self._renewals:
             del self._renewals[effect]  # the old copies stand, and are renewed later
             return True
-        held, message = self._sends.pop(effect, (None, None))
+        held, message = self._hold.sends.pop(effect, (None, None))
         if held is None:
             return False
         held.sends.discard(effect)
@@ -219,24 +187,41 @@ class Room:
         return True
 
     def lost(self) -> None:
-        """Forget everything: the connection is lost, and all of it goes to the next keeper."""
-        self._held.clear()
+        """Forget everything: the connection is lost, and all of it goes to the next keeper.
+
+        Also what has left: nobody knows whether it got through.
+        """
+        self._hold.past.clear()
+        self._hold.held.clear()
         self._strays.clear()
-        self._sends.clear()
+        self._hold.sends.clear()
         self._renewals.clear()
+
+    def release(self) -> None:
+        """Put all back that is not on its way out: this processor will be the keeper no more."""
+        for held in [one for one in self._hold.held.values() if not one.leaving]:
+            self._hold.held = {
+                place: one for place, one in self._hold.held.items() if one is not held
+            }
+            for delivery in held.deliveries:
+                self._out.settle(delivery, Verdict.REQUEUE)
+        for stray in self._strays.values():
+            for delivery in stray.deliveries:
+                self._out.settle(delivery, Verdict.REQUEUE)
+        self._strays.clear()
 
     # ── time ───────────────────────────────────────────────────────────────────────────
 
     def look(self, now: float) -> None:
         """Do what is due."""
-        for held in list(self._held.values()):
+        for held in list(self._hold.held.values()):
             if now >= held.due and not held.sends:
                 self._look_at(held, now)
         for key, stray in list(self._strays.items()):
             if now >= stray.until:
                 del self._strays[key]
-                self._drop(stray.deliveries)
-        due = [one.due for one in self._held.values() if not one.sends]
+                self._hold.drop(stray.deliveries)
+        due = [one.due for one in self._hold.held.values() if not one.sends]
         due += [one.until for one in self._strays.values()]
         if now >= self._wakes_at:
             self._wakes_at = float("inf")
@@ -246,7 +231,7 @@ class Room:
 
     def _look_at(self, held: Held, now: float) -> None:
         if held.outgoing is not None:
-            self._say(held, *held.outgoing)
+            self._hold.say(held, *held.outgoing)
             return
         if now - held.since >= RENEW:
             self._renew(held, now)
@@ -256,7 +241,7 @@ class Room:
             case "retry" | "unrouted":
                 self._go_on(held, held.slip, now)
             case _:
-                self._launch(held, now)
+                self._branches.launch(held, now)
 
     def _renew(self, held: Held, now: float) -> None:
         """Say a slip again, so that no delivery grows too old; what comes joins what is here."""
@@ -264,7 +249,7 @@ class Room:
             held.keep,
             slip=held.slip,
             launched=tuple(held.launched),
-            task=held.keep.task if is_chain(held.slip) else None,
+            task=None if held.keep.why == "parallel" else held.keep.task,
             seconds=0.0 if held.keep.why == "parallel" else max(held.until - now, 0.0),
         )
         held.since = now
@@ -273,13 +258,13 @@ class Room:
 
     # ── steps that somebody may have ───────────────────────────────────────────────────
 
-    def _wait(self, keep: KeepSlip, delivery: int, now: float) -> None:
+    def _wait(self, keep: KeepSlip, delivery: int, *, redelivered: bool, now: float) -> None:
         assert keep.task is not None  # noqa: S101 - looked at by the processor
         key = key_of(keep.slip.id, keep.task)
-        known = self._held.get(key)
-        trunk = self._held.get(keep.slip.id)
-        if key in self._past or (trunk is not None and self._has(trunk.slip, keep.task)):
-            self._drop([delivery])
+        known = self._hold.held.get(key)
+        trunk = self._hold.held.get(keep.slip.id)
+        if key in self._hold.past or (trunk is not None and has(trunk.slip, keep.task)):
+            self._hold.drop([delivery])
         elif known is not None:
             known.deliveries.append(delivery)
             if keep.why == "elsewhere" and known.keep.why == "doubt":
@@ -293,12 +278,13 @@ class Room:
                 since=now,
                 due=now + keep.seconds if keep.why == "retry" else now,
                 until=now + patience.get(keep.why, keep.seconds),
+                doubt=redelivered,
             )
-            self._held[key] = held
+            self._hold.held[key] = held
             stray = self._strays.pop(key, None)
             if stray is not None:
                 held.deliveries += stray.deliveries
-                self._remember(key)
+                self._hold.remember(key)
                 self._go_on(held, stray.slip, now, delay=stray.keep.seconds)
 
     def _seek(self, held: Held, now: float) -> None:
@@ -308,8 +294,8 @@ class Room:
             held.due = now + ASK
             seek = SeekStep(slip=held.slip.id, task=task, asker=self._name)
             self._out.publish(STEP_SOUGHT, seek)
-        elif held.keep.why == "doubt":
-            self._leave(held, *route.run_step(held.slip, task))
+        elif held.keep.why == "doubt" or held.unbegun:
+            self._hold.leave(held, *route.run_step(held.slip, task, doubt=held.doubt))
         else:
             by = held.keep.processor or "the processor that had begun it"
             self._interrupt(held, f"nothing was heard of {by} for {self._patience:g} s", now)
@@ -317,7 +303,7 @@ class Room:
     def _interrupt(self, held: Held, text: str, now: float) -> None:
         task = held.keep.task
         assert task is not None  # noqa: S101 - as above
-        self._remember(key_of(held.slip.id, task))
+        self._hold.remember(key_of(held.slip.id, task))
         slip = route.interrupted(
             held.slip,
             task,
@@ -325,20 +311,21 @@ class Room:
             processor=held.keep.processor,
             text=text,
         )
-        self._tell_end(slip)
+        self._hold.tell_end(slip)
         held.doubt = True
         self._go_on(held, slip, now)
 
-    def _returned(self, keep: KeepSlip, delivery: int, now: float) -> None:
+    def _returned(self, keep: KeepSlip, delivery: int, *, redelivered: bool, now: float) -> None:
         """Go on with what a processor hands in that has not the slip itself any more."""
         assert keep.task is not None  # noqa: S101 - looked at by the processor
         key = key_of(keep.slip.id, keep.task)
-        held = self._held.get(key)
-        if key in self._past:
-            self._drop([delivery])
+        held = self._hold.held.get(key)
+        if key in self._hold.past:
+            self._hold.drop([delivery])
         elif held is not None and not held.leaving:
             held.deliveries.append(delivery)
-            self._remember(key)
+            held.doubt |= redelivered
+            self._hold.remember(key)
             self._go_on(held, keep.slip, now, delay=keep.seconds)
         else:
             stray = self._strays.setdefault(
@@ -346,39 +333,32 @@ class Room:
             )
             stray.deliveries.append(delivery)
 
+    def _unheard(self, keep: KeepSlip, delivery: int, now: float) -> None:
+        """Say an end again to somebody who was not there."""
+        held = Held(keep, keep.slip, [delivery], since=now, due=now, until=now + keep.seconds)
+        self._hold.held[f"{keep.slip.id} unheard {delivery}"] = held
+        over = SlipOver(slip=keep.slip, outcome=plan(keep.slip).outcome or "failed")
+        held.outgoing = keep.slip.reply_to, over
+        self._hold.say(held, *held.outgoing)
+
     # ── going on ───────────────────────────────────────────────────────────────────────
 
     def _go_on(self, held: Held, slip: Slip, now: float, *, delay: float = 0.0) -> None:
         """Let a slip out on its way: along its chain, or back to where its branches meet."""
         if is_chain(slip):
-            self._leave(
+            self._hold.leave(
                 held, *route.onward(slip, wall=self._wall(now), doubt=held.doubt, delay=delay)
             )
             return
         keep = KeepSlip(slip=slip, why="parallel", task=held.keep.task, seconds=delay)
         deliveries, held.deliveries = held.deliveries, []
-        self._forget(held)
-        self._join(keep, deliveries[0], redelivered=False, now=now)
-        trunk = self._held.get(slip.id)
+        self._hold.forget(held)
+        self._branches.join(keep, deliveries[0], redelivered=False, now=now)
+        trunk = self._hold.held.get(slip.id)
         if trunk is not None:
             trunk.deliveries += deliveries[1:]
         else:
-            self._drop(deliveries[1:])
-
-    def _leave(self, held: Held, key: str, message: RunStep | KeepSlip | SlipOver) -> None:
-        """Say where a slip goes; it is settled when that is confirmed."""
-        if isinstance(message, SlipOver):
-            self._tell_over(message)
-        if key:
-            held.outgoing = key, message
-            self._say(held, key, message)
-        else:
-            self._forget(held)
-
-    def _say(self, held: Held, key: str, message: RunStep | KeepSlip | SlipOver) -> None:
-        effect = self._out.send(key, message)
-        held.sends.add(effect)
-        self._sends[effect] = (held, message)
+            self._hold.drop(deliveries[1:])
 
     def _not_there(self, held: Held, slip: Slip, task: Task, now: float) -> None:
         """Look again for a queue, or note that there is none."""
@@ -389,113 +369,11 @@ class Room:
             held.slip, held.outgoing, held.due = slip, None, min(now + AGAIN, held.until)
             return
         slip = route.unserved(slip, task)
-        self._tell_end(slip)
+        self._hold.tell_end(slip)
         held.keep = KeepSlip(slip=slip, why="retry", task=task)  # its next step has its own wait
         self._go_on(held, slip, now)
 
     # ── steps in parallel ──────────────────────────────────────────────────────────────
-
-    def _join(self, keep: KeepSlip, delivery: int, *, redelivered: bool, now: float) -> None:
-        """Join a copy of a slip with what is known of it."""
-        trunk = self._held.get(keep.slip.id)
-        if trunk is None:
-            trunk = Held(keep, keep.slip, [], since=now, due=now, until=now)
-            trunk.launched = set(keep.launched)
-            trunk.doubt = redelivered
-            trunk.due = now + (SETTLE if redelivered else 0.0)
-            self._held[keep.slip.id] = trunk
-        trunk.deliveries.append(delivery)
-        trunk.slip = merge(trunk.slip, keep.slip)
-        if keep.task is not None:
-            trunk.launched.discard(keep.task)
-            self._past_task(keep.slip, keep.task)
-            if keep.seconds:
-                trunk.not_before[keep.task.number] = now + keep.seconds
-        if not redelivered and not trunk.doubt:
-            trunk.due = now
-        if now >= trunk.due:
-            self._launch(trunk, now)
-
-    def _launch(self, trunk: Held, now: float) -> None:
-        """Let out what is ready, and the slip itself when there is nothing more."""
-        if trunk.leaving:
-            return
-        launched = tuple(trunk.launched)
-        trunk.slip = route.halted(trunk.slip, wall=self._wall(now), launched=launched)
-        todo = plan(trunk.slip, launched)
-        if todo.outcome is not None:
-            over = SlipOver(slip=trunk.slip, outcome=todo.outcome)
-            self._leave(trunk, trunk.slip.reply_to, over)
-            return
-        later = []
-        for task in todo.tasks:
-            due = max(trunk.not_before.get(task.number, 0.0), now)
-            if due > now:
-                later.append(due)
-            elif task not in trunk.launched:
-                trunk.launched.add(task)
-                self._say(trunk, *route.run_step(trunk.slip, task, doubt=trunk.doubt))
-        later += [now + AGAIN] if trunk.unrouted else []
-        later.append(trunk.since + RENEW)
-        if trunk.slip.deadline is not None:
-            left = trunk.slip.deadline - self._wall(now)
-            later += [now + left] if left > 0 else []
-        trunk.due = min(later)
-
-    def _unrouted(self, trunk: Held, task: Task, now: float) -> None:
-        """Let a step of a joined slip wait for its queue."""
-        until = trunk.unrouted.setdefault(task, now + trunk.slip.route_wait)
-        trunk.launched.discard(task)
-        if now < until:
-            trunk.not_before[task.number] = min(now + AGAIN, until)
-            trunk.due = min(trunk.due, trunk.not_before[task.number])
-            return
-        trunk.slip = route.unserved(trunk.slip, task)
-        del trunk.unrouted[task]
-        self._tell_end(trunk.slip)
-        self._launch(trunk, now)
-
-    # ── out ────────────────────────────────────────────────────────────────────────────
-
-    def _forget(self, held: Held) -> None:
-        """Settle all copies of a slip that has left."""
-        self._held = {place: one for place, one in self._held.items() if one is not held}
-        self._drop(held.deliveries)
-        held.deliveries = []
-
-    def _drop(self, deliveries: list[int]) -> None:
-        for delivery in deliveries:
-            self._out.settle(delivery, Verdict.ACK)
-
-    def _remember(self, place: Key | str) -> None:
-        self._past[place] = None
-        if len(self._past) > MOST:
-            self._past.popitem(last=False)
-
-    def _past_task(self, slip: Slip, task: Task) -> None:
-        """Drop what waits for a step that has come back."""
-        key = key_of(slip.id, task)
-        held = self._held.get(key)
-        if held is not None and not held.leaving:
-            self._forget(held)
-        self._remember(key)
-
-    @staticmethod
-    def _has(slip: Slip, task: Task) -> bool:
-        return any(
-            (one.number, one.compensating, one.attempt)
-            == (task.number, task.compensating, task.attempt)
-            for one in slip.progress
-        )
-
-    def _tell_end(self, slip: Slip) -> None:
-        """Tell all of an attempt that ended here."""
-        ended = SlipStepEnded(slip=slip.id, name=slip.name, attempt=slip.progress[-1])
-        self._out.publish(slip_event("ended", slip.id), ended)
-
-    def _tell_over(self, over: SlipOver) -> None:
-        self._remember(over.slip.id)
-        self._out.publish(slip_event("over", over.slip.id), over)
 
 
 def _as_ended(slip: Slip, told: StepSeen) -> Slip:

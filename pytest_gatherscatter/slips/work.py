@@ -43,6 +43,10 @@ HAND: Final = 2.0
 """Seconds for which a slip may wait here for a slot, before it goes back to the queue: another
 processor may have one. It comes about where several queues have something for the last slot."""
 
+UNHEARD: Final = 60.0
+"""Seconds for which somebody is looked for who wants to hear how a slip ended: a connection that
+was lost is back by then, or its owner is gone."""
+
 AGAIN: Final = 1.0
 """Seconds after which is said again what could not be said, though there is a connection."""
 
@@ -109,6 +113,7 @@ class Works:
         self._runs: dict[int, Work] = {}
         self._sends: dict[int, Work] = {}
         self._leases: dict[int, Work] = {}
+        self._linked = False
 
     def __iter__(self) -> Iterator[Work]:
         """Iterate over what runs, the oldest first."""
@@ -259,12 +264,12 @@ class Works:
             work.onward = WAITING_KEY, keep
         else:
             work.onward = route.onward(slip, wall=wall, delay=delay)
-        if work.leased:
-            self.hand_in(work, delay)
-        if work.delivery is not None or work.leased:
+        if work.delivery is None:
+            self._hand_in(work, delay)
+        if self._linked:
             self._say(work, now)
 
-    def hand_in(self, work: Work, delay: float = 0.0) -> None:
+    def _hand_in(self, work: Work, delay: float = 0.0) -> None:
         """Let the waiting room go on with a slip that is not here itself."""
         keep = KeepSlip(slip=work.slip, why="returned", task=work.task, seconds=delay)
         work.onward = WAITING_KEY, keep
@@ -295,7 +300,7 @@ class Works:
             self._gone(work, now)
 
     def returned(self, effect: int, *, now: float) -> None:
-        """Let a slip wait whose next process has no queue; nobody need hear of the end."""
+        """Let a slip wait whose next process has no queue, or whose end nobody heard."""
         self._leases.pop(effect, None)
         work = self._sends.pop(effect, None)
         if work is None or work.onward is None:
@@ -306,8 +311,10 @@ class Works:
                 keep = KeepSlip(slip=slip, why="unrouted", task=task, seconds=slip.route_wait)
                 work.onward = WAITING_KEY, keep
                 self._say(work, now)
-            case SlipOver():
-                self._gone(work, now)
+            case SlipOver(slip=slip):
+                keep = KeepSlip(slip=slip, why="unheard", seconds=UNHEARD)
+                work.onward = WAITING_KEY, keep
+                self._say(work, now)
             case KeepSlip():  # the room was deleted; it is made anew with the next connection
                 self._later(work, now)
 
@@ -325,9 +332,7 @@ class Works:
 
     def _gone(self, work: Work, now: float) -> None:
         self._works.pop(work.key, None)
-        if work.given_back:
-            self._memory.let_go(work.key)
-        else:
+        if not work.given_back:
             self._memory.hand_on(work.slip, work.key)
         if work.delivery is not None:
             self._out.settle(work.delivery, Verdict.ACK)
@@ -337,10 +342,12 @@ class Works:
 
     def lost(self) -> None:
         """Note that no slip is here any more; the broker gives them out again."""
-        for work in (*self._hand, *[one for one in self._works.values() if one.given_back]):
+        self._linked = False
+        for work in self._hand:
             self._memory.let_go(work.key)
-            self._works.pop(work.key, None)
         self._hand.clear()
+        for work in [one for one in self._works.values() if one.given_back]:
+            del self._works[work.key]
         for work in self._works.values():
             work.delivery, work.send = None, None
         self._sends.clear()
@@ -348,11 +355,12 @@ class Works:
 
     def back(self, *, now: float) -> None:
         """Hand in what has ended meanwhile: its slip is, or will be, in the waiting room."""
+        self._linked = True
         for work in list(self._works.values()):
             if work.onward is not None and work.send is None and work.delivery is None:
                 keep = work.onward[1]
                 delay = keep.seconds if isinstance(keep, KeepSlip) and keep.why == "retry" else 0.0
-                self.hand_in(work, delay)
+                self._hand_in(work, delay)
                 self._say(work, now)
 
     # ── time ───────────────────────────────────────────────────────────────────────────
@@ -362,21 +370,21 @@ class Works:
         while self._hand and self.free:
             self._begin(self._hand.popleft(), now)
         while self._hand and now - self._hand[0].since >= HAND:
-            self._give_back(self._hand.popleft(), now)
+            work = self._hand.popleft()
+            self._memory.let_go(work.key)  # whoever gets it will ask
+            assert work.delivery is not None  # noqa: S101 - it is in hand
+            self._out.settle(work.delivery, Verdict.REQUEUE)
         for work in list(self._works.values()):
             if work.again is not None and now >= work.again and work.onward is not None:
                 self._say(work, now)
 
     def give_back_all(self, *, now: float) -> None:
-        """Give back what waits for a slot."""
+        """Say again what waits for a slot, as new: who answers questions is about to go."""
         while self._hand:
-            self._give_back(self._hand.popleft(), now)
-
-    def _give_back(self, work: Work, now: float) -> None:
-        """Say a task again as new: nobody has begun it, and nobody need doubt that."""
-        self._works[work.key] = work
-        work.onward, work.given_back = route.run_step(work.slip, work.task), True
-        self._say(work, now)
+            work = self._hand.popleft()
+            self._works[work.key] = work
+            work.onward, work.given_back = route.run_step(work.slip, work.task), True
+            self._say(work, now)
 
     # ── telling ────────────────────────────────────────────────────────────────────────
 

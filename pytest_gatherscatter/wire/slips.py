@@ -150,11 +150,13 @@ class KeepSlip(Message, frozen=True, kw_only=True):
     more. ``returned``: it is over, of a processor that has not the slip itself any more; this is
     how it went. ``doubt``: ``task`` begins if nobody has, or had, another copy. ``retry``: ``task``
     is due in ``seconds``. ``unrouted``: ``task`` found no queue; it may for ``seconds`` yet.
+    ``unheard``: it is over, and who gave it out was not there to hear it; it is said again for
+    ``seconds``.
     Redelivered: the room has changed hands.
     """
 
     slip: Slip
-    why: Literal["parallel", "elsewhere", "returned", "doubt", "retry", "unrouted"]
+    why: Literal["parallel", "elsewhere", "returned", "doubt", "retry", "unrouted", "unheard"]
     task: Task | None = None
     launched: Annotated[tuple[Task, ...], Meta(max_length=MOST_STEPS)] = ()
     processor: Label = ""

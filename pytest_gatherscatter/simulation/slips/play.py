@@ -1,0 +1,212 @@
+"""What a seed plays of slips: who is there, what is given out, and what befalls them."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from pytest_gatherscatter.errors import GatherScatterError
+from pytest_gatherscatter.simulation.laboratory import DELAYS, DRIFT
+from pytest_gatherscatter.simulation.network import Network
+from pytest_gatherscatter.simulation.outcome import Outcome
+from pytest_gatherscatter.simulation.slips.party import Customer, Processor
+from pytest_gatherscatter.simulation.slips.watch import Watch
+from pytest_gatherscatter.simulation.world import EPOCH, Violated, VirtualClock, World
+from pytest_gatherscatter.slips.processor import ProcessorMachine
+from pytest_gatherscatter.wire.names import reply_key
+from pytest_gatherscatter.wire.slips import Slip, Step
+
+LONGEST = 1200.0
+"""Virtual seconds after which a slip that has not come back is lost: each of a play's faults costs
+it a silence of ten seconds, or a name that lingers for fifteen."""
+
+PROCESSES = ("power", "flash", "test")
+
+
+class SlipPlay:
+    """One seed's lab of processors, ready to run; with ``story`` it can be told afterwards."""
+
+    def __init__(
+        self,
+        seed: int,
+        make: Callable[..., ProcessorMachine] = ProcessorMachine,
+        *,
+        story: bool = False,
+    ) -> None:
+        self.seed = seed
+        self.world = world = World(seed, story=story)
+        chance = world.random
+        self.watch = Watch(world)
+        self.network = Network(
+            world, mean=chance.choice(DELAYS), spikes=chance.choice((0.0, 0.03)), twice=0.0
+        )
+        self.told: list[str] = []
+        self.processors = [self._processor(number, make) for number in range(chance.choice((2, 3)))]
+        served = {process for one in self.processors for process in one.processes}
+        for process in PROCESSES:
+            if process not in served:
+                self.processors.append(self._processor(len(self.processors), make, only=process))
+        self.customers = [self._customer(number) for number in range(chance.choice((1, 2, 3)))]
+
+    def run(self) -> Outcome:
+        """Play it to its end, or to the first violation."""
+        violated: Violated | None = None
+        try:
+            self._run()
+        except Violated as error:
+            violated = error
+        except (GatherScatterError, AssertionError, LookupError, TypeError, ValueError) as error:
+            violated = Violated("no machine breaks", f"{type(error).__name__}: {error}")
+            violated.__cause__ = error
+        return Outcome(
+            seed=self.seed,
+            violated=violated,
+            history=self.world.history,
+            steps=self.world.steps,
+            virtual=self.world.now,
+            bodies=sum(len(one.begun) for one in self.watch.ways.values()),
+            alone=self.watch.deaths,
+            visits=Counter(),
+            faults=tuple(self.told),
+        )
+
+    def _run(self) -> None:
+        world, chance = self.world, self.world.random
+        for party in self.processors:
+            world.after(chance.random(), party.start)
+        for customer in self.customers:
+            world.after(chance.random() * 3.0, customer.start)
+        for _ in range(chance.choice((0, 1, 1, 2, 3, 4))):
+            self._trouble()
+        world.run(LONGEST)
+        self.watch.end()
+
+    # ── who is there ───────────────────────────────────────────────────────────────────
+
+    def _clock(self) -> VirtualClock:
+        chance = self.world.random
+        name = f"c10c{len(self.world.clocks):04x}"
+        return VirtualClock(
+            self.world, name, chance.uniform(0.0, 1e5), chance.uniform(-DRIFT, DRIFT)
+        )
+
+    def _processor(
+        self, number: int, make: Callable[..., ProcessorMachine], only: str = ""
+    ) -> Processor:
+        chance = self.world.random
+        serves = tuple(sorted(chance.sample(PROCESSES, chance.randint(1, len(PROCESSES)))))
+        return Processor(
+            self.world,
+            self.network,
+            f"processor{number}",
+            self._clock(),
+            self.watch,
+            (only,) if only else serves,
+            chance.choice((1, 1, 2)),
+            fails=chance.choice((0.0, 0.1, 0.3)),
+            slow=chance.choice((0.01, 1.0, 5.0)),
+            make=make,
+        )
+
+    def _customer(self, number: int) -> Customer:
+        chance, asker = self.world.random, self.world.id()
+        slip = Slip(
+            id=self.world.id(),
+            name=f"slip{number}",
+            steps=self._steps(),
+            reply_to=reply_key(asker),
+            owner=f"customer{number}",
+            created=EPOCH,
+            deadline=EPOCH + 300.0 * chance.random() if chance.random() < 0.1 else None,  # noqa: PLR2004
+        )
+        return Customer(
+            self.world,
+            self.network,
+            f"customer{number}",
+            self._clock(),
+            self.watch,
+            slip,
+            asker,
+            self._look,
+        )
+
+    def _steps(self) -> tuple[Step, ...]:
+        chance = self.world.random
+        count, parallel = chance.randint(1, 5), chance.random() < 0.4  # noqa: PLR2004
+        last = chance.random() < 0.3  # noqa: PLR2004
+        steps = []
+        for number in range(1, count + 1):
+            mandatory = last and number == count
+            before = list(range(1, number))
+            after = tuple(sorted(chance.sample(before, chance.randint(0, len(before)))))
+            steps.append(
+                Step(
+                    number=number,
+                    process=chance.choice(PROCESSES),
+                    command="run",
+                    timeout=chance.choice((60.0, 60.0, 7200.0)),
+                    on_failure=chance.choice(("stop", "stop", "continue", "compensate")),
+                    retries=chance.choice((0, 0, 1, 2)),
+                    backoff=chance.choice((0.0, 1.0)),
+                    rerun=chance.random() < 0.3,  # noqa: PLR2004
+                    after=after if parallel and not mandatory else None,
+                    compensate="undo" if chance.random() < 0.5 else None,  # noqa: PLR2004
+                    mandatory=mandatory,
+                )
+            )
+        return tuple(steps)
+
+    # ── what befalls them ──────────────────────────────────────────────────────────────
+
+    def _trouble(self) -> None:
+        """Draw one fault, some time in the first seconds."""
+        world, chance = self.world, self.world.random
+        one = chance.choice(self.processors)
+        at = chance.random() * 12.0
+        what = chance.choice(("crash", "crash", "crash", "cut", "cut", "freeze", "drain", "cancel"))
+        self.told.append(what)
+        match what:
+            case "crash":
+                away = chance.choice((0.5, 5.0, 40.0)) * (0.5 + chance.random())
+                forgets = chance.random() < 0.3  # noqa: PLR2004
+                world.after(at, self._crash, one, chance.randint(1, 12), away, forgets)
+            case "cut":
+                world.after(at, self._cut, chance.choice((one, chance.choice(self.customers))))
+            case "freeze":
+                world.after(at, one.freeze, chance.choice((1.0, 8.0, 30.0)) * chance.random())
+            case "drain":
+                one.after_crash = lambda: world.after(3.0, one.start)
+                world.after(at, lambda: one.step(one.drain))
+            case _:
+                customer = chance.choice(self.customers)
+                world.after(at, lambda: customer.step(customer.cancel))
+
+    def _crash(self, one: Processor, effect: int, away: float, forgets: bool) -> None:  # noqa: FBT001
+        """Let a processor die before one of its next effects, and come back."""
+        if not one.alive:
+            return
+        one.crash_at = one.effects + effect
+
+        def back() -> None:
+            if forgets:
+                one.forget()
+            one.start()
+
+        one.after_crash = lambda: self.world.after(away, back)
+
+    def _cut(self, one: Processor | Customer) -> None:
+        """Lose a connection, at once or silently."""
+        connection, chance = one.link.connection, self.world.random
+        if connection is not None:
+            silent = chance.random() < 0.5  # noqa: PLR2004
+            client, broker = (15.0 * chance.random(), 15.0 * chance.random()) if silent else (0, 0)
+            connection.lose(at_client=client, at_broker=broker)
+
+    def _look(self) -> None:
+        """See whether all slips are back."""
+        self.world.over = all(one.finished for one in self.customers)
+
+
+def play(
+    seed: int, make: Callable[..., ProcessorMachine] = ProcessorMachine, *, story: bool = False
+) -> Outcome:
+    """Play one seed."""
+    return SlipPlay(seed, make, story=story).run()
