@@ -27,6 +27,10 @@ TAIL_LINES = 10
 """Lines of a failed command's output that are shown; its log has all."""
 
 
+MOST_BARS = 20
+"""Bars that a terminal has room for; of a longer slip, those are shown that are on their way."""
+
+
 class View(Protocol):
     """Somebody who watches."""
 
@@ -131,6 +135,7 @@ class BarView:
         from rich import progress  # noqa: PLC0415
 
         self._slip = slip
+        self._many = len(slip.steps) > MOST_BARS
         self._began = time.monotonic()
         self._bars: dict[tuple[int, bool], Any] = {}
         self._progress = progress.Progress(
@@ -145,7 +150,7 @@ class BarView:
         """Draw a bar for each step."""
         self._progress.start()
         self._note(f"slip {self._slip.name} ({self._slip.id})")
-        for step in self._slip.steps:
+        for step in () if self._many else self._slip.steps:
             self._bar(step.number, what(step))
         return self
 
@@ -184,6 +189,8 @@ class BarView:
             self._progress.update(bar, total=1.0, completed=done)
         self._progress.update(bar, said=printable(end_of(attempt)))
         self._progress.stop_task(bar)
+        if self._many and attempt.status == "done":
+            self._progress.update(bar, visible=False)
         for line in output_of(attempt):
             self._note(f"  {line}")
 
