@@ -50,8 +50,8 @@ class Status:
         self.clear()
         now = time.monotonic() - self._began
         match one:
-            case news.WorkerCame(worker=worker, host=host):
-                self.tallies[worker] = Tally(worker, host, now)
+            case news.WorkerCame(worker=worker, host=host, prepared=prepared):
+                self.tallies[worker] = Tally(worker, host, now, prepared=prepared)
             case news.WorkerGone(worker=worker, died=died):
                 self._gone.add(worker)
                 self._running.pop(worker, None)

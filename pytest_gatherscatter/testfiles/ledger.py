@@ -166,7 +166,7 @@ class Ledger:
         if job.state is JobState.OFFERED:
             job.life.to(JobState.RUNNING, now=now)
         for worker in workers:
-            job.out.run(news.WorkerCame(worker.name, worker.host))
+            job.out.run(news.WorkerCame(worker.name, worker.host, message.prepared))
         if workers and job.facts.pytest and message.pytest != job.facts.pytest:
             text = f"its pytest is {message.pytest}, and {job.facts.pytest} here\n"
             job.out.run(news.LinesPrinted(workers[0].name, text))

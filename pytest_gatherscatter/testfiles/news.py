@@ -14,10 +14,14 @@ class Outfit(Struct, frozen=True):
 
 
 class WorkerCame(Struct, frozen=True):
-    """A worker was named, to be started on ``host``; the ledger waits for its :class:`Outfit`."""
+    """A worker was named, to be started on ``host``; the ledger waits for its :class:`Outfit`.
+
+    ``prepared`` is how many seconds its host took before, to fetch the files.
+    """
 
     worker: str
     host: str
+    prepared: float = 0.0
 
 
 class WorkerGone(Struct, frozen=True):

@@ -100,6 +100,7 @@ class SupervisorFacts(Struct, frozen=True):
     pid: int
     version: str
     pytest: str = ""
+    prepared: float = 0.0
 
 
 class SupervisorMachine:
@@ -205,6 +206,7 @@ class SupervisorMachine:
             pid=facts.pid,
             version=facts.version,
             pytest=facts.pytest,
+            prepared=facts.prepared,
         )
         self._to_job(join)
 

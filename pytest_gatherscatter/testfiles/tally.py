@@ -26,6 +26,8 @@ class Tally(Struct):
     ran: float = 0.0
     """Seconds of tests."""
     died: bool = False
+    prepared: float = 0.0
+    """Seconds until its host had the files, before it came."""
 
     def begin(self, now: float) -> None:
         """Take it that it works now."""
@@ -73,7 +75,8 @@ def shares(tally: Tally, end: float) -> Shares:
 
 
 def whole_line(tallies: Iterable[Tally], end: float) -> str:
-    """Say in one line how busy the workers were, and what took the rest."""
+    """Say in one line how busy the workers were, what took the rest, and when files had come."""
+    tallies = list(tallies)
     parts = [shares(one, end) for one in tallies]
     whole = sum(part.whole for part in parts)
     if not whole:
@@ -86,7 +89,9 @@ def whole_line(tallies: Iterable[Tally], end: float) -> str:
     }
     many = counted(len(parts), "worker")
     said = ", ".join(f"{name} {seconds / whole:.0%}" for name, seconds in rest.items())
-    return f"{many}, busy {sum(part.busy for part in parts) / whole:.0%} of {end_of(end)} ({said})"
+    line = f"{many}, busy {sum(part.busy for part in parts) / whole:.0%} of {end_of(end)} ({said})"
+    prepared = max(one.prepared for one in tallies)
+    return f"{line}; files came in {end_of(prepared)}" if prepared else line
 
 
 def counted(number: int, noun: str) -> str:
@@ -105,12 +110,13 @@ def end_of(seconds: float) -> str:
 def line(tally: Tally, end: float) -> str:
     """Say what became of one worker's time."""
     part = shares(tally, end)
+    sync = f"sync {tally.prepared:.1f}, " if tally.prepared else ""
     died = ", died" if tally.died else ""
     return (
         f"{tally.worker} on {tally.host}{died}: "
         f"{counted(tally.files, 'file')}, {counted(tally.tests, 'test')}, "
         f"busy {part.busy:.1f} s of {part.whole:.1f} s "
-        f"(start {part.start:.1f}, collect {part.collect:.1f}, idle {part.idle:.1f}, "
+        f"({sync}start {part.start:.1f}, collect {part.collect:.1f}, idle {part.idle:.1f}, "
         f"tail {part.tail:.1f})"
     )
 

@@ -250,7 +250,8 @@ class JobOffered(Message, frozen=True, kw_only=True):
 class JoinJob(Message, frozen=True, kw_only=True):
     """Supervisor → originator. Redelivered: answered with the same workers.
 
-    Who has another ``version`` of this package is refused; ``pytest`` is its pytest's.
+    Who has another ``version`` of this package is refused; ``pytest`` is its pytest's. ``prepared``
+    is for how long it got ready: files came, callbacks ran.
     """
 
     job: Id
@@ -260,6 +261,7 @@ class JoinJob(Message, frozen=True, kw_only=True):
     pid: Pid = 0
     version: Label = ""
     pytest: Label = ""
+    prepared: Seconds = 0.0
 
 
 class JobJoined(Message, frozen=True, kw_only=True):

@@ -30,6 +30,9 @@ def test_one_that_never_worked_only_started() -> None:
     said = whole_line([busy, idle], 5.0)
     assert said == "2 workers, busy 50% of 5.0 s (start 50%, collect 0%, idle 0%, tail 0%)"
     assert whole_line([], 5.0) == "no worker came"
+    busy.prepared = 61.0
+    assert whole_line([busy, idle], 5.0) == f"{said}; files came in 1:01 min"
+    assert line(busy, 5.0).endswith("(sync 61.0, start 0.0, collect 0.0, idle 0.0, tail 0.0)")
 
 
 def test_what_is_left_follows_what_is_done() -> None:

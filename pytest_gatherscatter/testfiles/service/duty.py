@@ -127,7 +127,7 @@ class DutyRun:
                 stack.callback(callbacks.end)
                 self._call(callbacks, "after_sync", workspace)
                 self._call(callbacks, "before_creating_workers", workspace)
-            left = self._work(workspace)
+            left = self._work(workspace, prepared=time.monotonic() - began)
             if callbacks is not None and not self.bidding.ends():
                 self._call(callbacks, "after_creating_workers", workspace)
             return left
@@ -168,7 +168,7 @@ class DutyRun:
             call = CallbackCall(hook=hook, workspace=str(workspace.path), workers=self.order.slots)
             callbacks.call(call)
 
-    def _work(self, workspace: Workspace) -> str:
+    def _work(self, workspace: Workspace, *, prepared: float) -> str:
         """Hold workers until the job is over."""
         if self.bidding.stops():
             return "it was called off"
@@ -182,6 +182,7 @@ class DutyRun:
             order=lambda start: pipe_line(start_of(start, root)),
             job=order.offer.job,
             host=order.host,
+            prepared=prepared,
         )
         return service.run(self.bidding.ends, wait=WAIT, retire=lambda: self.bidding.retires)
 

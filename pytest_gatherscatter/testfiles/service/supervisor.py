@@ -61,6 +61,7 @@ class SupervisorService:
         host: what it is called, without it the machine's name.
         bear: makes the process of a worker with this name and this first line; says what of the
             line it has still to be told.
+        prepared: how many seconds it took to get ready, for the originator to show.
     """
 
     def __init__(  # noqa: PLR0913 - each is a fact of its own
@@ -73,6 +74,7 @@ class SupervisorService:
         job: str = "",
         host: str = "",
         bear: Callable[[str, bytes], tuple[Born, bytes]] = spawn_worker,
+        prepared: float = 0.0,
     ) -> None:
         self.id = secrets.token_hex(8)
         self._order = order
@@ -80,7 +82,9 @@ class SupervisorService:
         self._children: dict[str, Child] = {}
         self._done: Done | None = None
         host = host or socket.gethostname()
-        facts = SupervisorFacts(self.id, slots, host, os.getpid(), __version__, pytest_version())
+        facts = SupervisorFacts(
+            self.id, slots, host, os.getpid(), __version__, pytest_version(), prepared
+        )
         self.machine = SupervisorMachine(facts, job=job)
         name = f"gatherscatter supervisor of {lab}"
         self._link = Link(url, supervisor_topology(lab, self.id), name=name, reconnect=True)

@@ -123,6 +123,7 @@ def test_a_job_from_its_files_to_its_cleaning_up(lab: Lab) -> None:
     job = lab.dispatch("--gs-label", "gpu", f"--rootdir={lab.suite}", str(lab.suite / "test_it.py"))
     assert job.ends() == pytest.ExitCode.TESTS_FAILED
     assert "1 failed, 1 passed" in job.text
+    assert "; files came in " in job.text
     host.says("done")
     lines = (lab.folder / "log").read_text().splitlines()
     assert lines[:3] == [
