@@ -13,7 +13,7 @@ that a run of pytest that uses none of it pays for none of it::
     from pytest_gatherscatter import Findings, Hold, Monitor, Veto
 
 In tests there is nothing to import: mark them with ``@pytest.mark.critical_section``, or take
-the fixtures ``critical_section``, ``gs_section`` and ``gs_step``.
+the fixtures ``critical_section``, ``gs_section``, ``gs_step`` and ``gs_run_slip``.
 """
 
 import importlib
@@ -38,9 +38,11 @@ if TYPE_CHECKING:
         SkewExceeded,
     )
     from pytest_gatherscatter.plugin.section import CriticalSection
+    from pytest_gatherscatter.plugin.slip import SlipRunner
     from pytest_gatherscatter.plugin.step import Steps
     from pytest_gatherscatter.sections.hook import Findings, Hold, Monitor, SectionInfo, Veto
     from pytest_gatherscatter.sections.section import Report, Section
+    from pytest_gatherscatter.slips.finished import FinishedSlip
 
 __version__ = "0.1.0"
 
@@ -49,6 +51,7 @@ __all__ = [
     "CriticalSection",
     "FindingFailed",
     "Findings",
+    "FinishedSlip",
     "GatherScatterError",
     "Hold",
     "Monitor",
@@ -67,6 +70,7 @@ __all__ = [
     "SectionVetoed",
     "SettingsInvalid",
     "SkewExceeded",
+    "SlipRunner",
     "Steps",
     "Veto",
     "__version__",
@@ -75,11 +79,13 @@ __all__ = [
 _HOMES = {
     "CriticalSection": "plugin.section",
     "Findings": "sections.hook",
+    "FinishedSlip": "slips.finished",
     "Hold": "sections.hook",
     "Monitor": "sections.hook",
     "Report": "sections.section",
     "Section": "sections.section",
     "SectionInfo": "sections.hook",
+    "SlipRunner": "plugin.slip",
     "Steps": "plugin.step",
     "Veto": "sections.hook",
 }

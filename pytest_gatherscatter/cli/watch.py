@@ -15,6 +15,8 @@ from pytest_gatherscatter.cli.option import Asked, examples, lab_options, need_u
 from pytest_gatherscatter.cli.output import say, say_json
 from pytest_gatherscatter.cli.stop import SLICE, Stop
 from pytest_gatherscatter.sections.service.asker import Asker
+from pytest_gatherscatter.slips.finished import attempt_end, step_title
+from pytest_gatherscatter.slips.slip import halted_by
 from pytest_gatherscatter.wire.messages import (
     AgentJoined,
     AgentLeft,
@@ -29,6 +31,7 @@ from pytest_gatherscatter.wire.messages import (
     StepFinished,
     StepProgressed,
 )
+from pytest_gatherscatter.wire.slips import SlipOver, SlipStepBegun, SlipStepEnded, SlipStepMoved
 
 ASK = 2.0
 """Seconds between two looks at what no event tells: the pace of a person who watches."""
@@ -150,7 +153,7 @@ def standing_of(lab: LabStatus) -> dict[str, str]:
     return lines
 
 
-def line_of(message: Message) -> str:  # noqa: PLR0911 - one for each kind
+def line_of(message: Message) -> str:  # noqa: C901, PLR0911 - one for each kind
     """Say an event in a line."""
     match message:
         case GathererStarted():
@@ -173,6 +176,8 @@ def line_of(message: Message) -> str:  # noqa: PLR0911 - one for each kind
             return f"abort on {message.bench}, {message.cause}{text}"
         case StepProgressed():
             return f"{_step(message)}: {_amount(message)}"
+        case SlipStepBegun() | SlipStepMoved() | SlipStepEnded() | SlipOver():
+            return _slip_line(message)
         case StepFinished():
             text = f": {message.text}" if message.text else ""
             took = f"{message.outcome} after {message.seconds:.2f} s"
@@ -191,3 +196,23 @@ def _amount(message: StepProgressed) -> str:
         return "begun"
     total = "" if message.total is None else f" of {message.total:g}"
     return f"{message.done:g}{total}" + (f": {message.text}" if message.text else "")
+
+
+def _slip_line(message: SlipStepBegun | SlipStepMoved | SlipStepEnded | SlipOver) -> str:
+    """Say where a slip is; a step that moves is known by the slip's id alone."""
+    match message:
+        case SlipStepBegun(task=task):
+            undoing = "undoing " if task.compensating else ""
+            what = f"{undoing}step {task.number}, {message.process} {message.command}"
+            again = f", attempt {task.attempt}" if task.attempt > 1 else ""
+            return f"slip {message.name}: {what}{again} begins on {message.host}"
+        case SlipStepMoved(task=task):
+            text = f" {message.text}" if message.text else ""
+            return f"slip {message.slip}: step {task.number} is at {message.share:.0%}{text}"
+        case SlipStepEnded(attempt=one):
+            undoing = "undoing " if one.compensating else ""
+            return f"slip {message.name}: {undoing}step {one.number} {attempt_end(one)}"
+        case SlipOver(slip=slip):
+            cause = halted_by(slip)
+            why = f": {step_title(slip, cause.number)}: {cause.status}" if cause else ""
+            return f"slip {slip.name} is over, {message.outcome}{why}"

@@ -15,10 +15,11 @@ from pytest_gatherscatter.plugin import hookspecs, options
 if TYPE_CHECKING:
     from pytest_gatherscatter.plugin.phase import Phases
     from pytest_gatherscatter.plugin.section import CriticalSection, SectionView
+    from pytest_gatherscatter.plugin.slip import SlipRunner
     from pytest_gatherscatter.plugin.step import Steps
 
 MARKER = "critical_section"
-FIXTURES = frozenset({"critical_section", "gs_section", "gs_step"})
+FIXTURES = frozenset({"critical_section", "gs_section", "gs_step", "gs_run_slip"})
 PHASES = "gatherscatter-phases"
 _REPORTS = pytest.StashKey["Reports"]()
 
@@ -208,3 +209,18 @@ def gs_step(request: pytest.FixtureRequest) -> "Steps":
     Each is timed, listed in the report, and told to the lab: at once, or after a quiet section.
     """
     return _phases(request.config).steps(request)
+
+
+@pytest.fixture
+def gs_run_slip(request: pytest.FixtureRequest) -> "SlipRunner":
+    """Run a routing slip: steps that processors of the lab run, one after the other.
+
+    ::
+
+        def test_burn_in(gs_run_slip):
+            slip = gs_run_slip("burn-in.toml", {"image": "fw.bin"}, timeout="10m")
+            assert slip.step(2).exit_status == 0
+
+    It returns the finished slip, and fails the test unless all was done (``check=False``: never).
+    """
+    return _phases(request.config).slips(request)

@@ -75,11 +75,14 @@ class WaitLine:
 
     def show(self, waiting: Waiting, test: str) -> None:
         """Show it, if it has lasted for long enough; from any thread, one at a time."""
+        what = (waiting.section, waiting.state, waiting.awaited, _reasons(waiting))
+        self.tell("; ".join(waiting.lines), what, test)
+
+    def tell(self, text: str, what: tuple[object, ...], test: str) -> None:
+        """Show any text; ``what`` is what it says but for the time."""
         now = time.monotonic()
         if now - self._since < VISIBLE_AFTER:
             return
-        text = "; ".join(waiting.lines)
-        what = (waiting.section, waiting.state, waiting.awaited, _reasons(waiting))
         if not self._rewrites and what == self._told and now - self._told_at < LINE_EVERY:
             return
         self._told, self._told_at = what, now

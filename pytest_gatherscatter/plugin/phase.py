@@ -11,7 +11,7 @@ error of ours never takes the place of one of the test's own: it goes beside it.
 """
 
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,6 +24,9 @@ from pytest_gatherscatter.plugin.run import Run
 from pytest_gatherscatter.plugin.section import CriticalSection, SectionView
 from pytest_gatherscatter.plugin.step import Steps
 from pytest_gatherscatter.plugin.verdict import SectionTrouble
+
+if TYPE_CHECKING:
+    from pytest_gatherscatter.plugin.slip import SlipRunner
 
 # With a specname a method may be called what it does; pytest looks at those that begin with
 # pytest_ only.
@@ -53,6 +56,13 @@ class Phases:
     def steps(self, request: pytest.FixtureRequest) -> Steps:
         """Return the steps of one test."""
         return self._progress(request.node).steps
+
+    def slips(self, request: pytest.FixtureRequest) -> "SlipRunner":
+        """Return what gives out the slips of one test."""
+        from pytest_gatherscatter.plugin.slip import SlipRunner  # noqa: PLC0415 - few need it
+
+        self._progress(request.node)
+        return SlipRunner(self.run, request.node)
 
     def _progress(self, item: pytest.Item) -> Progress:
         """Return how far a test is; one that asked for a fixture by name alone begins here."""

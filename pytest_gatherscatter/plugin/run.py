@@ -7,7 +7,7 @@ connects to nothing. Sections do not nest, hence there is one open passage at mo
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -99,6 +99,18 @@ class Run:
         self._waits_for = "waiting for the lab"
         with interrupt_says(lambda: self._waits_for), self.timers.stopped(item):
             yield
+
+    @contextlib.contextmanager
+    def showing(self, item: pytest.Item) -> Iterator[Callable[[str, tuple[object, ...]], None]]:
+        """Show inside the block what a test waits for; its timers go on.
+
+        What it gives takes a text, and what that says but for the time.
+        """
+        self._line.begin()
+        try:
+            yield lambda text, what: self._line.tell(text, what, item.nodeid)
+        finally:
+            self._line.end()
 
     def closes(self, passage: "Passage") -> None:
         """Take note that a section is over, or will not be."""
