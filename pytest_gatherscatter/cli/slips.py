@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,22 +182,17 @@ def _follow(lab: str, url: str, slip: Slip, stop: Stop, *, quiet: bool) -> SlipO
     """Give a slip out, show it, and return its end."""
     from pytest_gatherscatter.slips.service.asker import SlipRun  # noqa: PLC0415 - as above
 
-    with SlipRun(lab, url, slip) as run:
-        view = None if quiet else view_of(slip)
+    with ExitStack() as stack:
+        run = stack.enter_context(SlipRun(lab, url, slip))
+        view = None if quiet else stack.enter_context(view_of(slip))
         cancelled = False
-        if view is not None:
-            view.__enter__()
-        try:
-            while run.result is None:
-                for news in run.poll(SLICE):
-                    if view is not None:
-                        view.tell(news)
-                if stop() and not cancelled:
-                    cancelled = True
-                    run.cancel(_owner())
-        finally:
-            if view is not None:
-                view.__exit__(None, None, None)
+        while run.result is None:
+            for news in run.poll(SLICE):
+                if view is not None:
+                    view.tell(news)
+            if stop() and not cancelled:
+                cancelled = True
+                run.cancel(_owner())
         return run.result
 
 

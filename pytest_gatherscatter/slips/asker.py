@@ -254,7 +254,7 @@ class AskerMachine:
             return
         if missing:
             names, wait = ", ".join(missing), self.slip.route_wait
-            text = f"no processor answers for {names}; a queue may be missing for {wait:g} s"
+            text = f"no processor answers for {names}; where there is no queue, it waits {wait:g} s"
             self._out.run(Say(text))
         self.life.to(AskState.SENDING, now=now)
         self._send(now)

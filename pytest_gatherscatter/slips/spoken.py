@@ -54,8 +54,8 @@ class Spoken:
         """Take more; returns how far the command is now, if it said so."""
         whole = self._rest + data
         if b"::" not in whole:  # most output: nothing in it is for us
-            before, _, self._rest = whole.rpartition(b"\n")
-            self._skips = self._skips and not before and b"\n" not in whole
+            _, newline, self._rest = whole.rpartition(b"\n")
+            self._skips = self._skips and not newline
             self._bound()
             return None
         *lines, self._rest = whole.split(b"\n")
