@@ -81,8 +81,17 @@ class _Hold:
         for number, frame in told.items():
             handlers[number](number, frame)
 
+    def forget(self) -> None:
+        """In a forked child: it holds nothing, and what came was for its parent."""
+        handlers, self.handlers = self.handlers, {}
+        self.told, self.alarm = {}, None
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
 
 _hold = _Hold()
+
+os.register_at_fork(after_in_child=_hold.forget)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """When a signal may raise: not while anything is torn by it, and soon."""
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -75,6 +76,24 @@ def test_who_presses_twice_has_waited_enough() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         wait()
+
+
+def test_a_fork_holds_nothing() -> None:
+    """It has the handlers of its parent, and none of the signals that came to that."""
+    before = signal.getsignal(signal.SIGINT)
+    statuses: list[int] = []
+
+    @held()
+    def work() -> None:
+        signal.raise_signal(signal.SIGINT)
+        if not (pid := os.fork()):
+            strike()  # it would raise
+            os._exit(0 if signal.getsignal(signal.SIGINT) is before else 1)
+        statuses.append(os.waitpid(pid, 0)[1])
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert statuses == [0]
 
 
 def test_what_broke_meanwhile_is_not_lost() -> None:
