@@ -12,6 +12,7 @@ can be another's.
 
 import contextlib
 import os
+import select
 import signal
 import threading
 
@@ -31,6 +32,9 @@ for one in $groups; do kill -s KILL -- "-$one" 2>&-; done
 """
 
 SHELL = "/bin/sh"
+
+PATIENCE = 2
+"""Seconds for which its end is waited for; it takes a millisecond."""
 
 USUAL = (
     *(signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGTERM),
@@ -67,7 +71,17 @@ class Guard:
             if self._pipe >= 0:
                 os.close(self._pipe)
                 self._pipe = -1
-                os.waitpid(self._pid, 0)
+                self._see_off()
+
+    def _see_off(self) -> None:
+        """Wait for its end, which comes with that of its pipe, unless somebody has stopped it."""
+        over = os.pidfd_open(self._pid)
+        poll = select.poll()
+        poll.register(over, select.POLLIN)
+        if not poll.poll(PATIENCE * 1000):
+            os.kill(self._pid, signal.SIGKILL)
+        os.close(over)
+        os.waitpid(self._pid, 0)
 
     def _say(self, word: str) -> None:
         if self._pipe < 0:

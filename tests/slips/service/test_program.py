@@ -40,7 +40,7 @@ class Runner:
 
     def over(self) -> tuple[CommandOver, list[CommandMoved]]:
         """Wait for the next end; what was told before it."""
-        moved = []
+        moved: list[CommandMoved] = []
         while True:
             told = self.heard.get(timeout=PATIENCE)
             if isinstance(told, Exited):
