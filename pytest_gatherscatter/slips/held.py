@@ -66,6 +66,20 @@ class Holding:
         self.past: OrderedDict[Key | str, None] = OrderedDict()
         self.sends: dict[int, tuple[Held, RunStep | KeepSlip | SlipOver]] = {}
 
+    def is_behind(self, slip: str, task: Task) -> bool:
+        """Whether something that waits here has an attempt on record: then it was handed on."""
+        return any(one.slip.id == slip and has(one.slip, task) for one in self.held.values())
+
+    def overtake(self, keep: KeepSlip) -> None:
+        """Drop what waits for an attempt that this copy has on record, and did not bring back."""
+        for one in list(self.held.values()):
+            task = one.keep.task
+            if one.slip.id != keep.slip.id or task in {None, keep.task} or one.leaving:
+                continue
+            if task is not None and has(keep.slip, task):
+                self.remember(key_of(keep.slip.id, task))
+                self.forget(one)
+
     def say(self, held: Held, key: str, message: RunStep | KeepSlip | SlipOver) -> None:
         """Send something of a slip; what becomes of it is known by its number."""
         effect = self._out.send(key, message)

@@ -24,7 +24,7 @@ from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.machine import Effects
 from pytest_gatherscatter.slips import route
 from pytest_gatherscatter.slips.branch import RENEW, Branches
-from pytest_gatherscatter.slips.held import AGAIN, Held, Holding, has
+from pytest_gatherscatter.slips.held import AGAIN, Held, Holding
 from pytest_gatherscatter.slips.memory import Key, key_of
 from pytest_gatherscatter.slips.slip import add, is_chain, note, plan
 from pytest_gatherscatter.slips.work import UNHEARD
@@ -92,6 +92,8 @@ class Room:
     def take(self, keep: KeepSlip, delivery: int, *, redelivered: bool, now: float) -> None:
         """Take a slip in; it is settled when it has left."""
         self._out.keep(delivery)
+        if is_chain(keep.slip):
+            self._hold.overtake(keep)
         if keep.why == "unheard":
             self._unheard(keep, delivery, now)
         elif keep.slip.id in self._hold.past:
@@ -262,8 +264,7 @@ class Room:
         assert keep.task is not None  # noqa: S101 - looked at by the processor
         key = key_of(keep.slip.id, keep.task)
         known = self._hold.held.get(key)
-        trunk = self._hold.held.get(keep.slip.id)
-        if key in self._hold.past or (trunk is not None and has(trunk.slip, keep.task)):
+        if key in self._hold.past or self._hold.is_behind(keep.slip.id, keep.task):
             self._hold.drop([delivery])
         elif known is not None:
             known.deliveries.append(delivery)
@@ -372,8 +373,6 @@ class Room:
         self._hold.tell_end(slip)
         held.keep = KeepSlip(slip=slip, why="retry", task=task)  # its next step has its own wait
         self._go_on(held, slip, now)
-
-    # ── steps in parallel ──────────────────────────────────────────────────────────────
 
 
 def _as_ended(slip: Slip, told: StepSeen) -> Slip:

@@ -64,6 +64,10 @@ class Processor(Party):
         self._journal = MemoryJournal()
         self._commands: dict[int, Command] = {}
         self.machine: ProcessorMachine | None = None
+        self.at_begin: Callable[[], None] = _nothing
+        """Called when a command has been started, for faults that wait for it."""
+        self.at_end: Callable[[], None] = _nothing
+        """Called when a command has ended, before anybody knows."""
 
     def begin(self) -> None:
         """Recover, and take slips."""
@@ -124,6 +128,7 @@ class Processor(Party):
                 status: Status = "failed" if chance.random() < self._fails else "done"
                 self.later(seconds, self._over, effect.id, status)
                 self.count_effect()
+                self.at_begin()
             case EndCommand(run, status, _):
                 self.later(STOP, self._over, run, status)
             case Done():
@@ -137,8 +142,13 @@ class Processor(Party):
             return
         command.over = True
         self._watch.ended(command.begin.slip, command.begin.task, status, self.name)
+        self.at_end()
         over = CommandOver(status, started=EPOCH + self.world.now, ended=EPOCH + self.world.now)
         self.pump.feed(Exited(run, over), now=self.now)
+
+
+def _nothing() -> None:
+    """Let a moment pass."""
 
 
 class Customer(Party):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from pytest_gatherscatter.errors import GatherScatterError
 from pytest_gatherscatter.simulation.laboratory import DELAYS, DRIFT
@@ -19,6 +20,12 @@ LONGEST = 1200.0
 it a silence of ten seconds, or a name that lingers for fifteen."""
 
 PROCESSES = ("power", "flash", "test")
+
+FAULTS = (
+    *("crash", "crash", "crash at the end", "crash at the end", "cut", "cut at the begin"),
+    *("cut at the begin", "freeze", "drain", "cancel"),
+)
+"""What may happen, as often as it stands here."""
 
 
 class SlipPlay:
@@ -161,15 +168,19 @@ class SlipPlay:
         world, chance = self.world, self.world.random
         one = chance.choice(self.processors)
         at = chance.random() * 12.0
-        what = chance.choice(("crash", "crash", "crash", "cut", "cut", "freeze", "drain", "cancel"))
+        what = chance.choice(FAULTS)
         self.told.append(what)
+        if what != "cancel":
+            self.watch.troubled.add(one.name)
         match what:
             case "crash":
-                away = chance.choice((0.5, 5.0, 40.0)) * (0.5 + chance.random())
-                forgets = chance.random() < 0.3  # noqa: PLR2004
-                world.after(at, self._crash, one, chance.randint(1, 12), away, forgets)
+                world.after(at, self._crash, one, chance.randint(1, 12))
+            case "crash at the end":
+                one.at_end = self._once(partial(self._crash, one, chance.randint(1, 6)))
+            case "cut at the begin":
+                one.at_begin = self._once(partial(self._silence, one))
             case "cut":
-                world.after(at, self._cut, chance.choice((one, chance.choice(self.customers))))
+                world.after(at, self._cut, chance.choice((one, *self.customers)))
             case "freeze":
                 world.after(at, one.freeze, chance.choice((1.0, 8.0, 30.0)) * chance.random())
             case "drain":
@@ -179,8 +190,23 @@ class SlipPlay:
                 customer = chance.choice(self.customers)
                 world.after(at, lambda: customer.step(customer.cancel))
 
-    def _crash(self, one: Processor, effect: int, away: float, forgets: bool) -> None:  # noqa: FBT001
+    def _once(self, fault: Callable[[], None]) -> Callable[[], None]:
+        """Make a fault that strikes one of the next commands of a processor, and no other."""
+        left = self.world.random.randint(1, 3)
+
+        def strike() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                fault()
+
+        return strike
+
+    def _crash(self, one: Processor, effect: int) -> None:
         """Let a processor die before one of its next effects, and come back."""
+        chance = self.world.random
+        away = chance.choice((0.5, 5.0, 40.0)) * (0.5 + chance.random())
+        forgets = chance.random() < 0.3  # noqa: PLR2004
         if not one.alive:
             return
         one.crash_at = one.effects + effect
@@ -191,6 +217,12 @@ class SlipPlay:
             one.start()
 
         one.after_crash = lambda: self.world.after(away, back)
+
+    def _silence(self, one: Processor) -> None:
+        """Lose a connection that its client believes in for longer than anybody waits for it."""
+        connection = one.link.connection
+        if connection is not None:
+            connection.lose(at_client=20.0 * self.world.random.random(), at_broker=0.001)
 
     def _cut(self, one: Processor | Customer) -> None:
         """Lose a connection, at once or silently."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from pytest_gatherscatter.simulation.world import Violated, World
 from pytest_gatherscatter.slips.memory import Key, key_of
-from pytest_gatherscatter.slips.slip import MOST_INTERRUPTIONS, step_of
+from pytest_gatherscatter.slips.slip import MOST_INTERRUPTIONS, is_chain, step_of
 from pytest_gatherscatter.wire.slips import Outcome, Slip, Step, Task
 
 
@@ -14,6 +14,7 @@ class Way:
 
     slip: Slip
     begun: list[Task] = field(default_factory=list)
+    by: dict[Task, str] = field(default_factory=dict)
     ended: dict[Task, str] = field(default_factory=dict)
     outcome: Outcome | None = None
     awaited: bool = True
@@ -25,6 +26,8 @@ class Watch:
     def __init__(self, world: World) -> None:
         self.world = world
         self.ways: dict[str, Way] = {}
+        self.troubled: set[str] = set()
+        """Processors that something befell; of any other nothing may be given up."""
         self.deaths = 0
         """Commands that died with their processor."""
         self._known: dict[Key, Step] = {}
@@ -40,6 +43,10 @@ class Watch:
         assert step is not None, task  # noqa: S101 - a command is a step's
         self._known[key_of(slip.id, task)] = step
         self.world.tell(processor, f"begins {_words(slip, task)}")
+        # A step of a parallel slip may lie in a queue that nobody serves when the slip is cut short
+        # by a keeper that does not know of it: that is the price of no list of slips.
+        if way.outcome is not None and (is_chain(slip) or way.outcome in {"done", "failed"}):
+            raise Violated("what is over is over", f"{_words(slip, task)} after the end")
         if task in way.begun:
             raise Violated("no step twice without leave", f"{_words(slip, task)} was begun before")
         tries = sum(
@@ -53,6 +60,7 @@ class Watch:
         elif not step.mandatory:
             self._in_order(way, slip, step, task)
         way.begun.append(task)
+        way.by[task] = processor
 
     def ended(self, slip: Slip, task: Task, status: str, processor: str) -> None:
         """Note how a command ended; ``killed`` if it died with its processor."""
@@ -71,6 +79,9 @@ class Watch:
             if one.status in {"done", "failed"} and way.ended.get(task) != one.status:
                 seen = way.ended.get(task, "never ran")
                 raise Violated("progress is true", f"{_words(slip, task)}: {one.status}, {seen}")
+            if one.status == "interrupted" and way.by.get(task, "") not in self.troubled | {""}:
+                text = f"{_words(slip, task)} by {way.by[task]}, which is well"
+                raise Violated("who lives is not given up", text)
         missing = [step.number for step in slip.steps if (step.number, False) not in final]
         if outcome == "done" and missing:
             raise Violated("the done vector is complete", f"slip {slip.id} misses {missing}")
