@@ -139,7 +139,7 @@ def test_a_slip_from_its_first_step_to_its_last(
 def test_a_failure_is_undone_in_reverse(lab: SlipLab) -> None:
     """Retried first; then what was done is compensated, and the mandatory step is run."""
     fails = step("flash", "fail", on_failure="compensate", retries=1)
-    over, _ = lab.run(ON, fails, step("flash", "write"), OFF)
+    over, _ = lab.run(ON, fails, step("flash", "write"), OFF, params={"image": "x"})
     assert over.outcome == "failed"
     assert story(over) == [
         (1, 1, False, "done"),
