@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import re
 import time
 from pathlib import Path
 
+from pytest_gatherscatter.wire.names import ID_PATTERN
 from pytest_gatherscatter.wire.slips import Task
 
 MOST = 64 * 1024 * 1024
@@ -15,6 +17,9 @@ KEPT_SECONDS = 14 * 86400
 
 KEPT_BYTES = 1024 * 1024 * 1024
 """Bytes of all logs together; the oldest go first."""
+
+_SLIP = re.compile(ID_PATTERN)
+_LOG = re.compile(r"[0-9]+-[0-9]+(-undo)?\.log")
 
 
 class LogFile:
@@ -60,11 +65,15 @@ class LogFile:
 
 
 def prune(directory: Path, *, spared: frozenset[str] = frozenset()) -> None:
-    """Remove logs that are too old, or too much together; those of ``spared`` slips stay."""
+    """Remove logs that are too old, or too much together; those of ``spared`` slips stay.
+
+    Only what looks as ours is looked at: somebody may have given us ``/var/log``.
+    """
     found: list[tuple[float, int, Path]] = []
     with contextlib.suppress(OSError):
         for path in directory.glob("*/*.log"):
-            if path.parent.name not in spared:
+            slip = path.parent.name
+            if slip not in spared and _SLIP.fullmatch(slip) and _LOG.fullmatch(path.name):
                 with contextlib.suppress(OSError):
                     seen = path.stat()
                     found.append((seen.st_mtime, seen.st_size, path))

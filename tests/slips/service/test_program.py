@@ -226,15 +226,25 @@ def test_a_guard_that_is_killed_is_replaced(tmp_path: Path, runner: Runner) -> N
 
 
 def test_old_logs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By age, and the oldest first where all are too much; running slips keep theirs."""
+    """By age, and the oldest first where all are too much; running slips and others keep theirs."""
     monkeypatch.setattr(logs, "KEPT_BYTES", 250)
-    for age, name in enumerate(["new", "middle", "old", "spared"]):
+    new, middle, old, spared = (f"{number:08}" for number in range(4))
+    for age, name in enumerate([new, middle, old, spared, "nginx"]):
         path = tmp_path / name / "1-1.log"
         path.parent.mkdir()
         path.write_bytes(b"x" * 100)
         os.utime(path, (time.time() - age * 1000,) * 2)
-    logs.prune(tmp_path, spared=frozenset({"spared"}))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["middle", "new", "spared"]
-    os.utime(tmp_path / "new" / "1-1.log", (0, 0))
-    logs.prune(tmp_path, spared=frozenset({"spared"}))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["middle", "spared"]
+    other = tmp_path / old / "access.log"
+    other.touch()
+    os.utime(other, (0, 0))
+
+    def left() -> list[str]:
+        return sorted(path.parent.name for path in tmp_path.glob("*/1-1.log"))
+
+    logs.prune(tmp_path, spared=frozenset({spared}))
+    assert left() == [new, middle, spared, "nginx"]
+    os.utime(tmp_path / new / "1-1.log", (0, 0))
+    logs.prune(tmp_path, spared=frozenset({spared}))
+    assert left() == [middle, spared, "nginx"]
+    assert not (tmp_path / new).exists()
+    assert other.exists()
