@@ -148,6 +148,7 @@ class JobRun:
                     raise
                 service.stop("interrupted")
                 self.interrupted = stopped = True
+                self._say_that_it_waits()
                 coming = service.news(look)
                 continue
             if one is None:
@@ -157,6 +158,14 @@ class JobRun:
             if reason and not stopped:
                 stopped = True
                 service.stop(str(reason))
+
+    def _say_that_it_waits(self) -> None:
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            text = "interrupted: the tests that run come to their end (Ctrl-C again: at once)"
+            reporter.write_line(text)
+            reporter.flush()
 
     # ── showing it ─────────────────────────────────────────────────────────────────────
 

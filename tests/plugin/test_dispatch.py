@@ -1,7 +1,6 @@
 """Test files that others run: it looks as a plain run, whatever happens to the workers."""
 
 import signal
-import time
 
 import pytest
 from spreadrun import GATED, SLOW, alive, outcomes, pids, until
@@ -176,12 +175,12 @@ def test_ctrl_c_twice_waits_for_nobody(suite: Suite) -> None:
     suite.write(SLOW.replace("0.1", "60"))
     run = suite.start("--gs-spawn", "1")
     until(lambda: bool(pids(suite.path / "pids")))
+    output = suite.path / "output"
     run.send_signal(signal.SIGINT)
-    while run.poll() is None:
-        time.sleep(0.5)
-        run.send_signal(signal.SIGINT)
-    assert run.wait() == pytest.ExitCode.INTERRUPTED
-    assert "= not run =" in (suite.path / "output").read_text()
+    until(lambda: "(Ctrl-C again: at once)" in output.read_text())
+    run.send_signal(signal.SIGINT)
+    assert run.wait(30) == pytest.ExitCode.INTERRUPTED
+    assert "= not run =" in output.read_text()
     until(lambda: not any(alive(pid) for pid in pids(suite.path / "pids")))
 
 
