@@ -65,7 +65,7 @@ class ProcessorService:
     ) -> None:
         self._lab, self._settings, self._names = lab, settings, tuple(names)
         state = state_directory()
-        self._logs = private(settings.logs or state / "slips")
+        self._logs = _given(settings.logs) if settings.logs else private(state / "slips")
         self._done = False
         facts = ProcessorFacts(
             processor=settings.name,
@@ -176,6 +176,19 @@ class ProcessorService:
                 log.info("%s", text)
             case Done():
                 self._done = True
+
+
+def _given(directory: Path) -> Path:
+    """Make a directory that somebody named, and leave one that is there as it is.
+
+    Raises:
+        SettingsInvalid: it cannot be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsInvalid("logs", f"{directory}: {error.strerror}") from None
+    return directory
 
 
 class _FoldedJournal(FileJournal):
