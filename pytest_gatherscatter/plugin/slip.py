@@ -127,7 +127,8 @@ class SlipRunner:
             except BaseException as error:
                 self._cancel(going, shown)
                 if isinstance(error, KeyboardInterrupt):
-                    end = "still ends" if going.result is None else going.result.outcome
+                    over = going.result
+                    end = "ends by itself" if over is None else f"is {over.outcome}"
                     raise KeyboardInterrupt(f"while slip {slip.name} ran; it {end}") from None
                 raise
         return FinishedSlip(going.result)
