@@ -60,6 +60,7 @@ from pytest_gatherscatter.machine import (
     Woken,
 )
 from pytest_gatherscatter.wire import codec
+from pytest_gatherscatter.wire.messages import Message
 from pytest_gatherscatter.wire.names import dead, direct_exchange, event_exchange
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,7 @@ class Pump:
             ``feed(Exited(...))``.
         user: the login, so that the broker vouches for it in ``user_id``.
         strict: let a machine's exception out instead of dead-lettering (simulation, tests).
+        decode: reads a body; who plays many parties may read each once for all of them.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that a pump joins
@@ -116,6 +118,7 @@ class Pump:
         run: Callable[[Run], None] | None = None,
         user: str | None = None,
         strict: bool = False,
+        decode: Callable[[bytes, str | None], Message] = codec.decode,
     ) -> None:
         self.machine = machine
         self._port = port
@@ -127,6 +130,7 @@ class Pump:
         self._run = run or _leave
         self._user = user
         self._strict = strict
+        self._decode = decode
         self._deliveries: dict[int, Tag] = {}
         self._numbers = count(1)
         self._publishes: dict[int, tuple[int | None, _Step]] = {}
@@ -178,7 +182,7 @@ class Pump:
         delivery = next(self._numbers)
         self._deliveries[delivery] = event.tag
         try:
-            message = codec.decode(event.body, event.properties.type)
+            message = self._decode(event.body, event.properties.type)
         except MessageUnreadable as error:
             self._bury(delivery, event, error.reason, now)
             return

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.journal import MemoryJournal
 from pytest_gatherscatter.machine import Recovered
 from pytest_gatherscatter.sections.gatherer import Gatherer, GathererFacts
 from pytest_gatherscatter.simulation.network import Network
-from pytest_gatherscatter.simulation.party import LAB, PATIENCE, TAKEN, Party, gatherer_way
+from pytest_gatherscatter.simulation.party import PATIENCE, TAKEN, Party, gatherer_way
 from pytest_gatherscatter.simulation.world import EPOCH, Recorded, VirtualClock, World
 
 
@@ -48,8 +47,8 @@ class Authority(Party):
         )
         machine = self._machine = self._make(facts)
         self._unsynced = self._taken_at = None
-        link = self.connect(gatherer_way())
-        self.pump = Pump(machine, link, LAB, sender=self.world.id(), journal=self, strict=True)
+        self.connect(gatherer_way())
+        self.pump = self.join(machine, self.world.id(), journal=self)
         recovered = Recovered(self._journal.read(), wall=EPOCH + self.world.now)
         self.pump.feed(recovered, now=self.now)
         self._journal.snapshot(machine.snapshot())

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -45,8 +46,8 @@ def _parts(first: int, count: int, jobs: int) -> Iterator[Total]:
     if jobs == 1:
         yield from map(play_chunk, starts, sizes)
         return
-    # Spawned, not forked: a process of a test run has threads by now.
-    context = get_context("spawn")
+    # Forked, all is imported already; but a process of a test run has threads by now.
+    context = get_context("fork" if threading.active_count() == 1 else "spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         yield from pool.map(play_chunk, starts, sizes)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from pytest_gatherscatter.broker.port import PortEvent
-from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import section_topology
 from pytest_gatherscatter.machine import Exited, Run, Told
 from pytest_gatherscatter.sections.hook import Hold, Veto
@@ -98,10 +97,8 @@ class Instrument(Party):
             clock=self.clock.name,
         )
         self.machine = self._make(identity, hook_timeout=HOOK_TIMEOUT)
-        link = self.connect(agent_way(self.agent, self.benches))
-        self.pump = Pump(
-            self.machine, link, LAB, sender=self.world.id(), run=self._run, strict=True
-        )
+        self.connect(agent_way(self.agent, self.benches))
+        self.pump = self.join(self.machine, self.world.id(), run=self._run)
 
     def speaks_on(self) -> str | None:
         """It speaks on the gatherer's clock as it measured it."""

@@ -11,7 +11,7 @@ from functools import partial
 from pytest_gatherscatter.simulation.host import Plan
 from pytest_gatherscatter.simulation.laboratory import Laboratory
 from pytest_gatherscatter.simulation.visitor import Visitor
-from pytest_gatherscatter.simulation.world import Heard, Said, Sight
+from pytest_gatherscatter.simulation.world import Heard, Kind, Said, Sight
 from pytest_gatherscatter.wire.messages import (
     AgentAlive,
     ArtifactChunk,
@@ -45,7 +45,7 @@ class AtTheFirst:
         by: str = "",
         nth: int = 1,
     ) -> None:
-        self.kinds = frozenset({kind})
+        self.kinds: frozenset[Kind] = frozenset({(how, kind)})
         self._how = how
         self._action = action
         self._by = by

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Self
 
-from pytest_gatherscatter.simulation.world import BodyBegan, Sight, Violated, VisitEnded
+from pytest_gatherscatter.simulation.world import BodyBegan, Kind, Sight, Violated, VisitEnded
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class Outcome:
 class Count:
     """An onlooker that counts bodies and how visits end."""
 
-    kinds: frozenset[type] = frozenset({BodyBegan, VisitEnded})
+    kinds: frozenset[Kind] = frozenset({BodyBegan, VisitEnded})
 
     def __init__(self) -> None:
         self.coordinated = self.alone = 0

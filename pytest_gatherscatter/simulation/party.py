@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 
 from pytest_gatherscatter.broker.port import Delivered as PortDelivered
 from pytest_gatherscatter.broker.port import PortDown, PortEvent, Properties
-from pytest_gatherscatter.broker.pump import Pump
+from pytest_gatherscatter.broker.pump import Journal, Pump
 from pytest_gatherscatter.broker.topology import (
     Topology,
     agent_topology,
@@ -18,6 +18,7 @@ from pytest_gatherscatter.broker.topology import (
     reply_topology,
 )
 from pytest_gatherscatter.embedded.record import Message
+from pytest_gatherscatter.machine import Machine, Run
 from pytest_gatherscatter.simulation.connection import HEARTBEAT, MISSES, SimulatedLink
 from pytest_gatherscatter.simulation.network import Network
 from pytest_gatherscatter.simulation.world import (
@@ -263,6 +264,26 @@ class Party:
         self.link.connect(topology)
         return self.link
 
+    def join(
+        self,
+        machine: Machine,
+        sender: str,
+        *,
+        journal: Journal | None = None,
+        run: Callable[[Run], None] | None = None,
+    ) -> Pump:
+        """Join a machine to the link, by a pump that reads each body once for all parties."""
+        return Pump(
+            machine,
+            self.link,
+            LAB,
+            sender=sender,
+            journal=journal,
+            run=run,
+            strict=True,
+            decode=self.world.read,
+        )
+
     def reconnect(self) -> None:
         """Begin to connect again with the same link."""
         if self._topology is not None and not self.link.up:
@@ -272,10 +293,9 @@ class Party:
         """Take what came in one packet."""
         for event in events:
             if isinstance(event, PortDelivered):
-                world = self.world
-                message = world.message(event.body, event.properties.type)
-                if message is not None:
-                    world.see(Heard(world.now, self.name, message))
+                world, kind = self.world, event.properties.type
+                if world.looks_for(Heard, kind):
+                    world.see(Heard(world.now, self.name, world.read(event.body, kind)))
             pump = self.pump
             if pump is not None and self.link is link:
                 pump.take(event, now=self.now)
@@ -289,6 +309,7 @@ class Party:
     def _say(self, said: Message) -> None:
         properties = said.properties
         kind = properties.type if isinstance(properties, Properties) else None
-        message = self.world.message(said.body, kind)
-        if message is not None:
-            self.world.see(Said(self.world.now, self.name, said.key, message, self.speaks_on()))
+        world = self.world
+        if world.looks_for(Said, kind):
+            message = world.read(said.body, kind)
+            world.see(Said(world.now, self.name, said.key, message, self.speaks_on()))

@@ -1,8 +1,7 @@
 """A person at a terminal: holds a bench, lets go of it, resets the lab."""
 
-from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.machine import Effect, Effects, Input, Told
-from pytest_gatherscatter.simulation.party import LAB, Party, reply_way
+from pytest_gatherscatter.simulation.party import Party, reply_way
 from pytest_gatherscatter.wire.messages import Message
 from pytest_gatherscatter.wire.names import STEER_KEY, reply_key
 
@@ -26,8 +25,8 @@ class Person(Party):
     def begin(self) -> None:
         """Connect."""
         reply = self.world.id()
-        link = self.connect(reply_way(reply, None))
-        self.pump = Pump(_Speaker(reply), link, LAB, sender=reply, strict=True)
+        self.connect(reply_way(reply, None))
+        self.pump = self.join(_Speaker(reply), reply)
 
     def say(self, message: Message) -> None:
         """Say something to the gatherer, if there is a connection."""

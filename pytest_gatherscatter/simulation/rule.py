@@ -6,7 +6,7 @@ must not be; :meth:`Rule.end` is asked once more when everything has come to res
 
 from typing import ClassVar
 
-from pytest_gatherscatter.simulation.world import Sight, Violated, World
+from pytest_gatherscatter.simulation.world import Kind, Sight, Violated, World
 
 
 def agent_of(party: str) -> str:
@@ -18,7 +18,7 @@ class Rule:
     """The base: a name, and the world for its clocks."""
 
     name: ClassVar[str] = ""
-    kinds: frozenset[type] = frozenset()
+    kinds: frozenset[Kind] = frozenset()
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -70,7 +70,8 @@ class Watch:
         self.names = [rule.name for rule in every]
         for rule in every:
             shelf.put(rule.name, rule)
-            for kind in rule.kinds:
+            for asked in rule.kinds:
+                kind = asked[1] if isinstance(asked, tuple) else asked
                 self._places.setdefault(kind, []).append(rule.name)
 
     def see(self, sight: Sight) -> None:

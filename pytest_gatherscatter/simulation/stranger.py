@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 import msgspec
 
-from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.embedded.record import Message
 from pytest_gatherscatter.machine import Effect, Effects, Input, Told
 from pytest_gatherscatter.simulation.network import Network
-from pytest_gatherscatter.simulation.party import LAB, Party, reply_way
+from pytest_gatherscatter.simulation.party import Party, reply_way
 from pytest_gatherscatter.simulation.world import (
     BodyBegan,
     BodyLeft,
+    Kind,
     Said,
     Sight,
     VirtualClock,
@@ -70,7 +70,9 @@ class _Mouth:
 class Stranger(Party):
     """Its words are not shown to the rules, which know the lab's own ones by that."""
 
-    kinds: frozenset[type] = frozenset({*OVERHEARD, BodyBegan, BodyLeft, VisitEnded})
+    kinds: frozenset[Kind] = frozenset(
+        {*((Said, kind) for kind in OVERHEARD), BodyBegan, BodyLeft, VisitEnded}
+    )
 
     def __init__(
         self,
@@ -109,8 +111,8 @@ class Stranger(Party):
     def begin(self) -> None:
         """Connect."""
         reply = self.world.id()
-        link = self.connect(reply_way(reply, None))
-        self.pump = Pump(_Mouth(reply), link, LAB, sender=reply, strict=True)
+        self.connect(reply_way(reply, None))
+        self.pump = self.join(_Mouth(reply), reply)
 
     def trouble(self) -> None:
         """Make some trouble, as the seed draws it."""

@@ -95,7 +95,7 @@ class BoundsAge(Promise):
     """
 
     name = "a bound ages"
-    kinds = frozenset({m.JoinLab, m.ClockReading, Died})
+    kinds = frozenset({(Said, m.JoinLab), (Heard, m.ClockReading), Died})
 
     def __init__(self, world: World) -> None:
         super().__init__(world)

@@ -8,7 +8,6 @@ to event, in virtual time.
 from collections.abc import Callable
 
 from pytest_gatherscatter.broker.port import PortEvent, PortUp
-from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.errors import GatherScatterError, NotGathered
 from pytest_gatherscatter.machine import LinkDown, Told
 from pytest_gatherscatter.sections.workload.bench import LOCK_TURN
@@ -37,7 +36,7 @@ from pytest_gatherscatter.sections.workload.step import (
 from pytest_gatherscatter.simulation.connection import SimulatedLink
 from pytest_gatherscatter.simulation.host import Host, Plan, Ticket
 from pytest_gatherscatter.simulation.network import Network
-from pytest_gatherscatter.simulation.party import LAB, RECONNECT, Party, reply_way
+from pytest_gatherscatter.simulation.party import RECONNECT, Party, reply_way
 from pytest_gatherscatter.simulation.world import (
     BodyBegan,
     BodyLeft,
@@ -85,6 +84,7 @@ class Visitor(Party):
         self._error: GatherScatterError | None = None
         self._ready = False
         self._serving = False
+        self._looked = False
         self._rings_at = float("-inf")
         self._connecting: Connect | None = None
 
@@ -163,6 +163,9 @@ class Visitor(Party):
 
     def look(self) -> None:
         """Follow the guide to the next step that takes time."""
+        if self._looked:  # nothing has happened since
+            self._looked = False
+            return
         goes_on = self._ready or self._serving
         while goes_on and (guide := self._guide) is not None:
             self._ready = self._serving = False
@@ -258,13 +261,14 @@ class Visitor(Party):
         guide = self._guide
         if self._connecting is not None and guide is not None and isinstance(events[0], PortUp):
             self._connecting = None
-            self.pump = Pump(guide.machine, link, LAB, sender=self._reply, strict=True)
+            self.pump = self.join(guide.machine, self._reply)
             self.pump.feed(Told(AnswerTo(names.reply_key(self._reply))), now=self.now)
             guide.connected()
             self._ready = True
         for event in events:  # a turn of the shell may take one of them or all
             super().heard(link, [event])
             self.look()
+        self._looked = not self.link.failed  # what failed is still to be told
 
     def refused(self, why: str) -> None:
         """Try again within the time of the attempt, or end it."""

@@ -227,7 +227,8 @@ Sight: TypeAlias = (
 )
 
 
-_SPOKEN = (Said, Heard)
+Kind: TypeAlias = type | tuple[type, type]
+"""A kind of sight, or of message; ``(Said, …)`` and ``(Heard, …)`` are one half of the latter."""
 
 
 class Onlooker(Protocol):
@@ -236,7 +237,7 @@ class Onlooker(Protocol):
     ``kinds`` are the kinds of sights, or of messages that were said or heard.
     """
 
-    kinds: frozenset[type]
+    kinds: frozenset[Kind]
 
     def see(self, sight: Sight) -> None:
         """Take a sight; raise :class:`Violated` if it must not be."""
@@ -282,8 +283,11 @@ class World:
         """Set when what was waited for has come; :meth:`run` returns then."""
         self._story = story
         self._onlookers: dict[type, list[Callable[[Sight], None]]] = {}
-        self._wanted: set[str | None] = set()
+        self._saying: dict[type, list[Callable[[Sight], None]]] = {}
+        self._hearing: dict[type, list[Callable[[Sight], None]]] = {}
         self._messages: dict[bytes, Message] = {}
+        self._wanted_said: set[str | None] = set()
+        self._wanted_heard: set[str | None] = set()
         # What is to be done with what, instead of what a partial or a lambda would hold: these are
         # made for each message, and take longer to make than to call.
         self._queue: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
@@ -317,21 +321,42 @@ class World:
     def show(self, onlooker: Onlooker) -> None:
         """Show ``onlooker`` what it asks for, from now on."""
         for kind in onlooker.kinds:
-            self._onlookers.setdefault(kind, []).append(onlooker.see)
-            self._wanted.add(f"{kind.__name__}/{codec.VERSION}")
+            how, what = kind if isinstance(kind, tuple) else (None, kind)
+            if not issubclass(what, Message):
+                self._onlookers.setdefault(what, []).append(onlooker.see)
+                continue
+            name = f"{what.__name__}/{codec.VERSION}"
+            if how is not Heard:
+                self._saying.setdefault(what, []).append(onlooker.see)
+                self._wanted_said.add(name)
+            if how is not Said:
+                self._hearing.setdefault(what, []).append(onlooker.see)
+                self._wanted_heard.add(name)
 
     def see(self, sight: Sight) -> None:
         """Note something, and show it to whoever looks for such things."""
         if self._story:
             self.history.append(sight)
-        kind = type(sight.message) if isinstance(sight, _SPOKEN) else type(sight)
-        for see in self._onlookers.get(kind, ()):
-            see(sight)
+        if isinstance(sight, Said):
+            looking = self._saying.get(type(sight.message))
+        elif isinstance(sight, Heard):
+            looking = self._hearing.get(type(sight.message))
+        else:
+            looking = self._onlookers.get(type(sight))
+        if looking is not None:
+            for see in looking:
+                see(sight)
 
-    def message(self, body: bytes, kind: str | None) -> Message | None:
-        """Read a body that somebody wants to see, each once: it leaves here and comes in there."""
-        if not self._story and kind not in self._wanted:
-            return None
+    def looks_for(self, how: type["Said | Heard"], kind: str | None) -> bool:
+        """Say whether anybody wants to see that a message of this AMQP type is said, or heard."""
+        wanted = self._wanted_said if how is Said else self._wanted_heard
+        return kind in wanted or self._story
+
+    def read(self, body: bytes, kind: str | None) -> Message:
+        """Read a body as its reader does, each once: one may go to many, and is seen on its way.
+
+        A message is never changed, so that all who read it may share it.
+        """
         message = self._messages.get(body)
         if message is None:
             message = self._messages[body] = codec.decode(body, kind)

@@ -180,7 +180,7 @@ class MonitorMachine:
             for arming in opened:
                 self._turns.look(arming, now)
                 self._ending.look(arming, now)
-            self._turns.take_next(now)
+            self._turns.take_next(opened, now)
         station.hooks.advance()
         due = [presence.due()]
         if station.draining:

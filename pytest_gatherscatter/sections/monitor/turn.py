@@ -45,10 +45,10 @@ class Turns:
             case _:
                 pass
 
-    def take_next(self, now: float) -> None:
-        """Prepare the oldest section that waits, if nothing else is on; tell the rest why not."""
-        waits, armings = ArmingState.WAITING, self.station.armings.values()
-        waiting = [one for one in armings if one.life.state is waits]
+    def take_next(self, opened: list[Arming], now: float) -> None:
+        """Prepare the oldest of the open ones that waits, if nothing else is on; tell the rest."""
+        waits = ArmingState.WAITING
+        waiting = [one for one in opened if one.life.state is waits]
         for arming in sorted(waiting, key=lambda one: one.info.token):
             other = next((other for other in self.station.open() if other.busy), None)
             if other is None:
