@@ -1,14 +1,15 @@
 """``--gs-local``: a private lab for one run of pytest, on this machine.
 
-An embedded broker, a gatherer and the ``[[monitor]]``s of ``gatherscatter.toml``, each a
-process of its own as in a real lab. They are started once, in the process that the user
-started (the controller, with xdist), and end with it however it ends: each watches for the end
-of its parent. Ctrl-C does not reach them, so that a test that is interrupted can still leave
-its section.
+An embedded broker, a gatherer, and the ``[[monitor]]``s and ``[process.NAME]``s of
+``gatherscatter.toml``, each a process of its own as in a real lab. They are started once, in the
+process that the user started (the controller, with xdist), and end with it however it ends: each
+watches for the end of its parent. Ctrl-C does not reach them, so that a test that is interrupted
+can still leave its section.
 """
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,10 +21,12 @@ import pytest
 
 from pytest_gatherscatter.broker import container, provider
 from pytest_gatherscatter.errors import BrokerError, GatherScatterError, NoGatherer
+from pytest_gatherscatter.host.directory import state_directory
 from pytest_gatherscatter.plugin import options
 from pytest_gatherscatter.sections.service.asker import Asker
 from pytest_gatherscatter.settings import Settings
 from pytest_gatherscatter.wire.messages import AskStatus, LabStatus
+from pytest_gatherscatter.wire.names import steps_queue
 
 START_SECONDS = 30.0
 """How long the lab may take to come up: a monitor's class may import its instrument's driver
@@ -60,6 +63,8 @@ class Lab:
 
     broker: provider.StartedBroker
     members: list[Member] = field(default_factory=list)
+    journals: list[Path] = field(default_factory=list)
+    """What processors keep for the next of their name in their lab, which there will not be."""
 
     def stop(self) -> None:
         """End monitors, gatherer and broker, in this order, within bounds."""
@@ -72,6 +77,8 @@ class Lab:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     member.process.wait(max(0.1, end - time.monotonic()))
         self.broker.stop()
+        for journal in self.journals:
+            shutil.rmtree(journal, ignore_errors=True)
 
 
 def start(config: pytest.Config) -> None:
@@ -98,7 +105,7 @@ def start(config: pytest.Config) -> None:
 
 
 def _fill(lab: Lab, settings: Settings) -> None:
-    """Start gatherer and monitors, and wait until all of them are there.
+    """Start gatherer, monitors and processors, and wait until all of them are there.
 
     Raises:
         GatherScatterError: one of them ended, or did not join in time.
@@ -112,6 +119,10 @@ def _fill(lab: Lab, settings: Settings) -> None:
     commands = {"gatherer": ["gatherer", *own_state]} | {
         name: ["monitor", name] for name in names if name != "gatherer"
     }
+    for process in settings.processes:
+        own = ("--name", process, "--logs", str(logs / "slips"), "--drain", "1s")
+        commands[f"process-{process}"] = ["slips", "process", process, *own]
+        lab.journals.append(state_directory() / "processor" / f"{settings.lab}.{process}")
     for name, command in commands.items():
         log = logs / f"{name}.log"
         with log.open("wb") as stream:
@@ -145,7 +156,8 @@ def _start(
 
 def _await(lab: Lab, settings: Settings, names: frozenset[str]) -> None:
     end = time.monotonic() + START_SECONDS
-    missing = names | {"gatherer"}
+    unserved = {f"process-{process}": process for process in settings.processes}
+    missing = names | {"gatherer"} | unserved.keys()
     with Asker(settings, lab.broker.url) as asker:
         while missing:
             for member in lab.members:
@@ -158,5 +170,16 @@ def _await(lab: Lab, settings: Settings, names: frozenset[str]) -> None:
             with contextlib.suppress(NoGatherer):
                 status = asker.ask(AskStatus(), LabStatus)
                 missing = names - {agent.agent for agent in status.agents}
+                missing |= {
+                    who
+                    for who, process in unserved.items()
+                    if not _is_served(asker, steps_queue(settings.lab, process))
+                }
             if missing:
                 time.sleep(LOOK)
+
+
+def _is_served(asker: Asker, queue: str) -> bool:
+    """Whether somebody takes from a queue."""
+    depth = asker.link.queue_depth(queue)
+    return depth is not None and depth[1] > 0

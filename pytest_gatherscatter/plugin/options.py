@@ -67,8 +67,8 @@ def register(parser: pytest.Parser) -> None:
     option(
         "--gs-local",
         action="store_true",
-        help="start a private broker, a gatherer and the [[monitor]]s of gatherscatter.toml "
-        "for this run",
+        help="start a private broker, a gatherer, and the [[monitor]]s and [process.NAME]s of "
+        "gatherscatter.toml for this run",
     )
     option("--gs-no-gatherer", metavar="run|skip|fail", help=TEXT_KEYS["no_gatherer"])
     option("--gs-not-gathered", metavar="fail|skip|run", help=TEXT_KEYS["not_gathered"])
