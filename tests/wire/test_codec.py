@@ -69,6 +69,8 @@ def _of(info: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401, C901, PLR0911 - a
             return st.binary(max_size=50)
         case msgspec.inspect.VarTupleType(item_type=item, min_length=least):
             return st.lists(_of(item), min_size=least or 0, max_size=3).map(tuple)
+        case msgspec.inspect.TupleType(item_types=items):
+            return st.tuples(*map(_of, items))
         case msgspec.inspect.DictType(key_type=key, value_type=value):
             return st.dictionaries(_of(key), _of(value), max_size=3)
         case msgspec.inspect.UnionType(types=types):
