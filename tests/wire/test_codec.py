@@ -45,7 +45,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - any annotatio
     return _of(msgspec.inspect.type_info(kind))
 
 
-def _of(info: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401, C901, PLR0911 - a case a type
+def _of(info: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401, C901, PLR0911, PLR0912 - a case a type
     match info:
         case msgspec.inspect.StrType(pattern=str(pattern)):
             # Long enough for a hash, and in the alphabet of every pattern.
