@@ -239,6 +239,67 @@ def _listener(lab: str, agents: Iterable[str]) -> Rights:
     return _worker(lab, agents) + answers
 
 
+def _processor(lab: str, agents: Iterable[str]) -> Rights:
+    mine = tuple(re.escape(agent) for agent in agents) or (NAME,)
+    events, direct = names.event_exchange(lab), names.direct_exchange(lab)
+    inboxes = tuple(_queue(names.processor_queue, lab, one) for one in mine)
+    steps, room = _queue(names.steps_queue, lab, NAME), re.escape(names.waiting_queue(lab))
+    queues = (*inboxes, steps, room)
+    said = tuple(
+        re.escape(names.slip_event(what, "")) + ID for what in ("begun", "moved", "ended", "over")
+    )
+    # It hears of every slip, and so binds with the wildcard itself.
+    heard = [names.slip_event(what, "*") for what in ("cancel", "over")]
+    heard += [names.SLIP_CHECK, names.STEP_SOUGHT, names.PROCESSOR_SOUGHT]
+    return _asker(lab) + Rights(
+        configure=queues,
+        write=(*queues, re.escape(events)),
+        read=(*queues, re.escape(events)),
+        says={
+            direct: (
+                _key(names.steps_key, NAME),
+                re.escape(names.WAITING_KEY),
+                _key(names.processor_key, NAME),
+                _key(names.slip_key, ID),
+            ),
+            events: (*said, re.escape(names.STEP_SOUGHT)),
+        },
+        hears={
+            direct: (
+                *(_key(names.processor_key, one) for one in mine),
+                _key(names.steps_key, NAME),
+                re.escape(names.WAITING_KEY),
+            ),
+            events: tuple(map(re.escape, heard)),
+        },
+    )
+
+
+def _dispatcher(lab: str, agents: Iterable[str]) -> Rights:
+    del agents
+    events, direct = names.event_exchange(lab), names.direct_exchange(lab)
+    queue = _queue(names.slip_queue, lab, ID)
+    heard = ("begun", "moved", "ended", "over")
+    return _asker(lab) + Rights(
+        configure=(queue,),
+        write=(queue, re.escape(events)),
+        read=(queue, re.escape(events)),
+        says={
+            direct: (_key(names.steps_key, NAME), re.escape(names.WAITING_KEY)),
+            events: (
+                re.escape(names.slip_event("cancel", "")) + ID,
+                re.escape(names.slip_event("over", "")) + ID,
+                re.escape(names.SLIP_CHECK),
+                re.escape(names.PROCESSOR_SOUGHT),
+            ),
+        },
+        hears={
+            direct: (_key(names.slip_key, ID),),
+            events: tuple(re.escape(names.slip_event(what, "")) + ID for what in heard),
+        },
+    )
+
+
 ROLES: Mapping[str, Callable[[str, Iterable[str]], Rights]] = MappingProxyType(
     {
         "gatherer": _gatherer,
@@ -249,6 +310,8 @@ ROLES: Mapping[str, Callable[[str, Iterable[str]], Rights]] = MappingProxyType(
         "originator": _originator,
         "worker": _worker,
         "listener": _listener,
+        "processor": _processor,
+        "dispatcher": _dispatcher,
     }
 )
 """The rights of each role, by lab and, for who has an inbox of that name, by agents.
@@ -256,7 +319,7 @@ ROLES: Mapping[str, Callable[[str, Iterable[str]], Rights]] = MappingProxyType(
 An observer looks (``status``, ``watch``, ``doctor``), an operator also steers (``hold``, ``reset``,
 ``leave``). An originator gives test files out, a worker (``--gs-worker``) and a listener have them
 run by processes that have no connection of their own but in the sections of their tests, as a
-workload.
+workload. A dispatcher gives slips out, and asks for processors.
 """
 
 
@@ -266,7 +329,7 @@ def rights(roles: Iterable[str], labs: Iterable[str], agents: Iterable[str] = ()
     Args:
         roles: out of :data:`ROLES`.
         labs: the labs' names.
-        agents: whose inboxes a monitor may have; without any, those of all agents.
+        agents: whose inboxes a monitor or processor may have; without any, those of all.
     """
     found = Rights()
     agents = tuple(agents)

@@ -315,6 +315,13 @@ def processor_topology(lab: str, name: str, processes: Iterable[str], slots: int
     return lab_topology(lab) + inbox + work + room
 
 
+def slip_watcher_topology(lab: str, asker: str, events: Iterable[str] = ()) -> Topology:
+    """Build that of who asks for processors: the exclusive queue of their answers, and events."""
+    keys = [(names.direct_exchange(lab), names.slip_key(asker))]
+    keys += [(names.event_exchange(lab), key) for key in events]
+    return lab_topology(lab) + _inbox(lab, names.reply_queue(lab, asker), keys)
+
+
 def asker_topology(lab: str, asker: str, slip: str) -> Topology:
     """Build that of who gives out a slip: a queue that outlives its connection.
 
@@ -330,7 +337,7 @@ def asker_topology(lab: str, asker: str, slip: str) -> Topology:
     return lab_topology(lab) + Topology(
         queues=(Queue(queue, durable=True, arguments=arguments),),
         bindings=(
-            Binding(queue, names.direct_exchange(lab), names.reply_key(asker)),
+            Binding(queue, names.direct_exchange(lab), names.slip_key(asker)),
             *(Binding(queue, names.event_exchange(lab), event) for event in events),
         ),
         consumers=(Consumer(queue),),

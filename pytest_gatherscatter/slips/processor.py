@@ -25,7 +25,7 @@ from pytest_gatherscatter.slips.room import PATIENCE, Room
 from pytest_gatherscatter.slips.work import Work, Works
 from pytest_gatherscatter.wire import slips as m
 from pytest_gatherscatter.wire.messages import Name
-from pytest_gatherscatter.wire.names import WAITING_KEY, processor_key, reply_key
+from pytest_gatherscatter.wire.names import WAITING_KEY, processor_key, slip_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class ProcessorMachine:
             case m.CheckSlip() as asked:
                 self._check(asked)
             case m.SeekProcessors(asker=asker):
-                self._out.send(reply_key(asker), self._seen(now))
+                self._out.send(slip_key(asker), self._seen(now))
             case _:
                 pass
 
@@ -237,7 +237,7 @@ class ProcessorMachine:
                 host=self.facts.host,
                 steps=tuple(checked),
             )
-            self._out.send(reply_key(asked.asker), answer)
+            self._out.send(slip_key(asked.asker), answer)
 
     def _checked(self, step: m.Step, slip: m.Slip, *, compensating: bool) -> m.StepChecked:
         try:

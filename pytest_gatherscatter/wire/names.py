@@ -169,6 +169,11 @@ def slip_queue(lab: str, asker: str) -> str:
     return f"gs.{lab}.slip.{asker}"
 
 
+def slip_key(asker: str) -> str:
+    """Key of what processors answer, on the direct exchange: apart from the gatherer's answers."""
+    return f"slip.{asker}"
+
+
 def slip_event(what: str, slip: str) -> str:
     """Key of a slip's event: ``begun``, ``moved``, ``ended``, ``over``, or a wish: ``cancel``."""
     return f"slip.{what}.{slip}"

@@ -42,6 +42,8 @@ USERS = {
     "runner": ("listener", ()),
     "hand": ("worker", ()),
     "spawner": ("originator worker", ()),
+    "rack": ("processor", ("rack1",)),
+    "giver": ("dispatcher", ()),
 }
 """Logins with their roles, and whose agent they are."""
 
@@ -147,6 +149,9 @@ scopes_inbox = Place(names.agent_queue, "scope")
 others_inbox = Place(names.agent_queue, "thermal")
 jobs_inbox = Place(names.job_queue, "0123456789abcdef")
 runners_inbox = Place(names.supervisor_queue, "0123456789abcdef")
+steps_queue = Place(names.steps_queue, "power")
+waiting = Place(names.waiting_queue)
+others_processor = Place(names.processor_queue, "rack2")
 captures = Place(names.section_queue, "0123456789abcdef")
 other_events = Place(names.event_exchange, other=True)
 other_direct = Place(names.direct_exchange, other=True)
@@ -263,6 +268,26 @@ FORBIDDEN: dict[str, dict[str, Deed]] = {
         "grant files to another": say(direct, "supervisor.0123456789abcdef"),
         "answer for listeners": say(direct, "ping.0123456789abcdef"),
         "hear who looks for listeners": hear(events, "listener.sought"),
+    },
+    "rack": {
+        **NOT_AN_OPERATORS,
+        "have an agent's inbox": have(others_inbox),
+        "have another processor's inbox": have(others_processor),
+        "hear what is for another processor": hear(direct, "processor.rack2"),
+        "hear what is for who gives slips out": hear(direct, "slip.0123456789abcdef"),
+        "cancel a slip": say(events, "slip.cancel.0123456789abcdef"),
+        "hear of sections": hear(events, "section.go.default"),
+    },
+    "giver": {
+        **NOT_AN_OPERATORS,
+        "have a processor's inbox": have(others_processor),
+        "take what is for a process": take(steps_queue),
+        "hear what is for a process": hear(direct, "steps.power"),
+        "hear what waits": hear(direct, "waiting"),
+        "take what waits": take(waiting),
+        "speak to a processor": say(direct, "processor.rack1"),
+        "say that a step ended": say(events, "slip.ended.0123456789abcdef"),
+        "hear of all slips": hear(events, "slip.over.*"),
     },
 }
 """What each login may not."""
@@ -462,6 +487,40 @@ def test_test_files_are_run_elsewhere(shells: dict[str, Shell]) -> None:
     refused.says("ACCESS_REFUSED")
     assert refused.ends() != 0
     assert "INTERNALERROR" not in refused.text
+
+
+SLIP = """
+name = "both"
+[[step]]
+process = "power"
+command = "on"
+after = []
+[[step]]
+process = "power"
+command = "on"
+after = []
+[[step]]
+process = "power"
+command = "on"
+"""
+
+
+def test_slips_are_processed(shells: dict[str, Shell]) -> None:
+    """Who gives them out and who processes them need no more than their roles."""
+    rack, giver = shells["rack"], shells["giver"]
+    with (rack.folder / "gatherscatter.toml").open("a") as settings:
+        settings.write('\n[process.power.commands]\non = "echo on"\n')
+    (giver.folder / "slip.toml").write_text(SLIP)
+    running = rack.start("slips", "process", "power", "--name", "rack1")
+    running.says("power")
+    ran = giver.run("slips", "run", "slip.toml", "--json")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    progress = json.loads(ran.stdout)["progress"]
+    assert [one["status"] for one in progress] == ["done"] * 3
+    looked = giver.run("slips", "status")
+    assert (looked.returncode, "rack1" in looked.stdout) == (0, True), looked.stderr
+    wished = giver.run("slips", "cancel", "0123456789abcdef", "--wait", "1s")
+    assert "ACCESS_REFUSED" not in wished.stderr, wished.stderr
 
 
 def test_commands_for_rabbitmqctl(rabbitmq_node: rabbitmq.Node, lab: str) -> None:

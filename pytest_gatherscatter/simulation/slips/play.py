@@ -12,7 +12,7 @@ from pytest_gatherscatter.simulation.slips.party import Customer, Processor
 from pytest_gatherscatter.simulation.slips.watch import Watch
 from pytest_gatherscatter.simulation.world import EPOCH, Violated, VirtualClock, World
 from pytest_gatherscatter.slips.processor import ProcessorMachine
-from pytest_gatherscatter.wire.names import reply_key
+from pytest_gatherscatter.wire.names import slip_key
 from pytest_gatherscatter.wire.slips import Slip, Step
 
 LONGEST = 1200.0
@@ -119,7 +119,7 @@ class SlipPlay:
             id=self.world.id(),
             name=f"slip{number}",
             steps=self._steps(),
-            reply_to=reply_key(asker),
+            reply_to=slip_key(asker),
             owner=f"customer{number}",
             created=EPOCH,
             deadline=EPOCH + 300.0 * chance.random() if chance.random() < 0.1 else None,  # noqa: PLR2004

@@ -27,7 +27,7 @@ from pytest_gatherscatter.slips.asker import (
     SlipNews,
     undoing,
 )
-from pytest_gatherscatter.wire.names import reply_key, slip_queue
+from pytest_gatherscatter.wire.names import slip_key, slip_queue
 from pytest_gatherscatter.wire.slips import Slip, SlipChecked, SlipOver
 
 CONNECT = 5.0
@@ -55,7 +55,7 @@ class SlipRun:
         self, lab: str, url: str, slip: Slip, *, checks: bool = True, only_checks: bool = False
     ) -> None:
         asker = secrets.token_hex(8)
-        self.slip = msgspec.structs.replace(slip, reply_to=reply_key(asker))
+        self.slip = msgspec.structs.replace(slip, reply_to=slip_key(asker))
         self.result: SlipOver | None = None
         """How it ended, once it has."""
         self.checked: tuple[SlipChecked, ...] = ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.port import Delivered, PortDown, Properties, Verdict
-from pytest_gatherscatter.broker.topology import reply_topology
+from pytest_gatherscatter.broker.topology import slip_watcher_topology
 from pytest_gatherscatter.broker.url import safe_url
 from pytest_gatherscatter.errors import BrokerLost, MessageUnreadable
 from pytest_gatherscatter.wire import codec
@@ -46,7 +46,7 @@ class _Person:
         self.lab = lab
         self.asker = secrets.token_hex(8)
         self._where = safe_url(url)
-        topology = reply_topology(lab, self.asker, events)
+        topology = slip_watcher_topology(lab, self.asker, events)
         name = f"gatherscatter slips {os.getpid()}"
         self.link = Link(url, topology, name=name, connect_timeout=CONNECT)
 
