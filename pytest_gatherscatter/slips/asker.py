@@ -283,6 +283,9 @@ class AskerMachine:
         self._sent.clear()
         if self.life.state is not AskState.SENDING or self._tried is None:
             return
+        if self._who:
+            self._cancel_here(now)
+            return
         if self._unrouted_since is None:
             self._unrouted_since = now
         waited = now - self._unrouted_since
@@ -333,13 +336,17 @@ class AskerMachine:
         if self.life.state is AskState.CHECKING or (
             self.life.state is AskState.SENDING and not self._sent and not self._doubt
         ):
-            slip = route.cancelled(self.slip, who)
-            slip = slips.cut_short(slip, "cancelled", f"by {who}, before it was begun")
-            self._finish(SlipOver(slip=slip, outcome="cancelled"), now, told=True)
+            self._cancel_here(now)
             return
         self._end = min(self._end, now + undoing(self.slip) + GRACE)
         self._out.wake(self._end)
         self._say_at = now
+
+    def _cancel_here(self, now: float) -> None:
+        """End a slip that nobody else has, and of which nothing was begun."""
+        slip = route.cancelled(self.slip, self._who)
+        slip = slips.cut_short(slip, "cancelled", f"by {self._who}, before it was begun")
+        self._finish(SlipOver(slip=slip, outcome="cancelled"), now, told=True)
 
     def _finish(self, over: SlipOver, now: float, *, told: bool = False) -> None:
         """Take the end; with ``told`` it is this one's own word, which others hear too."""

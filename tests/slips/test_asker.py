@@ -248,6 +248,27 @@ def test_a_slip_that_is_still_here_is_cancelled_here() -> None:
     assert [one.status for one in over.slip.progress] == ["cancelled"]
 
 
+def test_a_slip_that_may_be_here_is_cancelled_wherever_it_is() -> None:
+    """Come back unheard it ends here; where nobody knows, it is sent and the wish said again."""
+    back = Play(ONE)
+    back.tell(LinkUp())
+    (send,) = back.sent()
+    back.tell(Told(CancelWish("me")))
+    assert back.said() == [CancelSlip(slip=ID, who="me")]
+    back.tell(Returned(send.id))
+    assert back.machine.over
+    assert isinstance(back.news()[-1], SlipOver)
+    lost = Play(ONE, OFF)
+    lost.tell(LinkUp())
+    lost.tell(Failed(lost.sent()[0].id, "lost"))
+    lost.tell(Told(CancelWish("me")))
+    lost.tell(LinkUp())
+    (send,) = lost.sent()
+    assert isinstance(send.message, RunStep)
+    assert send.message.doubt
+    assert lost.said() == [CancelSlip(slip=ID, who="me")]
+
+
 @pytest.mark.parametrize("cancelled", [False, True])
 def test_its_end_is_not_waited_for_for_ever(cancelled: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """Not after its time, and not long after it was cancelled and may have cleaned up."""
