@@ -32,6 +32,7 @@ SHOWN = 20
 @click.option("--workloads", type=click.IntRange(1, 2), default=2, help="Of it.")
 @click.option("--monitors", type=click.IntRange(0, 2), default=2, help="Of it.")
 @click.option("--deaths", type=click.IntRange(0), default=5, help="How many may die, once each.")
+@click.option("--mortal", multiple=True, metavar="NAME", help="Who may, instead of all; repeated.")
 @click.option("--stalls", type=click.IntRange(0), default=0, help="How often all may dawdle.")
 @click.option("--most", type=click.IntRange(1), default=100_000, help="States to look at.")
 def main(  # noqa: PLR0913, PLR0917 - as many options
@@ -42,6 +43,7 @@ def main(  # noqa: PLR0913, PLR0917 - as many options
     workloads: int,
     monitors: int,
     deaths: int,
+    mortal: tuple[str, ...],
     stalls: int,
     most: int,
     *,
@@ -51,10 +53,15 @@ def main(  # noqa: PLR0913, PLR0917 - as many options
 ) -> None:
     """Play whole labs in virtual time, and say which seeds break a rule."""
     if exploring:
-        _explore(
-            partial(SmallLab, workloads=workloads, monitors=monitors, deaths=deaths, stalls=stalls),
-            most,
+        lab = partial(
+            SmallLab,
+            workloads=workloads,
+            monitors=monitors,
+            deaths=deaths,
+            mortal=mortal,
+            stalls=stalls,
         )
+        _explore(lab, most)
         return
     if seed is None:
         _many(first, seeds, jobs or processors())
@@ -93,6 +100,10 @@ def _many(first: int, seeds: int, jobs: int) -> None:
 
 
 def _explore(make: Callable[[], SmallLab], most: int) -> None:
+    try:
+        make()
+    except ValueError as error:  # nobody of that name
+        raise click.UsageError(str(error)) from None
     began = time.perf_counter()
 
     def told(found: Exploration) -> None:

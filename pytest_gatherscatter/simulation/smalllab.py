@@ -7,7 +7,7 @@ one is granted), and then up to the next deadline of anybody. So the number of s
 enough to look at all of them; what the network does to messages is played by the seeds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pytest_gatherscatter.machine import (
     Confirmed,
@@ -67,6 +67,9 @@ class SmallLab(Post):
     Args:
         deaths: how many parties may die, each once, at any moment; they come back with what
             was on disk, at once or at a multiple of ``RETURNS``.
+        mortal: whom of them; all, if nobody is named. Each way with two deaths is one of a lab in
+            which only these two may die: so labs of two mortals, one for each choice of them,
+            show together what one lab shows in which all are mortal.
         stalls: how often time may pass although something could still happen.
     """
 
@@ -76,6 +79,7 @@ class SmallLab(Post):
         workloads: int = 2,
         monitors: int = 2,
         deaths: int = 0,
+        mortal: Collection[str] = (),
         stalls: int = 0,
     ) -> None:
         super().__init__(("scope", "thermal")[:monitors], ("test0", "test1")[:workloads])
@@ -93,6 +97,9 @@ class SmallLab(Post):
         self.over: frozenset[str] = frozenset()
         """Workloads that have gone on."""
         self.parties = (GATHERER, *self.monitors, *self.runs)
+        self.mortal = frozenset(mortal or self.parties)
+        if unknown := self.mortal.difference(self.parties):
+            raise ValueError(f"not in this lab: {', '.join(sorted(unknown))}")
         self.recorded = False
         """Whether the gatherer put something on record in the last step."""
         self.shelf = Shelf()
@@ -147,7 +154,7 @@ class SmallLab(Post):
     def may_die(self, name: str) -> bool:
         """Say whether a party can die now, or later on."""
         alive = self.lives[name] > 0 and name not in self.over
-        return alive and self.deaths > 0 and name not in self.died
+        return alive and self.deaths > 0 and name in self.mortal and name not in self.died
 
     @property
     def finished(self) -> bool:

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from simulation.planted.planting import plant
@@ -48,7 +49,8 @@ def test_every_state(lab: Lab, states: int, ends: int) -> None:
     """No rule breaks in any state, and with all orders and all moments of death the ends are so.
 
     Two workloads and two monitors of whom nobody dies; one of each, and time passes once although
-    somebody has something to do; one of each, and any of the three parties dies, at any moment.
+    somebody has something to do; one of each, and any of the three parties dies, at any moment:
+    which three labs show together in each of which only one may.
     """
     less, every = explored(lab), explored(lab, reduced=False)
     for found in (less, every):
@@ -57,6 +59,20 @@ def test_every_state(lab: Lab, states: int, ends: int) -> None:
     assert less.ended == every.ended
     assert less.ends >= ends
     assert states < less.states < every.states
+    if lab == (1, 1, 1, 0):
+        assert ends_of_each("gatherer", "scope", "test0") == less.ended
+
+
+def ends_of_each(*names: str) -> set[bytes]:
+    """Explore a lab for each of these, in which only that one may die, and gather the ends."""
+    ends: set[bytes] = set()
+    for name in names:
+        make = partial(SmallLab, workloads=1, monitors=1, deaths=1, mortal=(name,))
+        found = explore(make, most=ENOUGH)
+        assert found.violated is None, found.line
+        assert found.whole
+        ends |= found.ended
+    return ends
 
 
 def test_some_deaths_in_the_whole_lab() -> None:
@@ -114,6 +130,19 @@ def test_the_command_prints_states_and_depth() -> None:
     small = ["--workloads", "1", "--monitors", "1", "--deaths", "0"]
     ran = subprocess.run([*command, *small], check=True, capture_output=True, text=True)
     assert re.search(r"\d+ states \(all of them\), \d+ steps, depth \d+", ran.stdout)
+
+
+def test_the_command_knows_who_is_in_its_lab() -> None:
+    """A name that is not there is an error in a line."""
+    command = [sys.executable, "-m", "pytest_gatherscatter.simulation", "--explore"]
+    ran = subprocess.run(
+        [*command, "--monitors", "1", "--mortal", "thermal"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 2
+    assert "Error: not in this lab: thermal" in ran.stderr
 
 
 def _at_the_hooks(order: tuple[str, ...]) -> bytes:
