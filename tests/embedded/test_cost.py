@@ -56,6 +56,7 @@ def work(vhost: VHost, now: float = NOW) -> int:
         before = vhost.effort
         vhost.expire(now)
         calls += 1
+        assert calls < 1000, "it has no end"
         assert vhost.effort - before < 2 * MOST_AT_ONCE
         assert vhost.problems(now) == []
     return calls
@@ -85,7 +86,7 @@ def test_letters_that_die_again_and_again_have_an_end() -> None:
     got = vhost.get("a", "q", no_ack=True, now=NOW)
     assert got is not None
     assert got.message.body == b"mine"
-    assert 0 < work(vhost) < 1000
+    assert work(vhost) > 0
     assert vhost.bytes_held == 0
 
 
