@@ -1,16 +1,15 @@
 """What a seed plays of slips: who is there, what is given out, and what befalls them."""
 
-from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from pytest_gatherscatter.errors import GatherScatterError
 from pytest_gatherscatter.simulation.laboratory import DELAYS, DRIFT
 from pytest_gatherscatter.simulation.network import Network
-from pytest_gatherscatter.simulation.outcome import Outcome
 from pytest_gatherscatter.simulation.slips.party import Customer, Processor
 from pytest_gatherscatter.simulation.slips.watch import Watch
-from pytest_gatherscatter.simulation.world import EPOCH, Violated, VirtualClock, World
+from pytest_gatherscatter.simulation.world import EPOCH, Sight, Violated, VirtualClock, World
 from pytest_gatherscatter.slips.processor import ProcessorMachine
 from pytest_gatherscatter.wire.names import slip_key
 from pytest_gatherscatter.wire.slips import Slip, Step
@@ -26,6 +25,24 @@ FAULTS = (
     *("cut at the begin", "freeze", "drain", "cancel"),
 )
 """What may happen, as often as it stands here."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlipOutcome:
+    """How a seed went: commands that were ``begun``, and that were ``killed`` with a processor."""
+
+    seed: int
+    violated: Violated | None
+    history: list[Sight]
+    faults: tuple[str, ...]
+    begun: int
+    killed: int
+
+    @property
+    def line(self) -> str:
+        """The seed in a line."""
+        faults = ", ".join(self.faults) or "no fault"
+        return f"seed {self.seed} ({faults}): {self.violated or 'all rules hold'}"
 
 
 class SlipPlay:
@@ -53,7 +70,7 @@ class SlipPlay:
                 self.processors.append(self._processor(len(self.processors), make, only=process))
         self.customers = [self._customer(number) for number in range(chance.choice((1, 2, 3)))]
 
-    def run(self) -> Outcome:
+    def run(self) -> SlipOutcome:
         """Play it to its end, or to the first violation."""
         violated: Violated | None = None
         try:
@@ -63,16 +80,13 @@ class SlipPlay:
         except (GatherScatterError, AssertionError, LookupError, TypeError, ValueError) as error:
             violated = Violated("no machine breaks", f"{type(error).__name__}: {error}")
             violated.__cause__ = error
-        return Outcome(
+        return SlipOutcome(
             seed=self.seed,
             violated=violated,
             history=self.world.history,
-            steps=self.world.steps,
-            virtual=self.world.now,
-            bodies=sum(len(one.begun) for one in self.watch.ways.values()),
-            alone=self.watch.deaths,
-            visits=Counter(),
             faults=tuple(self.told),
+            begun=sum(len(one.begun) for one in self.watch.ways.values()),
+            killed=self.watch.deaths,
         )
 
     def _run(self) -> None:
@@ -109,7 +123,7 @@ class SlipPlay:
             (only,) if only else serves,
             chance.choice((1, 1, 2)),
             fails=chance.choice((0.0, 0.1, 0.3)),
-            slow=chance.choice((0.01, 1.0, 5.0)),
+            slow=chance.choice((0.01, 1.0, 5.0, 30.0)),
             make=make,
         )
 
@@ -239,6 +253,6 @@ class SlipPlay:
 
 def play(
     seed: int, make: Callable[..., ProcessorMachine] = ProcessorMachine, *, story: bool = False
-) -> Outcome:
+) -> SlipOutcome:
     """Play one seed."""
     return SlipPlay(seed, make, story=story).run()
