@@ -21,7 +21,7 @@ from pytest_gatherscatter.slips.order import BeginCommand, Done, Drain, EndComma
 from pytest_gatherscatter.slips.processor import ProcessorFacts, ProcessorMachine
 from pytest_gatherscatter.slips.repertoire import Repertoire
 from pytest_gatherscatter.slips.service.program import Programs
-from pytest_gatherscatter.wire.names import steps_queue
+from pytest_gatherscatter.wire.names import steps_queue, waiting_queue
 
 log = logging.getLogger("gatherscatter.processor")
 
@@ -156,9 +156,13 @@ class ProcessorService:
             )
 
     def _drain(self, *, now: bool) -> None:
-        """Take no more from the queues of the processes; the machine does the rest."""
-        for name in self._names:
-            self._link.cancel_consumer(steps_queue(self._lab, name))
+        """Take nothing more; the machine does the rest.
+
+        The waiting room, too, is for others now: what it is given back must not come here again.
+        """
+        queues = [steps_queue(self._lab, name) for name in self._names]
+        for queue in (*queues, waiting_queue(self._lab)):
+            self._link.cancel_consumer(queue)
         log.info("ends what runs" if now else "takes no more; ends when what runs is over")
         self._driver.post(Told(Drain(now=now)))
 
