@@ -164,7 +164,7 @@ class KeepSlip(Message, frozen=True, kw_only=True):
 
 
 class SlipOver(Message, frozen=True, kw_only=True):
-    """Who ended the slip → whoever gave it out and all who watch: nothing of it will be run any more.
+    """Who ended the slip → whoever gave it out and all who watch: nothing of it will be run again.
 
     Redelivered, or said by two: the first counts.
     """
