@@ -4,6 +4,7 @@ import contextlib
 import os
 import pty
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -23,17 +24,19 @@ def test_a_command_ends_as_a_shell_counts_it(script: str, status: int) -> None:
     assert run(["sh", "-c", script]) == Ending(status)
 
 
+ALONE = "import sys; from pytest_gatherscatter.cli.command import run; print(run(sys.argv[1:]))"
+"""A process that has one thread, as it must: in another one a signal would end all."""
+
+
 def test_a_signal_is_passed_on(tmp_path: Path) -> None:
     """What another process sends to us reaches the command, and the section was interrupted."""
-
-    def end() -> None:
-        until((tmp_path / "ready").exists)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    sender = threading.Thread(target=end)
     script = f"trap 'exit 9' TERM; touch {tmp_path}/ready; while :; do sleep 0.05; done"
-    assert run(["sh", "-c", script], on_start=sender.start) == Ending(9, interrupted=True)
-    sender.join()
+    words = [sys.executable, "-c", ALONE, "sh", "-c", script]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        until((tmp_path / "ready").exists)
+        process.send_signal(signal.SIGTERM)
+        shown, _ = process.communicate(timeout=30)
+    assert shown == "Ending(status=9, interrupted=True)\n"
 
 
 def test_what_came_before_the_start_keeps_it_from_starting(tmp_path: Path) -> None:
