@@ -18,8 +18,8 @@ from pytest_gatherscatter.slips.room import Room
 from pytest_gatherscatter.slips.work import Work, Works
 from pytest_gatherscatter.wire.slips import KeepSlip, RunStep, Slip, Task
 
-SEEDS = 900
-BATCH = 300
+SEEDS = 400
+BATCH = 200
 
 
 ENOUGH = 400
