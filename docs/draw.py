@@ -237,7 +237,7 @@ PROCESSOR_TEXTS = {
 
 def processor_table() -> str:
     """List the keys of ``[processor]``."""
-    made = settings.ProcessorSettings(name="the host's name")
+    made = settings.ProcessorSettings(name="the host and its processes: `HOST-power-flash`")
     texts = {"logs": "`~/.local/state/gatherscatter/slips`", "name": made.name}
 
     def default(key: str) -> str:

@@ -14,7 +14,7 @@ let a delicate test start unmeasured.
 import platform
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -119,16 +119,25 @@ class ListenerSettings:
 class ProcessorSettings:
     """The ``[processor]`` table: what a host gives to the steps of routing slips.
 
+    Without a ``name`` it is called after its host and its processes (:func:`processor_name`).
     ``logs`` is where the whole output of commands goes. ``drain`` is for how many seconds those
     that run may go on after the first signal. With ``allow_shell``, slips may bring command lines
     of their own.
     """
 
-    name: str = field(default_factory=_host)
+    name: str = ""
     slots: int = 1
     logs: Path | None = None
     drain: float = 60.0
     allow_shell: bool = False
+
+
+def processor_name(processes: Iterable[str]) -> str:
+    """Name the processor of some processes on this host: the same after each restart.
+
+    Two of other processes on one host have other names, and journals.
+    """
+    return "-".join((_host(), *processes))[:64]
 
 
 Processes: TypeAlias = Mapping[str, Mapping[str, Template]]

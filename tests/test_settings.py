@@ -14,6 +14,7 @@ from pytest_gatherscatter.settings import (
     ProcessorSettings,
     Settings,
     load,
+    processor_name,
 )
 from pytest_gatherscatter.settingvalue import LISTENER_READERS, PROCESSOR_READERS, READERS
 from pytest_gatherscatter.slips.template import Template
@@ -350,3 +351,12 @@ def test_sizes() -> None:
     for wrong in ("0.1B", -1, float("inf"), "8mib", True):
         with pytest.raises(ValueError, match="is not a size"):
             quantity.size(wrong)
+
+
+def test_processors_of_one_host_have_names_of_their_own() -> None:
+    """By what they serve: two of them share no journal, and each keeps its name."""
+    power, board = processor_name(["power"]), processor_name(["board"])
+    assert power.endswith("-power")
+    assert board.endswith("-board")
+    assert processor_name(["power", "board"]).endswith("-power-board")
+    assert len(processor_name(["p" * 64, "q" * 64])) == 64

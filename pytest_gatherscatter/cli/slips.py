@@ -22,7 +22,7 @@ from pytest_gatherscatter.cli.slipview import view_of, what
 from pytest_gatherscatter.cli.stop import SLICE, Stop
 from pytest_gatherscatter.errors import SettingsInvalid
 from pytest_gatherscatter.quantity import seconds
-from pytest_gatherscatter.settings import ProcessorSettings, Settings
+from pytest_gatherscatter.settings import ProcessorSettings, Settings, processor_name
 from pytest_gatherscatter.settingvalue import PROCESSOR_READERS, read
 from pytest_gatherscatter.slips.slip import step_of
 from pytest_gatherscatter.wire.names import ID_PATTERN
@@ -59,7 +59,7 @@ def slips() -> None:
     )
 )
 @click.argument("processes", nargs=-1, metavar="[PROCESS]...")
-@click.option("--name", metavar="NAME", help="What it is called (default: this host's name).")
+@click.option("--name", metavar="NAME", help="What it is called (default: HOST-PROCESS…).")
 @click.option("--slots", metavar="N", help="Steps that it runs at a time (default 1).")
 @click.option(
     "--drain", metavar="TIME", help="How long steps may go on after SIGTERM (default 60s)."
@@ -98,6 +98,7 @@ def process(
                 where = settings.file or "gatherscatter.toml"
                 problem = f"process {name!r} has no commands; write [process.{name}.commands]"
                 raise SettingsInvalid(str(where), f"{problem}, or give --allow-shell")
+    told = replace(told, name=told.name or processor_name(served))
     return serve(settings, told, served, Stop(parent_pid))
 
 

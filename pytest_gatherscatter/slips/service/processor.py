@@ -12,7 +12,7 @@ from pytest_gatherscatter.broker.drive import Driver
 from pytest_gatherscatter.broker.link import HEARTBEAT, Link
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import processor_topology
-from pytest_gatherscatter.errors import NameTaken, SettingsInvalid
+from pytest_gatherscatter.errors import JournalTaken, NameTaken, SettingsInvalid
 from pytest_gatherscatter.host.directory import private, state_directory
 from pytest_gatherscatter.journal import FileJournal
 from pytest_gatherscatter.machine import Recovered, Run, Told
@@ -79,9 +79,12 @@ class ProcessorService:
         repertoire = Repertoire(processes, allow_shell=settings.allow_shell)
         self.machine = ProcessorMachine(facts, repertoire, now=time.monotonic())
         # A lab's name holds no dot: no two labs share a journal.
-        self._journal = _FoldedJournal(
-            state / "processor" / f"{lab}.{settings.name}" / "journal", self.machine.fold
-        )
+        path = state / "processor" / f"{lab}.{settings.name}" / "journal"
+        try:
+            self._journal = _FoldedJournal(path, self.machine.fold)
+        except JournalTaken as error:
+            problem = f"this host has a processor {settings.name!r} already ({error.owner})"
+            raise SettingsInvalid("--name", f"{problem}; give this one another name") from None
         topology = processor_topology(lab, settings.name, self._names, settings.slots)
         name = f"gatherscatter processor {settings.name}"
         try:
