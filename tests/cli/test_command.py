@@ -6,26 +6,38 @@ import pty
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
-import pytest
 from shells import OURS, Shell, until
 
-from pytest_gatherscatter.cli.command import Ending, missing, run
-from pytest_gatherscatter.host.lockfile import LockFile, is_locked
+from pytest_gatherscatter.cli.command import Ending, missing
+from pytest_gatherscatter.host.lockfile import is_locked
 
 
-@pytest.mark.parametrize(
-    ("script", "status"), [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143)]
-)
-def test_a_command_ends_as_a_shell_counts_it(script: str, status: int) -> None:
+def alone(code: str, *words: str) -> list[str]:
+    """Run Python code in a process that has one thread, as ``run`` must; the lines it prints.
+
+    In another one a signal would end all, and the end of a child be told to nobody.
+    """
+    imports = "import os, signal, sys\nfrom pytest_gatherscatter.cli.command import run\n"
+    done = subprocess.run(
+        [sys.executable, "-c", imports + code, *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
+def test_a_command_ends_as_a_shell_counts_it() -> None:
     """Exit statuses are kept, a signal is 128 and its number."""
-    assert run(["sh", "-c", script]) == Ending(status)
+    code = "for script in sys.argv[1:]: print(run(['sh', '-c', script]))"
+    scripts = {"exit 0": 0, "exit 7": 7, "kill -TERM $$": 143}
+    assert alone(code, *scripts) == [str(Ending(status)) for status in scripts.values()]
 
 
 ALONE = "import sys; from pytest_gatherscatter.cli.command import run; print(run(sys.argv[1:]))"
-"""A process that has one thread, as it must: in another one a signal would end all."""
 
 
 def test_a_signal_is_passed_on(tmp_path: Path) -> None:
@@ -41,14 +53,15 @@ def test_a_signal_is_passed_on(tmp_path: Path) -> None:
 
 def test_what_came_before_the_start_keeps_it_from_starting(tmp_path: Path) -> None:
     """Ctrl-C that nobody but us has heard starts nothing."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        signal.raise_signal(signal.SIGINT)
-        assert run(["touch", str(tmp_path / "begun")]) == Ending(130, interrupted=True)
-        assert signal.sigtimedwait({signal.SIGINT}, 0) is not None
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    assert not (tmp_path / "begun").exists()
+    code = (
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\n"
+        "signal.raise_signal(signal.SIGINT)\n"
+        "print(run(['touch', sys.argv[1]]))\n"
+        "print(signal.sigtimedwait({signal.SIGINT}, 0) is not None)\n"
+    )
+    begun = tmp_path / "begun"
+    assert alone(code, str(begun)) == [str(Ending(130, interrupted=True)), "True"]
+    assert not begun.exists()
 
 
 TYPED_AT_THE_START = """
@@ -109,41 +122,40 @@ def test_a_status_is_seen_where_ends_of_children_are_ignored(tmp_path: Path) -> 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
     """Under nohup a hangup ends neither us nor the command, nor counts as an interruption."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGHUP))
-        assert run(["sleep", "0.5"], on_start=timer.start) == Ending(0)
-        timer.join()
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    code = (
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "print(run(['sh', '-c', 'kill -HUP $PPID; kill -HUP $$; sleep 0.2']))\n"
+    )
+    assert alone(code) == [str(Ending(0))]
 
 
 def test_a_command_starts_with_the_signals_that_we_had() -> None:
     """The command does not inherit the mask under which it is waited for."""
     check = "import signal, sys; sys.exit(len(signal.pthread_sigmask(signal.SIG_BLOCK, ())))"
-    assert run([sys.executable, "-c", check]).status == 0
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+    code = (
+        "print(run([sys.executable, '-c', sys.argv[1]]).status)\n"
+        "print(signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set())\n"
+    )
+    assert alone(code, check) == ["0", "True"]
 
 
 def test_a_lock_is_held_by_what_the_command_left_behind(tmp_path: Path) -> None:
     """Should we be killed, a child of the command still proves that somebody is inside."""
-    path = tmp_path / "lock"
-    lock = LockFile.take(path)
-    assert lock is not None
-    done = tmp_path / "done"
+    path, done = tmp_path / "lock", tmp_path / "done"
     script = f"(while ! test -e {done}; do sleep 0.05; done) >/dev/null 2>&1 &"
-    assert run(["sh", "-c", script], held=[lock.fileno()]).status == 0
-    lock.abandon()  # what death does
+    code = (
+        "from pathlib import Path\n"
+        "from pytest_gatherscatter.host.lockfile import LockFile\n"
+        "lock = LockFile.take(Path(sys.argv[1]))\n"
+        "print(run(['sh', '-c', sys.argv[2]], held=[lock.fileno()]).status, flush=True)\n"
+        "os._exit(0)\n"  # in good order it would open the lock for all of its holders
+    )
+    assert alone(code, str(path), script) == ["0"]
     descriptor = os.open(path, os.O_RDONLY)
     try:
         assert is_locked(descriptor)
         done.touch()
-        end = threading.Event()
-        for _ in range(100):
-            if not is_locked(descriptor):
-                break
-            end.wait(0.05)
-        assert not is_locked(descriptor)
+        until(lambda: not is_locked(descriptor))
     finally:
         os.close(descriptor)
 
