@@ -139,6 +139,7 @@ MONITOR_TEXTS = {
     "benches": "the benches it watches; without any, the bench of the settings",
     "advisory": "its holds never fail a section",
     "hook_timeout": "how long each hook may take",
+    "drain": "how long a running section may go on after SIGTERM, before the monitor makes safe",
     "options": "keyword arguments of the class",
 }
 
@@ -259,7 +260,7 @@ def monitor_table() -> str:
             return "must be given"
         if value in (MISSING, None, ()):
             return "none"
-        return f"`{value:g}s`" if key == "hook_timeout" else f"`{str(value).lower()}`"
+        return f"`{value:g}s`" if isinstance(value, float) else f"`{str(value).lower()}`"
 
     rows = [(f"`{key}`", default(key), MONITOR_TEXTS[key]) for key in MONITOR_READERS]
     return rows_of(("key", "default", "meaning"), rows)

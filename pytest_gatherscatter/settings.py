@@ -59,6 +59,7 @@ class MonitorSettings:
     ``advisory`` monitors never fail a section by
     holding. Each hook may take ``hook_timeout`` seconds: half of the default
     ``gather_timeout``, so that a hung hook is told by its name before the gathering gives up.
+    A running section has ``drain`` seconds to end when the monitor is told to; then it makes safe.
     """
 
     name: str
@@ -71,6 +72,7 @@ class MonitorSettings:
     benches: tuple[str, ...] = ()
     advisory: bool = False
     hook_timeout: float = 30.0
+    drain: float = 30.0
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

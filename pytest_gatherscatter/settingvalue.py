@@ -213,6 +213,7 @@ MONITOR_READERS: Mapping[str, Reader] = MappingProxyType(
         "benches": _names("bench"),
         "advisory": truth,
         "hook_timeout": wait(),
+        "drain": wait(zero=True),  # 0: it makes safe at once
         "options": _options,
     }
 )

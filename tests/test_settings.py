@@ -180,6 +180,7 @@ def test_the_gatherer_and_its_monitors(tmp_path: Path) -> None:
         target = "lab.instruments:Scope"
         benches = ["left", "right"]
         hook_timeout = "10s"
+        drain = 0
         options = {address = "TCPIP::1", channels = [1, 2]}
         [[monitor]]
         name = "psu"
@@ -197,6 +198,8 @@ def test_the_gatherer_and_its_monitors(tmp_path: Path) -> None:
     assert scope.target == "lab.instruments:Scope"
     assert scope.benches == ("left", "right")
     assert scope.hook_timeout == 10
+    assert scope.drain == 0
+    assert psu.drain == 30
     assert scope.options["channels"] == [1, 2]
     assert not scope.advisory
     assert psu.advisory

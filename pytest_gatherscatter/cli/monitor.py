@@ -74,6 +74,9 @@ def _commands(command: Any) -> Any:  # noqa: ANN401 - click's decorators are typ
 @_commands
 @click.option("--advisory", is_flag=True, default=None, help="Its holds never fail a section.")
 @click.option("--hook-timeout", metavar="TIME", help="How long a hook may take (default 30s).")
+@click.option(
+    "--drain", metavar="TIME", help="How long a running section may go on after SIGTERM (30s)."
+)
 @click.option("--parent-pid", type=int, hidden=True, help="End when this process is gone.")
 @lab_options
 def monitor(
@@ -145,6 +148,7 @@ def serve(settings: Settings, told: MonitorSettings, stop: Stop) -> int:
             hooks=hooks,
             advisory=told.advisory,
             hook_timeout=told.hook_timeout,
+            drain=told.drain,
         )
         service.run(ended)
 

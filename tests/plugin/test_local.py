@@ -15,6 +15,7 @@ MONITOR = """
 [[monitor]]
 name = "scope"
 target = "monitors:Scope"
+drain = "1s"
 """
 
 
@@ -108,8 +109,10 @@ def test_a_killed_run_takes_its_lab_with_it(private: Suite) -> None:
     wait((private.path / "inside").exists)
     run.kill()
     run.wait()
-    # A monitor that runs makes safe first: it waits for the section's end, half a minute at most.
-    wait(lambda: not lab_processes(private.path), 60)
+    # A monitor that runs waits for the section's end, as long as its table says, and makes safe.
+    wait(lambda: not lab_processes(private.path), 30)
+    told = (private.path / "gs-artifacts" / "local" / "scope.log").read_text()
+    assert "test_long on default: aborted" in told
 
 
 def test_nothing_is_started_for_a_collection(private: Suite) -> None:

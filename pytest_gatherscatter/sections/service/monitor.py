@@ -71,9 +71,6 @@ SILENT = 3.0
 """Seconds after which an owner of our name that did not speak is told to be silent: one that
 lives says so every two seconds, and then the name is simply taken."""
 
-DRAIN = 30.0
-"""Seconds that a running section has to end after SIGTERM, before the monitor makes safe."""
-
 COME_BACK = 5.0
 """Seconds between two tries to come back to a broker that refused us."""
 
@@ -89,7 +86,7 @@ class MonitorService:
         hooks: a monitor, or what ``hooks_of`` made of a table.
         advisory: its holds never fail a section.
         hook_timeout: seconds that a hook may take.
-        drain: seconds that a running section has to end after ``stop``.
+        drain: seconds that a running section has to end after ``stop``, before it makes safe.
 
     Raises:
         SettingsInvalid: a name that is not allowed.
@@ -105,7 +102,7 @@ class MonitorService:
         hooks: Monitor | Hooks,
         advisory: bool = False,
         hook_timeout: float = 30.0,
-        drain: float = DRAIN,
+        drain: float = 30.0,
     ) -> None:
         self._settings = settings
         self.lab = settings.lab
