@@ -33,7 +33,7 @@ from pytest_gatherscatter.settingvalue import (
 )
 from pytest_gatherscatter.slips import asker
 from pytest_gatherscatter.testfiles import duty
-from pytest_gatherscatter.wire import messages, slips, testfiles
+from pytest_gatherscatter.wire import grading, messages, slips, testfiles
 from pytest_gatherscatter.wire.kind import AnyMessage
 
 HERE = Path(__file__).parent
@@ -87,7 +87,7 @@ def verdict_table() -> str:
 
 def message_tables() -> str:
     """List every message in the order of the source, under the source's own headings."""
-    source = "".join(map(inspect.getsource, (messages, testfiles, slips)))
+    source = "".join(map(inspect.getsource, (messages, testfiles, slips, grading)))
     known = {kind.__name__: kind for kind in get_args(AnyMessage)}
     parts: list[str] = []
     rows: list[tuple[str, ...]] = []

@@ -306,3 +306,44 @@ class SlipLost(GatherScatterError):
     """Nobody has said in time how a slip ended; it may still be on its way."""
 
     exit_code = 75
+
+
+# Graders
+
+
+class GraderFailed(GatherScatterError):
+    """A grader broke: its program, its server or its answer; the text says how."""
+
+
+class GraderKilled(GraderFailed):
+    """A grader's program was killed by a signal that was not ours: it is tried elsewhere."""
+
+
+class GradingEnded(GraderFailed):
+    """A grading was ended since its examiner ends; the request is given back."""
+
+
+class GradingTimedOut(GatherScatterError):
+    """A grading took longer than it may."""
+
+
+class RequestInvalid(GatherScatterError):
+    """What was to be graded cannot be sent: it is no JSON, or too large."""
+
+    exit_code = 2
+
+
+class NotGraded(GatherScatterError):
+    """A request ended without a grade; ``outcome`` is how: ``failed``, ``expired`` and the like."""
+
+    exit_code = 75
+
+    def __init__(self, text: str, outcome: str) -> None:
+        super().__init__(text)
+        self.outcome = outcome
+
+
+class GradeFailed(GatherScatterError):
+    """A grader found that it does not pass: the fault of what was judged."""
+
+    fault = "DUT"

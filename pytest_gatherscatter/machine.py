@@ -170,9 +170,15 @@ class Told(Struct, frozen=True):
 
 
 class Unreadable(Struct, frozen=True):
-    """Something came in that nobody can read; it is with the dead letters, for ``reason``."""
+    """Something came in that nobody can read; it is with the dead letters, for ``reason``.
+
+    ``reply_to`` and ``correlation`` are what its properties said, true or not.
+    """
 
     reason: str
+    reply_to: str | None = None
+    correlation: str | None = None
+    queue: str = ""
 
 
 Input: TypeAlias = (

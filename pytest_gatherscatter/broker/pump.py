@@ -255,7 +255,7 @@ class Pump:
         properties = Properties(
             type=codec.type_of(message),
             message_id=f"{self._sender}-{effect.id}",
-            correlation_id=getattr(message, "section", None),
+            correlation_id=getattr(message, "section", None) or getattr(message, "request", None),
             reply_to=reply_to,
             user_id=self._user,
             ttl=ttl,
@@ -317,4 +317,7 @@ class Pump:
         )
         self._publishes[number] = (None, step)
         step.waiting += 1
-        self._handle(Unreadable(reason), None, now)
+        unreadable = Unreadable(
+            reason, event.properties.reply_to, event.properties.correlation_id, event.queue
+        )
+        self._handle(unreadable, None, now)

@@ -11,7 +11,9 @@ and :class:`Consumer` knows no global prefetch, so no topology can hold what 4.3
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
+
+from msgspec import Struct
 
 from pytest_gatherscatter.wire import names
 
@@ -27,6 +29,9 @@ and an hour leaves a restarted gatherer time to come for what it missed."""
 
 SLIP_QUEUE_SECONDS = 3600
 """How long the queue of who gave out a slip stays without it: far longer than any way back."""
+
+GRADE_QUEUE_SECONDS = 600
+"""How long the queue of who asked for grades stays without it: a lost connection is back before."""
 
 INBOX_PREFETCH = 256
 """Unsettled messages an inbox may hold: inboxes settle at once, so this only bounds memory."""
@@ -85,8 +90,7 @@ class Queue:
             raise ValueError(f"{self.name}: a quorum queue must be durable and not exclusive")
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Struct, frozen=True):
     """Messages of ``exchange`` whose key matches ``key`` go to ``queue``."""
 
     queue: str
@@ -94,8 +98,7 @@ class Binding:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Consumer:
+class Consumer(Struct, frozen=True):
     """Take deliveries from ``queue``, at most ``prefetch`` unsettled ones (1 to 65535).
 
     ``exclusive`` refuses every other consumer of the queue (403 to whoever comes second).
@@ -113,12 +116,7 @@ class Consumer:
             )
 
 
-class _Named(Protocol):
-    @property
-    def name(self) -> str: ...
-
-
-_N = TypeVar("_N", bound=_Named)
+_N = TypeVar("_N", Exchange, Queue)
 _T = TypeVar("_T")
 
 
@@ -140,8 +138,7 @@ def _join(one: Iterable[_T], two: Iterable[_T]) -> tuple[_T, ...]:
     return tuple(dict.fromkeys((*one, *two)))
 
 
-@dataclass(frozen=True, slots=True)
-class Topology:
+class Topology(Struct, frozen=True):
     """What one connection declares (in this order), and what it consumes."""
 
     exchanges: tuple[Exchange, ...] = ()
@@ -340,6 +337,42 @@ def asker_topology(lab: str, asker: str, slip: str) -> Topology:
             Binding(queue, names.direct_exchange(lab), names.slip_key(asker)),
             *(Binding(queue, names.event_exchange(lab), event) for event in events),
         ),
+        consumers=(Consumer(queue),),
+    )
+
+
+def examiner_topology(lab: str, name: str, threads: Mapping[str, int]) -> Topology:
+    """Build an examiner's: its inbox, and its work queues with the threads that serve each.
+
+    Of each work queue it takes as many requests as it has threads for it, of its suspects one.
+    """
+    direct, events, dead = names.direct_exchange(lab), names.event_exchange(lab), names.dead(lab)
+    found: list[tuple[str, str, int]] = []
+    for queue, prefetch in threads.items():
+        found.append((names.grading_queue(lab, queue), names.grading_key(queue), prefetch))
+        found.append((names.suspects_queue(lab, queue), names.suspects_key(queue), 1))
+    work = Topology(
+        queues=tuple(
+            Queue(queue, durable=True, arguments={"x-dead-letter-exchange": dead})
+            for queue, _, _ in found
+        ),
+        bindings=tuple(Binding(queue, direct, key) for queue, key, _ in found),
+        consumers=tuple(Consumer(queue, prefetch) for queue, _, prefetch in found),
+    )
+    inbox = _inbox(lab, names.examiner_queue(lab, name), ((events, names.EXAMINER_SOUGHT),))
+    return lab_topology(lab) + inbox + work
+
+
+def grade_topology(lab: str, asker: str) -> Topology:
+    """Build that of who asks for grades: a queue that outlives its connection, as of slips."""
+    queue = names.grade_queue(lab, asker)
+    arguments: dict[str, str | int] = {
+        "x-expires": GRADE_QUEUE_SECONDS * 1000,
+        "x-dead-letter-exchange": names.dead(lab),
+    }
+    return lab_topology(lab) + Topology(
+        queues=(Queue(queue, durable=True, arguments=arguments),),
+        bindings=(Binding(queue, names.direct_exchange(lab), names.grade_key(asker)),),
         consumers=(Consumer(queue),),
     )
 

@@ -2,8 +2,9 @@
 
 from typing import TypeAlias
 
+from pytest_gatherscatter.wire.grading import GradingMessage
 from pytest_gatherscatter.wire.messages import SectionMessage
 from pytest_gatherscatter.wire.slips import SlipMessage
 from pytest_gatherscatter.wire.testfiles import TestFileMessage
 
-AnyMessage: TypeAlias = SectionMessage | TestFileMessage | SlipMessage
+AnyMessage: TypeAlias = SectionMessage | TestFileMessage | SlipMessage | GradingMessage

@@ -34,6 +34,7 @@ STEP_SOUGHT = "step.sought"
 PROCESSOR_SOUGHT = "processor.sought"
 JOB_SOUGHT = "job.sought"
 LISTENER_SOUGHT = "listener.sought"
+EXAMINER_SOUGHT = "examiner.sought"
 
 _NAME = re.compile(NAME_PATTERN)
 
@@ -177,6 +178,46 @@ def slip_key(asker: str) -> str:
 def slip_event(what: str, slip: str) -> str:
     """Key of a slip's event: ``begun``, ``moved``, ``ended``, ``over``, or a wish: ``cancel``."""
     return f"slip.{what}.{slip}"
+
+
+def grading_queue(lab: str, queue: str) -> str:
+    """Name the durable work queue of one kind of grading."""
+    return f"gs.{lab}.grading.{queue}"
+
+
+def grading_key(queue: str) -> str:
+    """Key of a grading queue on the direct exchange."""
+    return f"grading.{queue}"
+
+
+def suspects_queue(lab: str, queue: str) -> str:
+    """Name the durable queue of requests that somebody has died with."""
+    return f"gs.{lab}.suspects.{queue}"
+
+
+def suspects_key(queue: str) -> str:
+    """Key of a queue of suspects on the direct exchange."""
+    return f"suspects.{queue}"
+
+
+def examiner_queue(lab: str, name: str) -> str:
+    """Name an examiner's exclusive inbox; owning it is being the examiner of that name."""
+    return f"gs.{lab}.examiner.{name}"
+
+
+def grade_queue(lab: str, asker: str) -> str:
+    """Name the durable, expiring queue on which who asked for grades hears the answers."""
+    return f"gs.{lab}.grade.{asker}"
+
+
+def grade_key(asker: str) -> str:
+    """Key of what examiners answer, on the direct exchange: apart from the gatherer's answers."""
+    return f"grade.{asker}"
+
+
+def grading_event(what: str, queue: str) -> str:
+    """Key of a grading's event: ``what`` is ``answered``."""
+    return f"grading.{what}.{queue}"
 
 
 def step_event(what: str, run: str) -> str:
