@@ -266,12 +266,14 @@ class Room:
         known = self._hold.held.get(key)
         if key in self._hold.past or self._hold.is_behind(keep.slip.id, keep.task):
             self._hold.drop([delivery])
-        elif known is not None:
+        elif known is not None and not known.leaving:
             known.deliveries.append(delivery)
             if keep.why == "elsewhere" and known.keep.why == "doubt":
                 known.keep = keep
         else:
             patience = {"elsewhere": self._patience, "doubt": min(DOUBT, self._patience)}
+            # One of this attempt that has left may be back before its confirm: that settles it, but
+            # not what came back.
             held = Held(
                 keep,
                 keep.slip,

@@ -36,8 +36,9 @@ from pytest_gatherscatter.wire.slips import (
 )
 
 LONG: Final = 1200.0
-"""Seconds. A step that may take longer holds no delivery: RabbitMQ takes one back after 30
-minutes. Its slip is kept in the waiting room, which asks after it."""
+"""Seconds. A step that takes longer holds its delivery no more: RabbitMQ takes one back after 30
+minutes. Its slip is kept in the waiting room then, which asks after it. Not before: as long as the
+room has a copy of a slip, that might go on with it when its processor dies after the step."""
 
 HAND: Final = 2.0
 """Seconds for which a slip may wait here for a slot, before it goes back to the queue: another
@@ -55,9 +56,9 @@ AGAIN: Final = 1.0
 class Work:
     """A task in hand. Without a ``delivery`` the slip itself is not here, only what is done of it.
 
-    ``leased``: it is in the waiting room instead. ``given_back``: it was never begun. ``run`` is
-    the id of its command; ``onward`` is what is to be said when that is over, and ``send`` the id
-    of saying it.
+    ``leased``: it is in the waiting room instead, where it goes at ``lease_at``. ``given_back``: it
+    was never begun. ``run`` is the id of its command; ``onward`` is what is to be said when that is
+    over, and ``send`` the id of saying it.
     """
 
     slip: Slip
@@ -67,6 +68,7 @@ class Work:
     since: float
     run: int | None = None
     leased: bool = False
+    lease_at: float | None = None
     given_back: bool = False
     onward: route.Onward | None = None
     send: int | None = None
@@ -114,6 +116,8 @@ class Works:
         self._sends: dict[int, Work] = {}
         self._leases: dict[int, Work] = {}
         self._linked = False
+        self._lease_at = float("inf")
+        """When it is looked next whose slip has been here for long."""
 
     def __iter__(self) -> Iterator[Work]:
         """Iterate over what runs, the oldest first."""
@@ -152,7 +156,9 @@ class Works:
         """Have the slip itself again of a task that is in hand."""
         self._out.keep(delivery)
         work.delivery = delivery
-        if work.onward is not None and work.send is None:
+        if work.onward is None:
+            self._lease_later(work, now + LONG)
+        elif work.send is None:
             self._say(work, now)
 
     def _begin(self, work: Work, now: float) -> None:
@@ -190,9 +196,28 @@ class Works:
         self._out.publish(slip_event("begun", slip.id), begun)
         work.run = self._out.run(BeginCommand(slip, task, line, timeout))
         self._runs[work.run] = work
-        if step.timeout > LONG:
-            keep = KeepSlip(slip=slip, why="elsewhere", task=task, processor=self._name)
-            self._leases[self._out.send(WAITING_KEY, keep)] = work
+        self._lease_later(work, work.since + LONG)
+
+    def _lease_later(self, work: Work, at: float) -> None:
+        if work.step.timeout > LONG:
+            work.lease_at = at
+            if at < self._lease_at:
+                self._lease_at = at
+                self._out.wake(at)
+
+    def _lease(self, now: float) -> None:
+        """Give slips whose steps take long to the waiting room, but not the steps."""
+        self._lease_at = float("inf")
+        for work in self._runs.values():
+            if work.lease_at is not None and now >= work.lease_at:
+                work.lease_at = None
+                if work.delivery is not None and self._linked:
+                    keep = KeepSlip(
+                        slip=work.slip, why="elsewhere", task=work.task, processor=self._name
+                    )
+                    self._leases[self._out.send(WAITING_KEY, keep)] = work
+            elif work.lease_at is not None:
+                self._lease_later(work, work.lease_at)
 
     # ── while it runs ──────────────────────────────────────────────────────────────────
 
@@ -301,7 +326,7 @@ class Works:
 
     def returned(self, effect: int, *, now: float) -> None:
         """Let a slip wait whose next process has no queue, or whose end nobody heard."""
-        self._leases.pop(effect, None)
+        self._lease_failed(effect, now)
         work = self._sends.pop(effect, None)
         if work is None or work.onward is None:
             return
@@ -320,11 +345,16 @@ class Works:
 
     def failed(self, effect: int, *, now: float) -> None:
         """Say again later what could not be said."""
-        self._leases.pop(effect, None)
+        self._lease_failed(effect, now)
         work = self._sends.pop(effect, None)
         if work is not None:
             work.send = None
             self._later(work, now)
+
+    def _lease_failed(self, effect: int, now: float) -> None:
+        work = self._leases.pop(effect, None)
+        if work is not None:
+            self._lease_later(work, now + AGAIN)
 
     def _later(self, work: Work, now: float) -> None:
         work.again = now + AGAIN
@@ -377,6 +407,8 @@ class Works:
         for work in list(self._works.values()):
             if work.again is not None and now >= work.again and work.onward is not None:
                 self._say(work, now)
+        if now >= self._lease_at:
+            self._lease(now)
 
     def give_back_all(self, *, now: float) -> None:
         """Say again what waits for a slot, as new: who answers questions is about to go."""

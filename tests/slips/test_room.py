@@ -1,0 +1,107 @@
+"""The waiting room over a broker whose confirms are late: RabbitMQ's are, it writes first."""
+
+from pytest_gatherscatter.broker.port import Verdict
+from pytest_gatherscatter.machine import (
+    Confirmed,
+    Effect,
+    Exited,
+    Input,
+    LinkUp,
+    Received,
+    Recovered,
+    Run,
+    Send,
+    Settle,
+    Woken,
+)
+from pytest_gatherscatter.slips.order import BeginCommand, CommandOver
+from pytest_gatherscatter.slips.processor import ProcessorFacts, ProcessorMachine
+from pytest_gatherscatter.slips.repertoire import Repertoire
+from pytest_gatherscatter.slips.room import DOUBT
+from pytest_gatherscatter.slips.template import Template
+from pytest_gatherscatter.slips.work import LONG
+from pytest_gatherscatter.wire.messages import Message
+from pytest_gatherscatter.wire.slips import KeepSlip, RunStep, Slip, Step, Task
+
+FACTS = ProcessorFacts(
+    processor="rack1", host="h", pid=1, version="0", processes=("power",), slots=1
+)
+TASK = Task(number=1, attempt=1)
+
+
+def slip(*, timeout: float = 2 * LONG) -> Slip:
+    """One step, on its way."""
+    step = Step(number=1, process="power", command="on", timeout=timeout)
+    return Slip(id="ab" * 8, name="n", steps=(step,), reply_to="slip.x")
+
+
+class Play:
+    """A processor that also keeps the room, and what it did."""
+
+    def __init__(self) -> None:
+        templates = Repertoire({"power": {"on": Template("on", "psu on")}})
+        self.machine = ProcessorMachine(FACTS, templates, now=0.0)
+        self.now = 0.0
+        self._deliveries = 0
+        self.settled: dict[int, Verdict] = {}
+        self.tell(Recovered((), wall=1000.0))
+        self.tell(LinkUp())
+
+    def tell(self, message: Input, *, at: float | None = None) -> list[Effect]:
+        """Tell it something."""
+        self.now = self.now if at is None else at
+        effects = self.machine.handle(message, now=self.now)
+        self.settled |= {one.delivery: one.verdict for one in effects if isinstance(one, Settle)}
+        return effects
+
+    def hear(self, message: Message) -> tuple[int, list[Effect]]:
+        """Let it hear a message; returns its delivery too."""
+        self._deliveries += 1
+        return self._deliveries, self.tell(Received(message, self._deliveries))
+
+
+def one_sent(effects: list[Effect]) -> Send:
+    """Return the one message to one party."""
+    (sent,) = (one for one in effects if isinstance(one, Send))
+    return sent
+
+
+def test_what_is_back_in_the_room_before_its_confirm_is_kept() -> None:
+    """The confirm settles the copy that has left, and not the one that came back of it."""
+    for back in (
+        KeepSlip(slip=slip(), why="elsewhere", task=TASK, processor="rack2"),
+        KeepSlip(slip=slip(), why="doubt", task=TASK),
+    ):
+        play = Play()
+        first, _ = play.hear(KeepSlip(slip=slip(), why="doubt", task=TASK))
+        left = one_sent(play.tell(Woken(), at=DOUBT))
+        assert isinstance(left.message, RunStep)
+        second, _ = play.hear(back)
+        play.tell(Confirmed(left.id))
+        assert play.settled == {first: Verdict.ACK}
+        assert second not in play.settled
+
+
+def test_a_slip_is_given_to_the_room_when_its_step_has_taken_long() -> None:
+    """Not before: it would be settled twice. The delivery goes when the room has it."""
+    play = Play()
+    delivery, effects = play.hear(RunStep(slip=slip(), task=TASK))
+    (begun,) = (one for one in effects if isinstance(one, Run))
+    assert isinstance(begun.command, BeginCommand)
+    assert not [one for one in play.tell(Woken(), at=LONG - 1) if isinstance(one, Send)]
+    lease = one_sent(play.tell(Woken(), at=LONG))
+    assert isinstance(lease.message, KeepSlip)
+    assert (lease.message.why, lease.message.processor) == ("elsewhere", "rack1")
+    assert delivery not in play.settled
+    play.tell(Confirmed(lease.id))
+    assert play.settled == {delivery: Verdict.ACK}
+    back = one_sent(play.tell(Exited(begun.id, CommandOver("done"))))
+    assert isinstance(back.message, KeepSlip)
+    assert back.message.why == "returned"
+
+
+def test_a_step_that_may_not_take_long_keeps_its_slip() -> None:
+    """Its delivery is younger than RabbitMQ's limit whenever it ends."""
+    play = Play()
+    play.hear(RunStep(slip=slip(timeout=LONG), task=TASK))
+    assert not [one for one in play.tell(Woken(), at=LONG) if isinstance(one, Send)]
