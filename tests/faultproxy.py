@@ -94,6 +94,8 @@ class FaultProxy:
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
             while not self._over:
+                if self._stalled:  # what waits to be read would end each select at once
+                    time.sleep(0.02)
                 for key, _ in selector.select(0.02):
                     if key.fileobj is self._listener:
                         self._accept(selector)
