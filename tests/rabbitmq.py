@@ -62,6 +62,9 @@ heartbeat = 0
 """
 """More of it for a node with certificates, which suggests to do without heartbeats."""
 
+NO_SPINNING = "+sbwt none +sbwtdcpu none +sbwtdio none"
+"""For Erlang's schedulers, which would wait actively: the processors belong to the tests."""
+
 _supervisors: list[subprocess.Popen[bytes]] = []
 
 
@@ -181,10 +184,10 @@ def _environment(directory: Path, amqp: int, dist: int, epmd: int, tls: int = 0)
         "RABBITMQ_CONFIG_FILE": str(directory / "rabbitmq.conf"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "plugins"),
         "RABBITMQ_CONF_ENV_FILE": str(directory / "no-environment"),
-        # No spinning schedulers: the cores belong to the tests.
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-            "+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
+            f"{NO_SPINNING} -kernel inet_dist_use_interface {{127,0,0,1}}"
         ),
+        "RABBITMQ_CTL_ERL_ARGS": NO_SPINNING,
         "ERL_EPMD_PORT": str(epmd),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
     }

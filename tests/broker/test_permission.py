@@ -3,6 +3,8 @@
 One login for each role, made by importing what ``gatherscatter permissions --definitions`` says.
 """
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -26,6 +28,7 @@ from pytest_gatherscatter.broker import permission
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.topology import agent_topology, gatherer_topology, lab_topology
 from pytest_gatherscatter.broker.url import parse
+from pytest_gatherscatter.cli.main import status
 from pytest_gatherscatter.errors import BrokerRefused
 from pytest_gatherscatter.wire import names
 
@@ -88,15 +91,10 @@ def guarded(
 
 
 def printed(*words: str) -> str:
-    """What ``gatherscatter permissions`` prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest_gatherscatter", "permissions", *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return done.stdout
+    """What ``gatherscatter permissions`` prints; here, as a dozen processes take some seconds."""
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        assert status(["permissions", *words]) == 0
+    return told.getvalue()
 
 
 Deed = Callable[[BlockingChannel, Guarded, str], object]
