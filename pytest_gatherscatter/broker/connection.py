@@ -9,9 +9,9 @@ lab shares is looked for first, which needs no rights on the broker, and made wh
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker
 
@@ -52,8 +52,7 @@ _NOT_MADE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(Struct, frozen=True):
     """Whom a connection tells what, in calls from the loop."""
 
     tell: Callable[[PortEvent], None]

@@ -1,10 +1,10 @@
 """What was published over one channel, until the broker says what became of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pika
+from msgspec import Struct
 from pika.channel import Channel
 
 from pytest_gatherscatter.broker.dial import words
@@ -19,8 +19,7 @@ from pytest_gatherscatter.broker.port import (
 from pytest_gatherscatter.broker.properties import to_pika
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(Struct):
     """A publish without an outcome; ``letter`` is how a return is known again."""
 
     number: int

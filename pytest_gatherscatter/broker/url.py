@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field, replace
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
+from msgspec import Struct
+
 from pytest_gatherscatter.errors import SettingsInvalid
 
 PORTS = {"amqp": 5672, "amqps": 5671}
@@ -40,8 +42,7 @@ _QUERY = re.compile(r"\?.+$", re.DOTALL)
 """What other programs' URLs may hold a password in."""
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
+class TlsFiles(Struct, frozen=True):
     """Paths of PEM files; ``None`` means the system's authorities, or no client certificate.
 
     ``server_name`` is what the broker's certificate must say, if that is not the host.

@@ -13,10 +13,13 @@ import contextlib
 import json
 import os
 import stat
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from pytest_gatherscatter.errors import SettingsInvalid
 from pytest_gatherscatter.host.directory import runtime_directory
@@ -29,8 +32,7 @@ _NOBODY = 0
 """The pid of no process that anybody can see."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """Where a broker listens.
 
     ``url`` holds the password: it never belongs in a log or on a command line. ``started`` is

@@ -7,7 +7,8 @@ in ``refusal.py``. Names that nobody knows mean nothing and do no harm, as there
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pytest_gatherscatter.embedded.record import Profile
 from pytest_gatherscatter.embedded.refusal import (
@@ -81,8 +82,7 @@ _KEY_MAX = 255
 """Octets of a routing key: it is a short text in every frame that carries it."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueueArguments:
+class QueueArguments(Struct, frozen=True):
     """What the arguments of a declaration mean; times in seconds, sizes in bytes.
 
     ``raw`` is as the client has sent those that later declarations are compared with.

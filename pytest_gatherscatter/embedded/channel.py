@@ -5,9 +5,9 @@ the session turns a soft one into Channel.Close and a hard one into Connection.C
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
+from msgspec import Struct, field
 from pamqp import base, commands
 
 from pytest_gatherscatter.embedded.argument import expiration_seconds
@@ -52,8 +52,7 @@ class Wire(Protocol):
         """Give bytes to the client."""
 
 
-@dataclass(slots=True)
-class _Content:
+class _Content(Struct):
     """A publish whose header or body is still on its way."""
 
     method: commands.Basic.Publish

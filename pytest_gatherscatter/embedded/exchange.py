@@ -5,8 +5,9 @@ keep insertion order (dicts, never sets of strings): the simulation must replay 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
+
+from msgspec import Struct, field
 
 
 class Destination(NamedTuple):
@@ -133,8 +134,7 @@ class Known:
             self._room += 1 + len(found)
 
 
-@dataclass(slots=True)
-class _Node:
+class _Node(Struct):
     """One word of the patterns that share the words before it."""
 
     children: dict[str, "_Node"] = field(default_factory=dict)

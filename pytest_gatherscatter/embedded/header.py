@@ -7,10 +7,10 @@ without recursion: a table of a hundred thousand tiny or nested entries must cos
 its bytes.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from struct import Struct
 
+import msgspec
 from pamqp import encode
 from pamqp.common import FieldTable, FieldValue
 
@@ -56,8 +56,7 @@ _PROPERTIES: tuple[tuple[str, str | int], ...] = (
 _FLAGS = {name: 1 << (15 - place) for place, (name, _) in enumerate(_PROPERTIES)}
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(msgspec.Struct, frozen=True):
     """A content header that was found sound: the raw bytes, and where its properties are."""
 
     raw: bytes

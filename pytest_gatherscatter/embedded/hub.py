@@ -1,15 +1,15 @@
 """What the sessions of one broker share: the vhost, the login, the limits, and each other."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from pytest_gatherscatter.embedded.record import ConnectionId, Output, Profile
 from pytest_gatherscatter.embedded.vhost import VHost
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What one broker bears; sizes in bytes, times in seconds.
 
     ``memory`` is for queued messages and for what waits for slow readers: past it publishers are
@@ -41,8 +41,7 @@ class Receiver(Protocol):
         """Send what the vhost says to one of its channels."""
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(Struct, frozen=True):
     """The one user of a broker."""
 
     user: str

@@ -6,10 +6,9 @@ position, so what a consumer hands back comes again before anything younger.
 
 from collections import OrderedDict, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from heapq import merge
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from pytest_gatherscatter.embedded.argument import QueueArguments
 from pytest_gatherscatter.embedded.record import (
@@ -34,8 +33,7 @@ class Entry(Struct):
     failed: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class Consumer:
+class Consumer(Struct, eq=False):
     """One consumer; ``prefetch`` 0 means no limit."""
 
     tag: str
@@ -67,8 +65,7 @@ class Unacked(Struct):
     consumer: Consumer | None
 
 
-@dataclass(slots=True, eq=False)
-class Connection:
+class Connection(Struct, eq=False):
     """One client; ``paused`` while it does not read, so that nothing more is sent to it.
 
     ``room`` is how many bytes it may be sent before it is paused by itself; None has no end.
@@ -88,8 +85,7 @@ class Connection:
             self.paused = self.paused or self.room <= 0
 
 
-@dataclass(slots=True, eq=False)
-class Channel:
+class Channel(Struct, eq=False):
     """One channel: its consumers by tag and its unsettled deliveries by delivery tag.
 
     ``prefetch`` is for the consumers to come, ``limit`` for all of them together (global QoS),

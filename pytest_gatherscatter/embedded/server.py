@@ -12,9 +12,10 @@ import resource
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
+
+from msgspec.structs import replace
 
 from pytest_gatherscatter.embedded.address import (
     Place,

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pika
 import pytest
 from brokerprocess import PATIENCE, Running, start, until
+from msgspec.structs import asdict, replace
 from pika.exceptions import (
     AMQPConnectionError,
     ChannelClosedByBroker,
