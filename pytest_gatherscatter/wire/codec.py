@@ -6,6 +6,8 @@ looks inside. A version grows only when an old reader would misread the new mean
 that are merely added do not change it.
 """
 
+import contextlib
+from functools import cache
 from typing import Any, NoReturn, get_args
 
 import msgspec
@@ -22,8 +24,18 @@ MAX_BODY = 1024 * 1024
 _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(AnyMessage)}
 _TYPES = {kind: f"{name}/{VERSION}" for name, kind in _KINDS.items()}
 _KNOWN = {text: kind for kind, text in _TYPES.items()}
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(AnyMessage)
+
+
+class _Nothing(Message, frozen=True):
+    """What nobody says: beside it, a message has to name its kind."""
+
+
+@cache
+def _reads(kind: type[Message] | None) -> msgspec.json.Decoder[Message]:
+    """Return what reads a kind of messages, or all: made by need, for most processes hear few."""
+    return msgspec.json.Decoder(AnyMessage if kind is None else kind | _Nothing)
 
 
 def type_of(message: Message) -> str:
@@ -66,9 +78,12 @@ def decode(body: bytes, type_property: str | None = None) -> Message:
     kind = None
     if type_property is not None:
         kind = _KNOWN.get(type_property) or _refuse(type_property)
+        with contextlib.suppress(*_UNREADABLE):
+            if type(message := _reads(kind).decode(body)) is kind:
+                return message
     try:
-        message = _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        message = _reads(None).decode(body)
+    except _UNREADABLE as error:
         raise MessageUnreadable(str(error)[:500]) from None
     if kind is not None and type(message) is not kind:
         said = kind.__name__
