@@ -38,7 +38,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     """
     worker = early_config.pluginmanager.has_plugin("gatherscatter-early")
     if options.distribute(early_config) and not worker:
-        from pytest_gatherscatter.plugin import forkserver  # noqa: PLC0415 - idle cost
+        from pytest_gatherscatter.host.garbage import here_to_stay  # noqa: PLC0415 - idle cost
+
+        with here_to_stay():  # plugins, too, and what workers share stays shared
+            from pytest_gatherscatter.plugin import forkserver  # noqa: PLC0415 - as above
 
         forkserver.warm_up(early_config)
     return (yield)

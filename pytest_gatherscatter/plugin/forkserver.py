@@ -12,7 +12,6 @@ its pipe before there is a job, there is nothing to be done and all ends.
 
 import atexit
 import contextlib
-import gc
 import importlib
 import os
 import secrets
@@ -22,18 +21,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import pytest
 from _pytest.assertion.rewrite import AssertionRewritingHook
 
 from pytest_gatherscatter.errors import BrokerError, BrokerUnreachable, GatherScatterError
+from pytest_gatherscatter.host.garbage import here_to_stay
 from pytest_gatherscatter.plugin import options, worker
-from pytest_gatherscatter.plugin.ownbroker import OwnBroker
 from pytest_gatherscatter.plugin.pool import Pool
 from pytest_gatherscatter.testfiles.service.birth import Born, close_all, forked, own_streams
 from pytest_gatherscatter.testfiles.service.pipe import Start
+
+if TYPE_CHECKING:
+    from pytest_gatherscatter.plugin.ownbroker import OwnBroker
 
 START_SECONDS = 20.0
 """How long the broker may take to start: it takes a tenth of a second."""
@@ -60,7 +62,7 @@ class Answer(msgspec.Struct, frozen=True):
     wrong: str = ""
 
 
-AHEAD = ("asyncio", "pika", "pytest_gatherscatter.plugin.spawning")
+AHEAD = ("pika", "pytest_gatherscatter.plugin.spawning")
 """What a supervisor imports, in steps: between two of them it looks for its order, which tells the
 workers to begin."""
 
@@ -184,7 +186,6 @@ def warm_up(config: pytest.Config) -> None:
         else:
             config.stash[FORKSERVER] = started
             config.add_cleanup(started.end)
-            gc.freeze()  # modules and plugins, which stay: no use in looking for garbage there
 
 
 def forkserver_of(config: pytest.Config, slots: int) -> Forkserver:
@@ -258,7 +259,6 @@ def serve(task: Task) -> "int | Birth":
     First the workers, which want no link in their memory, then the broker, then all that a
     supervisor imports.
     """
-    gc.freeze()  # what is shared with the workers stays shared
     pool = Pool()
     ours = (task.reads, task.writes)
     for number in range(task.slots):
@@ -269,6 +269,9 @@ def serve(task: Task) -> "int | Birth":
         pool.add(name, born)
     # Neither a broker nor a supervisor has asserts to rewrite: that costs time with each module.
     sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, AssertionRewritingHook)]
+    with here_to_stay():  # with asyncio, which a supervisor's link wants, too
+        from pytest_gatherscatter.plugin.ownbroker import OwnBroker  # noqa: PLC0415 - no worker's
+
     broker = OwnBroker((*ours, *pool.pipes))
     try:
         return _supervise(task, pool, broker)
@@ -276,15 +279,16 @@ def serve(task: Task) -> "int | Birth":
         broker.close()
 
 
-def _supervise(task: Task, pool: Pool, broker: OwnBroker) -> int:
+def _supervise(task: Task, pool: Pool, broker: "OwnBroker") -> int:
     reads, writes = task.reads, task.writes
     with (
         open(reads, "rb") as requests,  # noqa: PTH123 - a descriptor
         open(writes, "wb", buffering=0) as answers,  # noqa: PTH123 - as above
     ):
-        for name in AHEAD:
-            if not _is_heard(reads):
-                importlib.import_module(name)
+        with here_to_stay():
+            for name in AHEAD:
+                if not _is_heard(reads):
+                    importlib.import_module(name)
         said = requests.readline()
         if not said.endswith(b"\n"):
             return os.EX_OK
@@ -294,7 +298,8 @@ def _supervise(task: Task, pool: Pool, broker: OwnBroker) -> int:
             broker.close()
         else:
             broker.begin()
-        from pytest_gatherscatter.plugin.spawning import Spawning  # noqa: PLC0415 - see AHEAD
+        with here_to_stay():
+            from pytest_gatherscatter.plugin.spawning import Spawning  # noqa: PLC0415 - see AHEAD
 
         def stop() -> bool:
             # Nobody starts it again if it has died under us.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from pytest_gatherscatter.errors import GatherScatterError
+from pytest_gatherscatter.host.garbage import here_to_stay
 from pytest_gatherscatter.plugin import options
 from pytest_gatherscatter.plugin.choice import Chooser
 from pytest_gatherscatter.plugin.duration import Memory
@@ -106,7 +107,8 @@ class Originator:
         if not self._names:
             return True
         self.config.hook.pytest_gs_before_originate(config=self.config, files=tuple(self._names))
-        from pytest_gatherscatter.plugin.job import JobRun  # noqa: PLC0415 - workers get ready first
+        with here_to_stay():
+            from pytest_gatherscatter.plugin.job import JobRun  # noqa: PLC0415 - after the workers
 
         run = self._run = JobRun(session, self._wanted(), self._spawned)
         try:

@@ -4,6 +4,7 @@ It imports what a broker needs while the originator still reads its configuratio
 out that there is another broker, it is never told to begin, and ends.
 """
 
+import asyncio
 import contextlib
 import os
 import select
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pytest_gatherscatter.errors import BrokerUnreachable
+from pytest_gatherscatter.host.garbage import here_to_stay
 from pytest_gatherscatter.testfiles.service.birth import close_all
 
 END_SECONDS = 3.0
@@ -87,10 +89,11 @@ def _be_broker(waits: int, said: int) -> NoReturn:
     status = os.EX_SOFTWARE
     try:
         parent = os.getppid()
-        import asyncio  # noqa: PLC0415 - what forks us needs nothing of it
-
-        from pytest_gatherscatter.embedded.address import remove_place  # noqa: PLC0415 - as above
-        from pytest_gatherscatter.embedded.server import serve  # noqa: PLC0415 - as above
+        with here_to_stay():
+            from pytest_gatherscatter.embedded.address import (  # noqa: PLC0415 - no supervisor's
+                remove_place,
+            )
+            from pytest_gatherscatter.embedded.server import serve  # noqa: PLC0415 - as above
 
         if not os.read(waits, 1):
             os._exit(os.EX_OK)

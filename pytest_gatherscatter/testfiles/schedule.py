@@ -9,7 +9,6 @@ Durations are the originator's, kept from run to run.
 from collections.abc import Callable, Iterable, Mapping
 from heapq import heappop, heappush
 from itertools import count
-from statistics import median
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -35,6 +34,12 @@ SHORTEST = 0.05
 """Seconds of work that are worth giving back, whatever it costs to collect the file again."""
 
 
+def _middle(numbers: Iterable[float]) -> float:
+    """Return the median, or the higher of two; ``statistics`` takes longer to import than this."""
+    ordered = sorted(numbers)
+    return ordered[len(ordered) // 2]
+
+
 def smoothed(before: float | None, now: float) -> float:
     """Return the exponentially weighted mean of a duration; ``before`` is the mean so far."""
     return now if before is None else (1 - WEIGHT) * before + WEIGHT * now
@@ -50,8 +55,8 @@ class Durations:
     def __init__(self, known: Mapping[str, Mapping[str, float]]) -> None:
         self._known = {file: dict(tests) for file, tests in known.items() if tests}
         every = [seconds for tests in known.values() for seconds in tests.values()]
-        self._test = median(every) if every else UNKNOWN
-        self._tests = median(len(tests) for tests in self._known.values()) if every else TESTS
+        self._test = _middle(every) if every else UNKNOWN
+        self._tests = _middle(len(tests) for tests in self._known.values()) if every else TESTS
         self._seen: dict[str, tuple[int, float]] = {}
         self._all = (0, 0.0)
         self._opened = (0, 0, 0.0)
