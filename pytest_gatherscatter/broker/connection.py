@@ -89,6 +89,7 @@ class Connection:
         self._retired = False
         self._dialled: Any = None
         self._connection: Any = None
+        self._channel: Channel
         self._early: list[PortEvent] = []
         self._looks = topology.found() != topology
         """Whether what is shared is only looked for: until it was not found."""
@@ -148,6 +149,7 @@ class Connection:
         if self._retired:
             return
         channel.add_on_close_callback(self._on_channel_closed)
+        self._channel = channel
         self.outbox = Outbox(channel, self._tell)
         self.intake = Intake(channel, self.generation, self._tell)
         declare(channel, self._topology, look=self._looks)
@@ -208,6 +210,16 @@ class Connection:
         except PIKA_BROKE as error:
             raise BrokerLost(words(error)) from None
         return ends
+
+    def restore(self, part: Topology) -> None:
+        """Declare and consume what was deleted; if that is refused, the connection is lost."""
+        if not self.up:
+            return
+        try:
+            declare(self._channel, part)
+            self.intake.consume(part.consumers, _nothing)
+        except PIKA_BROKE:
+            return  # it is about to end, which comes as an event
 
     # ── its end ────────────────────────────────────────────────────────────────────────
 
@@ -282,3 +294,7 @@ def declare(channel: Channel, topology: Topology, *, look: bool = False) -> None
         )
     for binding in (topology.found() if look else topology).bindings:
         channel.queue_bind(binding.queue, binding.exchange, binding.key)
+
+
+def _nothing() -> None:
+    """Wait for nobody."""

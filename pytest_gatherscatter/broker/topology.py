@@ -181,6 +181,15 @@ class Topology(Struct, frozen=True):
             tuple(c for c in self.consumers if c.queue != queue),
         )
 
+    def only_queue(self, queue: str) -> "Topology":
+        """Return ``queue`` alone, with its bindings and its consumer."""
+        return Topology(
+            (),
+            tuple(q for q in self.queues if q.name == queue),
+            tuple(b for b in self.bindings if b.queue == queue),
+            tuple(c for c in self.consumers if c.queue == queue),
+        )
+
     def without_queue(self, queue: str) -> "Topology":
         """The same without ``queue``, its bindings and its consumer."""
         return Topology(

@@ -4,9 +4,11 @@ A lost connection is an event, not an exception. Who wants it comes back inside 
 the loop: the topology is declared again, and ``PortUp`` says the new generation.
 """
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from pytest_gatherscatter.broker.comeback import FIRST_WAIT, Comeback, waits
 from pytest_gatherscatter.broker.connection import Connection, Owner
@@ -21,6 +23,8 @@ from pytest_gatherscatter.errors import (
     LoginRefused,
     SettingsInvalid,
 )
+
+log = logging.getLogger(__name__)
 
 _IMPOSTOR = "but authenticated user was"
 """What RabbitMQ says to who publishes in another's name."""
@@ -167,9 +171,21 @@ class Upkeep:
     # ── what a connection tells ────────────────────────────────────────────────────────
 
     def _tell(self, event: PortEvent) -> None:
-        if isinstance(event, ConsumeCancelled):
+        if not isinstance(event, ConsumeCancelled):
+            self.events.append(event)
+        elif self._reconnect and self.loop is not None:
+            # Who comes back after a loss would be deaf for ever. What it has in hand it keeps.
+            log.warning(
+                "queue %s was deleted, and is made again; what lay in it is lost", event.queue
+            )
+            self.loop.call_later(0.0, partial(self._restore, event.queue))
+        else:
             self.topology = self.topology.without_queue(event.queue)
-        self.events.append(event)
+            self.events.append(event)
+
+    def _restore(self, queue: str) -> None:
+        if self.connection is not None:
+            self.connection.restore(self.topology.only_queue(queue))
 
     def _on_up(self) -> None:
         self.failure = None

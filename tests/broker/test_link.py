@@ -39,6 +39,7 @@ from pytest_gatherscatter.broker.topology import (
     Topology,
     gatherer_topology,
     lab_topology,
+    processor_topology,
     reply_topology,
     section_topology,
 )
@@ -969,6 +970,28 @@ def test_a_deleted_queue_is_told_to_its_consumer(broker_url: str, lab: str) -> N
     ):
         other.delete_queue(queue)
         assert until(link, some(ConsumeCancelled)) == [ConsumeCancelled(queue)]
+
+
+def test_a_deleted_queue_of_who_comes_back_is_made_again(broker_url: str, lab: str) -> None:
+    """It hears what is said to it afterwards, over the connection and channel that it had."""
+    topology = processor_topology(lab, "rack1", ["power"], 1)
+    queue = names.steps_queue(lab, "power")
+    with (
+        up(broker_url, topology, reconnect=True) as link,
+        up(broker_url, lab_topology(lab)) as other,
+    ):
+        other.delete_queue(queue)
+
+        def heard(events: list[PortEvent]) -> bool:
+            exchange, key = names.direct_exchange(lab), names.steps_key("power")
+            other.publish(exchange, key, b"x", PLAIN, mandatory=True)
+            other.poll(0.0)
+            return some(Delivered)(events)
+
+        (first, *more) = until(link, heard)
+        assert isinstance(first, Delivered)
+        assert (first.queue, first.tag.generation) == (queue, 1)
+        assert all(isinstance(event, Delivered) for event in more)
 
 
 # ── forks ──────────────────────────────────────────────────────────────────────────────
