@@ -12,13 +12,23 @@ from pytest_gatherscatter.machine import Input
 TURN = 1.0
 """The longest single wait in seconds, so that signals and conditions are looked at."""
 
+STILL = 2.0
+"""Seconds by which a turn may be late. One that is later stood still, and its heartbeats with it:
+the broker may have given to others what this process finds in its socket."""
+
 
 class Driver:
-    """Runs a pump over a link in the calling thread; ``post`` may be called from any thread."""
+    """Runs a pump over a link in the calling thread; ``post`` may be called from any thread.
 
-    def __init__(self, link: Link, pump: Pump) -> None:
+    ``still`` is fed to the machine when this process has stood still (stopped, starved, asleep with
+    its host), before anything that has come meanwhile.
+    """
+
+    def __init__(self, link: Link, pump: Pump, still: Input | None = None) -> None:
         self.link = link
         self.pump = pump
+        self._still = still
+        self._seen = time.monotonic()
         self._posted: SimpleQueue[Input] = SimpleQueue()
         self._rung = False
         """Whether the loop was woken for what is posted: once is enough, and costs a write."""
@@ -60,6 +70,10 @@ class Driver:
             # The time may be over because this process stood still (a stop, a starved machine):
             # what came meanwhile is in the socket, and comes before the deadlines it may keep.
             events = self.link.poll(0.0)
+        now = time.monotonic()
+        if self._still is not None and now - self._seen > max(0.0, timeout) + STILL:
+            pump.feed(self._still, now=now)
+        self._seen = now
         # Deadlines are looked at after each event: a flood of messages, each of which may cost a
         # sync of the journal, must not make them late.
         # What a hook has done comes before what others say now: a stop after the start.

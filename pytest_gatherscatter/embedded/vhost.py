@@ -274,6 +274,17 @@ class VHost(Declaration):
         except KeyError:
             raise not_found("queue", name) from None
 
+    def __contains__(self, queue: str) -> bool:
+        """Whether there is such a queue."""
+        return queue in self._directory.queues
+
+    def waiting(self, queue: str) -> list[Message]:
+        """Return what is ready in a queue, in its order; AmqpError 404."""
+        try:
+            return [entry.message for entry in self._directory.queues[queue].ready]
+        except KeyError:
+            raise not_found("queue", queue) from None
+
     def counts(self) -> dict[str, int]:
         """How many connections, channels, exchanges and queues there are."""
         return {

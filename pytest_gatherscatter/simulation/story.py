@@ -1,6 +1,7 @@
 """The history in words: a line for each thing that a reader wants to know, in its order."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -26,6 +27,7 @@ from pytest_gatherscatter.simulation.world import (
     WentAlone,
 )
 from pytest_gatherscatter.wire import messages as m
+from pytest_gatherscatter.wire.slips import Slip
 
 DULL = (
     m.JoinLab,
@@ -39,7 +41,10 @@ DULL = (
 )
 """Messages that come all the time, left out unless the story is wanted whole."""
 
-SHOWN = ("token", "agent", "cause", "text", "reason", "seconds", "state", "awaited", "armed")
+SHOWN = (
+    *("token", "agent", "cause", "text", "reason", "seconds", "state", "awaited", "armed"),
+    *("why", "doubt", "standing", "outcome"),
+)
 """Fields of a message that are shown; most others are the same all along."""
 
 
@@ -100,7 +105,22 @@ def _words(sight: Sight, *, whole: bool) -> str:  # noqa: C901, PLR0911, PLR0912
 def _message(message: m.Message) -> str:
     facts = msgspec.structs.asdict(message)
     parts = [type(message).__name__, facts.get("section", "")]
+    if "slip" in facts:
+        parts += _slip_words(facts)
     if isinstance(message, m.SectionGo):
         parts.append(f"t0={message.t0:.4f} members={','.join(message.members)}")
     parts += [f"{key}={facts[key]}" for key in SHOWN if facts.get(key) not in {None, "", ()}]
     return " ".join(part for part in parts if part)
+
+
+def _slip_words(facts: dict[str, Any]) -> list[str]:
+    """Say which slip, which attempt at which step, and what is behind it."""
+    slip, task = facts["slip"], facts.get("task") or facts.get("attempt")
+    words = [slip.id if isinstance(slip, Slip) else str(slip)]
+    if task is not None:
+        undoing = "undo " if task.compensating else ""
+        words.append(f"{undoing}step {task.number}.{task.attempt}")
+    if isinstance(slip, Slip) and slip.progress:
+        behind = (f"{one.number}.{one.attempt} {one.status}" for one in slip.progress)
+        words.append(f"({', '.join(behind)})")
+    return words

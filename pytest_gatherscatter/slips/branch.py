@@ -1,7 +1,8 @@
 """Slips whose steps run in parallel: where their branches part, and meet again.
 
 Each branch carries a copy of the slip that knows of its own steps; what all copies say together is
-the truth. That of a slip which has come back from a step is never thrown away before the slip is
+the truth. The copy that the slip began with stays here until it is over, and nothing is let go
+without it. That of a slip which has come back from a step is never thrown away before the slip is
 over: the next keeper of the room joins the same copies, and finds the same.
 """
 
@@ -10,7 +11,8 @@ from typing import Final
 
 from pytest_gatherscatter.slips import route
 from pytest_gatherscatter.slips.held import AGAIN, Held, Holding, has
-from pytest_gatherscatter.slips.slip import merge, plan
+from pytest_gatherscatter.slips.memory import key_of
+from pytest_gatherscatter.slips.slip import merge, plan, ready
 from pytest_gatherscatter.wire.slips import KeepSlip, SlipOver, Task
 
 SETTLE: Final = 1.0
@@ -25,20 +27,22 @@ unsettled delivery back after 30 minutes."""
 class Branches:
     """The part of the waiting room that lets branches go and joins them."""
 
-    def __init__(self, hold: Holding, wall: Callable[[float], float]) -> None:
-        self._hold, self._wall = hold, wall
+    def __init__(self, hold: Holding, wall: Callable[[float], float], *, patience: float) -> None:
+        self._hold, self._wall, self._patience = hold, wall, patience
 
-    def join(self, keep: KeepSlip, delivery: int, *, redelivered: bool, now: float) -> None:
+    def join(self, keep: KeepSlip, deliveries: list[int], *, redelivered: bool, now: float) -> None:
         """Join a copy of a slip with what is known of it."""
         trunk = self._hold.held.get(keep.slip.id)
         if trunk is None:
             trunk = Held(keep, keep.slip, [], since=now, due=now, until=now)
             trunk.launched = set(keep.launched)
-            # A step that comes back before its slip: that is with the keeper before, for a moment.
-            trunk.doubt = redelivered or keep.task is not None
+            for place, one in self._hold.held.items():  # what others had begun, and is asked after
+                if place[0] == keep.slip.id and one.keep.why == "elsewhere" and one.keep.task:
+                    trunk.launched.add(one.keep.task)
+            trunk.doubt = redelivered
             trunk.until = now + (SETTLE if trunk.doubt else 0.0)
             self._hold.held[keep.slip.id] = trunk
-        trunk.deliveries.append(delivery)
+        trunk.deliveries += deliveries
         trunk.slip = merge(trunk.slip, keep.slip)
         # A copy may also know how others ended: from a keeper that is no more.
         trunk.launched = {task for task in trunk.launched if not has(trunk.slip, task)}
@@ -54,6 +58,8 @@ class Branches:
         """Let out what is ready, and the slip itself when there is nothing more."""
         if trunk.leaving:
             return
+        if trunk.doubt:
+            self._probe(trunk, now)
         launched = tuple(trunk.launched)
         trunk.slip = route.halted(trunk.slip, wall=self._wall(now), launched=launched)
         todo = plan(trunk.slip, launched)
@@ -75,6 +81,31 @@ class Branches:
             left = trunk.slip.deadline - self._wall(now)
             later += [now + left] if left > 0 else []
         trunk.due = min(later)
+
+    def _probe(self, trunk: Held, now: float) -> None:
+        """Ask after what the keeper before may have let go, where it will not be let go again.
+
+        What is halted waits for what has begun; and who goes on with it has to know what that is.
+        """
+        slip = trunk.slip
+        again = plan(route.halted(slip, wall=self._wall(now))).tasks
+        for task in ready(slip):
+            if task in trunk.launched or task in trunk.probed or task in again:
+                continue
+            trunk.probed.add(task)
+            trunk.launched.add(task)
+            keep = KeepSlip(slip=slip, why="elsewhere", task=task)
+            until = now + self._patience
+            held = Held(keep, slip, [], since=now, due=now, until=until, probe=True)
+            self._hold.held.setdefault(key_of(slip.id, task), held)
+
+    def never_begun(self, probe: Held, now: float) -> None:
+        """Take a task for one that was never let go, of which nobody knows anything."""
+        self._hold.forget(probe)
+        trunk = self._hold.held.get(probe.slip.id)
+        if trunk is not None and probe.keep.task is not None:
+            trunk.launched.discard(probe.keep.task)
+            self.launch(trunk, now)
 
     def unrouted(self, trunk: Held, task: Task, now: float) -> None:
         """Let a step of a joined slip wait for its queue."""

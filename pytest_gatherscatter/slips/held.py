@@ -27,9 +27,12 @@ class Held:
     """One slip in the room. ``deliveries`` are settled when it has left.
 
     With ``doubt`` it was another keeper's, who may have let it go on; with ``unbegun`` a processor
-    says that it has let go of it. ``since`` is when it came, ``due`` when it is looked at next,
+    says that it has let go of it. A ``probe`` is no copy: the keeper before may have let this task
+    go, and it is only asked after; with ``unmet`` somebody says that nothing of it is with those
+    who could begin it. ``since`` is when it came, ``due`` when it is looked at next,
     ``until`` when its patience is over, or its rest after the room has changed hands. Of a slip
-    that is joined here ``launched`` are the tasks that went out; ``not_before`` says when a step
+    that is joined here ``launched`` are the tasks that went out, or may have, those that were
+    ``probed`` included; ``not_before`` says when a step
     may be tried again, ``unrouted`` until when one may find no queue.
     """
 
@@ -41,7 +44,10 @@ class Held:
     until: float
     doubt: bool = False
     unbegun: bool = False
+    probe: bool = False
+    unmet: bool = False
     launched: set[Task] = field(default_factory=set)
+    probed: set[Task] = field(default_factory=set)
     not_before: dict[int, float] = field(default_factory=dict)
     unrouted: dict[Task, float] = field(default_factory=dict)
     sends: set[int] = field(default_factory=set)

@@ -7,13 +7,17 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from pytest_gatherscatter.wire.slips import Attempt, Slip, Step, Task
+from pytest_gatherscatter.wire.slips import Attempt, Slip, SlipOver, Step, Task
 
 Key: TypeAlias = tuple[str, int, bool, int]
 """An attempt: slip, step, whether it compensates, and which attempt."""
 
 MOST: Final = 10_000
 """Slips that are remembered: an hour of three a second. Who asks does it within seconds."""
+
+MOST_ENDS: Final = 500
+"""Slips whose end is known in full, at 10 KiB each 5 MiB: to be told again to who waits for it,
+where it was told to all and then its processor died. The broker gives its copy out in seconds."""
 
 
 def key_of(slip: str, task: Task) -> Key:
@@ -45,6 +49,8 @@ class Memory:
         """What was in hand and had not begun when the connection went."""
         self._beyond: OrderedDict[str, set[Key]] = OrderedDict()
         self._cancelled: OrderedDict[str, str] = OrderedDict()
+        self._over: OrderedDict[str, None] = OrderedDict()
+        self._ends: OrderedDict[str, SlipOver] = OrderedDict()
 
     def recover(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Fold what was recorded in earlier lives."""
@@ -81,16 +87,36 @@ class Memory:
     def hand_on(self, slip: Slip, key: Key) -> None:
         """Remember a slip that has left, with all that it had behind it."""
         self.ended.pop(key, None)
+        self.meet(slip)
+        self._beyond[slip.id].add(key)
+
+    def meet(self, slip: Slip) -> None:
+        """Remember how far a slip has come that was here, wherever it goes."""
         beyond = self._beyond.pop(slip.id, set())
-        beyond.add(key)
         beyond.update((slip.id, one.number, one.compensating, one.attempt) for one in slip.progress)
         self._beyond[slip.id] = beyond
         if len(self._beyond) > MOST:
             self._beyond.popitem(last=False)
 
     def is_beyond(self, key: Key) -> bool:
-        """Whether a copy of the slip that left from here had this attempt behind it."""
+        """Whether a copy of the slip that was here had this attempt behind it."""
         return key in self._beyond.get(key[0], ())
+
+    def end(self, over: SlipOver) -> None:
+        """Remember that a slip is over: of copies that still come nothing is begun."""
+        self._over[over.slip.id] = None
+        self._ends[over.slip.id] = over
+        for known, most in ((self._over, MOST), (self._ends, MOST_ENDS)):
+            if len(known) > most:
+                known.popitem(last=False)
+
+    def over(self, slip: str) -> SlipOver | None:
+        """Return how a slip ended, if that was not long ago."""
+        return self._ends.get(slip)
+
+    def is_over(self, slip: str) -> bool:
+        """Whether a slip is known to be over."""
+        return slip in self._over
 
     def cancel(self, slip: str, who: str) -> None:
         """Remember that a slip is cancelled, wherever it is."""

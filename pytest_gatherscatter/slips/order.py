@@ -88,6 +88,11 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class StoodStill:
+    """This process stood still, and may find what was given to others meanwhile (``Told``)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Take no more; with ``now``, end what runs too (``Told``)."""
 

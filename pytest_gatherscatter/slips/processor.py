@@ -20,9 +20,16 @@ from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.machine import Effect, Effects, Input, Received
 from pytest_gatherscatter.slips import slip as meaning
 from pytest_gatherscatter.slips.memory import End, Key, Memory, key_of
-from pytest_gatherscatter.slips.order import CommandMoved, CommandOver, Done, Drain, Templates
+from pytest_gatherscatter.slips.order import (
+    CommandMoved,
+    CommandOver,
+    Done,
+    Drain,
+    StoodStill,
+    Templates,
+)
 from pytest_gatherscatter.slips.room import PATIENCE, Room
-from pytest_gatherscatter.slips.work import Work, Works
+from pytest_gatherscatter.slips.work import LONG, Work, Works
 from pytest_gatherscatter.wire import slips as m
 from pytest_gatherscatter.wire.messages import Name
 from pytest_gatherscatter.wire.names import WAITING_KEY, processor_key, slip_key
@@ -30,7 +37,10 @@ from pytest_gatherscatter.wire.names import WAITING_KEY, processor_key, slip_key
 
 @dataclass(frozen=True, slots=True)
 class ProcessorFacts:
-    """What a processor is; ``drain`` in seconds, ``patience`` as :data:`room.PATIENCE`."""
+    """What a processor is; ``drain`` in seconds.
+
+    ``patience`` as :data:`room.PATIENCE`, ``long`` as :data:`work.LONG`.
+    """
 
     processor: Name
     host: str
@@ -40,6 +50,7 @@ class ProcessorFacts:
     slots: int
     drain: float = 60.0
     patience: float = PATIENCE
+    long: float = LONG
 
 
 class ProcessorMachine:
@@ -53,7 +64,9 @@ class ProcessorMachine:
         self._wall_at = (0.0, 0.0)
         self._draining: float | None = None
         self._finished = False
-        self._room = Room(self._out, facts.processor, self._wall, patience=facts.patience)
+        self._room = Room(
+            self._out, facts.processor, self._memory, self._wall, patience=facts.patience
+        )
         self._works = Works(
             self._out,
             self._memory,
@@ -62,6 +75,7 @@ class ProcessorMachine:
             name=facts.processor,
             host=facts.host,
             slots=facts.slots,
+            long=facts.long,
         )
         self._templates = templates
 
@@ -128,7 +142,8 @@ class ProcessorMachine:
                 self._memory.cancel(slip, who)
                 self._works.cancel(slip, who, now=now)
                 self._room.cancel(slip, who, now=now)
-            case m.SlipOver(slip=slip):
+            case m.SlipOver(slip=slip) as over:
+                self._memory.end(over)
                 self._room.end(slip.id)
             case m.CheckSlip() as asked:
                 self._check(asked)
@@ -145,10 +160,14 @@ class ProcessorMachine:
             self._bury(received.delivery, f"{step.process!r} is not served here")
             return
         key = key_of(told.slip.id, told.task)
+        if meaning.is_chain(told.slip):  # a branch is not all that there is of its slip
+            self._memory.meet(told.slip)
         mine = self._works.of(key)
         if mine is not None and not mine.leased and mine.send is None:
             if mine.delivery is None:
                 self._works.adopt(mine, received.delivery, now=now)
+        elif self._memory.is_over(told.slip.id):
+            self._out.send(WAITING_KEY, m.KeepSlip(slip=told.slip, why="doubt", task=told.task))
         elif self._memory.is_beyond(key):
             pass  # said twice: it was handed on
         elif told.doubt or received.redelivered or mine is not None or self._known(key):
@@ -166,6 +185,8 @@ class ProcessorMachine:
             return
         step = self._sound(keep.slip, keep.task, received.delivery)
         if step is not None or keep.task is None:
+            if meaning.is_chain(keep.slip) and keep.why != "returned":
+                self._memory.meet(keep.slip)  # what is returned is nothing without its slip
             self._room.take(keep, received.delivery, redelivered=received.redelivered, now=now)
             if self._draining is not None:
                 self._room.release()
@@ -205,11 +226,13 @@ class ProcessorMachine:
             self._say_seen(seek, "unbegun")
         elif self._known(key):
             self._say_seen(seek, "dropped", self._memory.ended.get(key))
+        elif seek.process in self.facts.processes:
+            self._say_seen(seek, "unmet")
 
     def _say_seen(
         self,
         seek: m.SeekStep,
-        standing: Literal["running", "ahead", "unbegun", "dropped"],
+        standing: Literal["running", "ahead", "unbegun", "unmet", "dropped"],
         end: End | None = None,
     ) -> None:
         seen = m.StepSeen(
@@ -273,6 +296,8 @@ class ProcessorMachine:
         match request:
             case CommandMoved():
                 self._works.moved(request)
+            case StoodStill():
+                self._works.distrust(now)
             case Drain(at_once):
                 if self._draining is None:
                     self._draining = now + self.facts.drain

@@ -13,6 +13,8 @@ Rules:
 2. A step that somebody may have begun is looked for: while a processor says that it runs there,
    it is waited for; it comes back, or is ``ahead``; after silence it is interrupted.
 3. A slip with doubt goes on if nobody knows of another copy of it.
+4. What comes back from a step is nothing without its slip, which is here, or will be. If it does
+   not come, then it was over.
 """
 
 from collections.abc import Callable
@@ -24,9 +26,9 @@ from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.machine import Effects
 from pytest_gatherscatter.slips import route
 from pytest_gatherscatter.slips.branch import RENEW, Branches
-from pytest_gatherscatter.slips.held import AGAIN, Held, Holding
-from pytest_gatherscatter.slips.memory import Key, key_of
-from pytest_gatherscatter.slips.slip import add, is_chain, note, plan
+from pytest_gatherscatter.slips.held import AGAIN, Held, Holding, has
+from pytest_gatherscatter.slips.memory import Key, Memory, key_of
+from pytest_gatherscatter.slips.slip import add, is_chain, note, plan, process_of
 from pytest_gatherscatter.slips.work import UNHEARD
 from pytest_gatherscatter.wire.messages import Name
 from pytest_gatherscatter.wire.names import STEP_SOUGHT, WAITING_KEY
@@ -54,8 +56,9 @@ and answers in milliseconds."""
 ANSWERS: Final = 0.5
 """Seconds for which other answers may be late: all are asked at once, and answer at once."""
 
-STRAY: Final = 3600.0
-"""Seconds for which the end of a step is kept whose slip has not come to the room yet."""
+STRAY: Final = 7 * 24 * 3600.0
+"""Seconds for which the end of a step is kept whose slip has not come to the room yet: it may lie
+in a queue that nobody serves at present. As long as dead letters are kept."""
 
 
 class Room:
@@ -63,7 +66,7 @@ class Room:
 
     Args:
         out: where effects go.
-        name: the processor's.
+        name: the processor's; ``memory`` is what it knows.
         wall: Unix time at a time of the machine's clock.
         patience: see :data:`PATIENCE`.
     """
@@ -72,13 +75,15 @@ class Room:
         self,
         out: Effects,
         name: Name,
+        memory: Memory,
         wall: Callable[[float], float],
         *,
         patience: float = PATIENCE,
     ) -> None:
         self._out, self._name, self._wall, self._patience = out, name, wall, patience
+        self._memory = memory
         self._hold = Holding(out)
-        self._branches = Branches(self._hold, wall)
+        self._branches = Branches(self._hold, wall, patience=patience)
         self._strays: dict[Key, Held] = {}
         self._renewals: dict[int, list[int]] = {}
         self._wakes_at = float("inf")
@@ -96,10 +101,10 @@ class Room:
             self._hold.overtake(keep)
         if keep.why == "unheard":
             self._unheard(keep, delivery, now)
-        elif keep.slip.id in self._hold.past:
-            self._hold.drop([delivery])
+        elif keep.slip.id in self._hold.past or self._memory.is_over(keep.slip.id):
+            self._past(keep, delivery, now)
         elif not is_chain(keep.slip) and keep.why in {"parallel", "returned"}:
-            self._branches.join(keep, delivery, redelivered=redelivered, now=now)
+            self._join(keep, [delivery], redelivered=redelivered, now=now)
         elif keep.why == "returned":
             self._returned(keep, delivery, redelivered=redelivered, now=now)
         else:
@@ -116,6 +121,8 @@ class Room:
             self._hold.forget(held)
         elif told.standing == "running":
             held.until, held.unbegun = now + self._patience, False
+        elif told.standing == "unmet":
+            held.unmet = True
         elif told.standing == "unbegun":  # unless another one says that it has a copy
             held.unbegun = True
             held.until = held.due = min(held.until, now + ANSWERS)
@@ -139,6 +146,8 @@ class Room:
     def end(self, slip: str) -> None:
         """Note that a slip is over; copies of it that still come are dropped."""
         self._hold.remember(slip)
+        for key in [key for key in self._strays if key[0] == slip]:
+            self._hold.drop(self._strays.pop(key).deliveries)
 
     # ── what became of what was sent ───────────────────────────────────────────────────
 
@@ -223,8 +232,11 @@ class Room:
             if now >= stray.until:
                 del self._strays[key]
                 self._hold.drop(stray.deliveries)
+            elif now >= stray.due:
+                self._say_again(stray, stray.keep, now)
+                stray.due = now + RENEW
         due = [one.due for one in self._hold.held.values() if not one.sends]
-        due += [one.until for one in self._strays.values()]
+        due += [min(one.due, one.until) for one in self._strays.values()]
         if now >= self._wakes_at:
             self._wakes_at = float("inf")
         if due and min(due) < self._wakes_at:
@@ -235,7 +247,7 @@ class Room:
         if held.outgoing is not None:
             self._hold.say(held, *held.outgoing)
             return
-        if now - held.since >= RENEW:
+        if now - held.since >= RENEW and not held.probe:
             self._renew(held, now)
         match held.keep.why:
             case "elsewhere" | "doubt":
@@ -254,6 +266,9 @@ class Room:
             task=None if held.keep.why == "parallel" else held.keep.task,
             seconds=0.0 if held.keep.why == "parallel" else max(held.until - now, 0.0),
         )
+        self._say_again(held, keep, now)
+
+    def _say_again(self, held: Held, keep: KeepSlip, now: float) -> None:
         held.since = now
         self._renewals[self._out.send(WAITING_KEY, keep)] = held.deliveries
         held.deliveries = []
@@ -268,8 +283,9 @@ class Room:
             self._hold.drop([delivery])
         elif known is not None and not known.leaving:
             known.deliveries.append(delivery)
-            if keep.why == "elsewhere" and known.keep.why == "doubt":
-                known.keep = keep
+            known.probe &= keep.why != "elsewhere"
+            if keep.why == "elsewhere" and known.keep.why != "elsewhere":
+                known.keep, known.due, known.until = keep, now, now + self._patience
         else:
             patience = {"elsewhere": self._patience, "doubt": min(DOUBT, self._patience)}
             # One of this attempt that has left may be back before its confirm: that settles it, but
@@ -284,6 +300,9 @@ class Room:
                 doubt=redelivered,
             )
             self._hold.held[key] = held
+            trunk = self._hold.held.get(keep.slip.id)
+            if trunk is not None and keep.why == "elsewhere" and not has(trunk.slip, keep.task):
+                trunk.launched.add(keep.task)
             stray = self._strays.pop(key, None)
             if stray is not None:
                 held.deliveries += stray.deliveries
@@ -293,10 +312,14 @@ class Room:
     def _seek(self, held: Held, now: float) -> None:
         task = held.keep.task
         assert task is not None  # noqa: S101 - who waits here is looked for by it
-        if now < held.until:
+        # Where nobody serves a probe's process, it may lie in the queue, and will be begun.
+        if now < held.until or (held.probe and not held.unmet):
             held.due = now + ASK
-            seek = SeekStep(slip=held.slip.id, task=task, asker=self._name)
+            process = process_of(held.slip, task) if held.probe else None
+            seek = SeekStep(slip=held.slip.id, task=task, asker=self._name, process=process)
             self._out.publish(STEP_SOUGHT, seek)
+        elif held.probe:
+            self._branches.never_begun(held, now)
         elif held.keep.why == "doubt" or held.unbegun:
             self._hold.leave(held, *route.run_step(held.slip, task, doubt=held.doubt))
         else:
@@ -331,10 +354,44 @@ class Room:
             self._hold.remember(key)
             self._go_on(held, keep.slip, now, delay=keep.seconds)
         else:
-            stray = self._strays.setdefault(
-                key, Held(keep, keep.slip, [], since=now, due=now, until=now + STRAY)
-            )
-            stray.deliveries.append(delivery)
+            self._stray(keep, [delivery], now)
+
+    def _join(
+        self, keep: KeepSlip, deliveries: list[int], *, redelivered: bool, now: float
+    ) -> None:
+        """Join a copy of a slip whose steps run in parallel with the slip itself."""
+        if keep.task is not None and keep.slip.id not in self._hold.held:
+            self._stray(keep, deliveries, now)  # its slip is with another keeper yet, or over
+            return
+        early = [key for key in self._strays if key[0] == keep.slip.id]
+        self._branches.join(keep, deliveries, redelivered=redelivered or bool(early), now=now)
+        for key in early:
+            stray = self._strays.pop(key)
+            self._branches.join(stray.keep, stray.deliveries, redelivered=True, now=now)
+
+    def _stray(self, keep: KeepSlip, deliveries: list[int], now: float) -> None:
+        """Keep what came back before its slip."""
+        assert keep.task is not None  # noqa: S101 - it comes back from one
+        wall = self._wall(now)
+        ended = max((one.ended for one in keep.slip.progress), default=0.0) or wall
+        until = now + ended + STRAY - wall
+        stray = self._strays.setdefault(
+            key_of(keep.slip.id, keep.task),
+            Held(keep, keep.slip, [], since=now, due=now + RENEW, until=until),
+        )
+        stray.deliveries += deliveries
+
+    def _past(self, keep: KeepSlip, delivery: int, now: float) -> None:
+        """Drop a copy of a slip that is over.
+
+        Whoever said so may have died before who waits for it was told: it is told again.
+        """
+        over = self._memory.over(keep.slip.id)
+        if over is None:
+            self._hold.drop([delivery])
+        else:
+            again = KeepSlip(slip=over.slip, why="unheard", seconds=UNHEARD)
+            self._unheard(again, delivery, now)
 
     def _unheard(self, keep: KeepSlip, delivery: int, now: float) -> None:
         """Say an end again to somebody who was not there."""
@@ -356,12 +413,7 @@ class Room:
         keep = KeepSlip(slip=slip, why="parallel", task=held.keep.task, seconds=delay)
         deliveries, held.deliveries = held.deliveries, []
         self._hold.forget(held)
-        self._branches.join(keep, deliveries[0], redelivered=False, now=now)
-        trunk = self._hold.held.get(slip.id)
-        if trunk is not None:
-            trunk.deliveries += deliveries[1:]
-        else:
-            self._hold.drop(deliveries[1:])
+        self._join(keep, deliveries, redelivered=False, now=now)
 
     def _not_there(self, held: Held, slip: Slip, task: Task, now: float) -> None:
         """Look again for a queue, or note that there is none."""

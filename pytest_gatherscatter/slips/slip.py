@@ -2,7 +2,7 @@
 
 Pure functions of slips, which are immutable. The rules:
 
-1. A step is over with its first ``final`` attempt; what is said of it later counts for nothing.
+1. A step is over with its first ``final`` attempt; a later one is on record and counts for nothing.
 2. A step may begin when all that it is ``after`` are over; without ``after`` that is all before it.
 3. A step that ended otherwise than ``done`` halts the slip, unless its policy is ``continue``; a
    cancelled or expired one always does. Steps that have begun are waited for.
@@ -56,6 +56,15 @@ def step_of(slip: Slip, number: int) -> Step | None:
     return next((step for step in slip.steps if step.number == number), None)
 
 
+def process_of(slip: Slip, task: Task) -> str:
+    """Return the process whose queue a task goes to.
+
+    Raises:
+        LookupError: the slip has no such step.
+    """
+    return next(step.process for step in slip.steps if step.number == task.number)
+
+
 def check(slip: Slip) -> None:
     """Check what no type can say, of a slip as people write it or as it came in.
 
@@ -86,12 +95,13 @@ def is_chain(slip: Slip) -> bool:
     return all(step.after is None for step in slip.steps)
 
 
-def final(slip: Slip, number: int, *, compensating: bool = False) -> Attempt | None:
-    """Return the attempt with which a step, or its compensation, was over, if it is."""
-    for attempt in slip.progress:
-        if (attempt.number, attempt.compensating, attempt.final) == (number, compensating, True):
-            return attempt
-    return None
+def ends(slip: Slip, *, compensating: bool = False) -> dict[int, Attempt]:
+    """Return the attempt with which each step was over, or its compensation, in their order."""
+    over: dict[int, Attempt] = {}
+    for one in slip.progress:
+        if one.final and one.compensating == compensating:
+            over.setdefault(one.number, one)
+    return over
 
 
 def task_for(slip: Slip, number: int, *, compensating: bool = False) -> Task:
@@ -106,18 +116,13 @@ def task_for(slip: Slip, number: int, *, compensating: bool = False) -> Task:
 
 def plan(slip: Slip, launched: Collection[Task] = ()) -> Plan:
     """Say what may begin, beside what is ``launched`` and has not come back."""
-    over = {one.number: one for one in slip.progress if one.final and not one.compensating}
+    over = ends(slip)
     busy = {task.number for task in launched if not task.compensating}
     halts = _halts(slip, over)
     if not halts:
-        ordinary = [step for step in slip.steps if not step.mandatory]
-        ready = [
-            task_for(slip, step.number)
-            for step in ordinary
-            if step.number not in over and step.number not in busy and _after(slip, step) <= {*over}
-        ]
-        if ready or any(step.number not in over for step in ordinary):
-            return Plan(tuple(ready))
+        tasks = tuple(task for task in ready(slip) if task.number not in busy)
+        if tasks or any(step.number not in over for step in slip.steps if not step.mandatory):
+            return Plan(tasks)
     if launched:
         return Plan()
     for number in _to_undo(slip, halts):
@@ -128,12 +133,21 @@ def plan(slip: Slip, launched: Collection[Task] = ()) -> Plan:
     return Plan(outcome=_outcome(slip, halts))
 
 
+def ready(slip: Slip) -> tuple[Task, ...]:
+    """Return what may begin, or may have begun, as far as what it is after is concerned."""
+    over = {*ends(slip)}
+    return tuple(
+        task_for(slip, step.number)
+        for step in slip.steps
+        if not step.mandatory and step.number not in over and _after(slip, step) <= over
+    )
+
+
 def note(slip: Slip, attempt: Attempt) -> Slip:
     """Return the slip with an attempt on record; one that is on record already changes nothing."""
-    key = (attempt.number, attempt.compensating)
-    for one in slip.progress:
-        if (one.number, one.compensating) == key and (one.final or one.attempt == attempt.attempt):
-            return slip
+    key = (attempt.number, attempt.compensating, attempt.attempt)
+    if any((one.number, one.compensating, one.attempt) == key for one in slip.progress):
+        return slip
     return _fitted(msgspec.structs.replace(slip, progress=(*slip.progress, attempt)))
 
 
@@ -210,9 +224,8 @@ def cut_short(slip: Slip, status: Status, text: str, *, launched: Iterable[Task]
 
 def halted_by(slip: Slip) -> Attempt | None:
     """Return the attempt that halted the slip, or else the first that failed, if one did."""
-    over = {one.number: one for one in slip.progress if one.final and not one.compensating}
     bad = [one for one in slip.progress if one.final and one.status != "done"]
-    return next(iter([*_halts(slip, over), *bad]), None)
+    return next(iter([*_halts(slip, ends(slip)), *bad]), None)
 
 
 def _after(slip: Slip, step: Step) -> set[int]:
@@ -247,10 +260,8 @@ def _to_undo(slip: Slip, halts: list[Attempt]) -> Iterable[int]:
     undone = {one.number for one in slip.progress if one.final and one.compensating}
     began = [
         one.number
-        for one in slip.progress
-        if one.final
-        and not one.compensating
-        and (one.status == "done" or (one.status in _UNKNOWN and one.attempt > 0 and one.started))
+        for one in ends(slip).values()
+        if one.status == "done" or (one.status in _UNKNOWN and one.attempt > 0 and one.started)
     ]
     named = {step.number for step in slip.steps if step.compensate is not None}
     return [number for number in reversed(began) if number in named and number not in undone]
@@ -262,7 +273,8 @@ def _outcome(slip: Slip, halts: list[Attempt]) -> Outcome:
         return "cancelled"
     if "expired" in statuses:
         return "expired"
-    well = all(one.status == "done" for one in slip.progress if one.final)
+    over = [*ends(slip).values(), *ends(slip, compensating=True).values()]
+    well = all(one.status == "done" for one in over)
     return "done" if well else "failed"
 
 

@@ -48,6 +48,10 @@ UNHEARD: Final = 60.0
 """Seconds for which somebody is looked for who wants to hear how a slip ended: a connection that
 was lost is back by then, or its owner is gone."""
 
+TRUST: Final = 0.25
+"""Seconds for which nothing is begun after this process has stood still. What came on a connection
+that is lost was given to others, who may have begun it; and the loss is behind it in the socket."""
+
 AGAIN: Final = 1.0
 """Seconds after which is said again what could not be said, though there is a connection."""
 
@@ -94,7 +98,7 @@ class Works:
         templates: what it may run.
         wall: Unix time at a time of the machine's clock.
         name: the processor's; ``host`` where it is.
-        slots: commands at a time.
+        slots: commands at a time; ``long`` as :data:`LONG`.
     """
 
     def __init__(  # noqa: PLR0913 - what a processor is made of
@@ -107,8 +111,10 @@ class Works:
         name: Name,
         host: str,
         slots: int,
+        long: float = LONG,
     ) -> None:
         self._out, self._name, self._host, self._slots = out, name, host, slots
+        self._long = long
         self._templates, self._memory, self._wall = templates, memory, wall
         self._works: dict[Key, Work] = {}
         self._hand: deque[Work] = deque()
@@ -116,6 +122,8 @@ class Works:
         self._sends: dict[int, Work] = {}
         self._leases: dict[int, Work] = {}
         self._linked = False
+        self._begins_at = float("-inf")
+        """When steps are begun again, after this process stood still."""
         self._lease_at = float("inf")
         """When it is looked next whose slip has been here for long."""
 
@@ -133,8 +141,8 @@ class Works:
         return max(0, self._slots - len(self._runs))
 
     def of(self, key: Key) -> Work | None:
-        """Return the task of this key, if it is in hand."""
-        return self._works.get(key)
+        """Return the task of this key, if it is in hand, even if it has no slot yet."""
+        return self._works.get(key) or next((one for one in self._hand if one.key == key), None)
 
     def of_slip(self, slip: str) -> list[Work]:
         """Return all that is in hand of a slip."""
@@ -146,7 +154,7 @@ class Works:
         """Begin a task, or let it wait a moment for a slot."""
         self._out.keep(delivery)
         work = Work(told.slip, told.task, step, delivery, now)
-        if self.free:
+        if self.free and now >= self._begins_at:
             self._begin(work, now)
         else:
             self._hand.append(work)
@@ -157,9 +165,14 @@ class Works:
         self._out.keep(delivery)
         work.delivery = delivery
         if work.onward is None:
-            self._lease_later(work, now + LONG)
+            self._lease_later(work, now + self._long)
         elif work.send is None:
             self._say(work, now)
+
+    def distrust(self, now: float) -> None:
+        """Begin nothing for a moment."""
+        self._begins_at = now + TRUST
+        self._out.wake(self._begins_at)
 
     def _begin(self, work: Work, now: float) -> None:
         slip, task, step = work.slip, work.task, work.step
@@ -196,10 +209,10 @@ class Works:
         self._out.publish(slip_event("begun", slip.id), begun)
         work.run = self._out.run(BeginCommand(slip, task, line, timeout))
         self._runs[work.run] = work
-        self._lease_later(work, work.since + LONG)
+        self._lease_later(work, work.since + self._long)
 
     def _lease_later(self, work: Work, at: float) -> None:
-        if work.step.timeout > LONG:
+        if work.step.timeout > self._long:
             work.lease_at = at
             if at < self._lease_at:
                 self._lease_at = at
@@ -362,7 +375,8 @@ class Works:
 
     def _gone(self, work: Work, now: float) -> None:
         self._works.pop(work.key, None)
-        if not work.given_back:
+        # What was handed in is no slip: who asks is told how it ended, and not that it is ahead.
+        if not (work.given_back or _is_handed_in(work)):
             self._memory.hand_on(work.slip, work.key)
         if work.delivery is not None:
             self._out.settle(work.delivery, Verdict.ACK)
@@ -397,7 +411,7 @@ class Works:
 
     def look(self, now: float) -> None:
         """Fill free slots, give back what waits for too long, and say again what must be."""
-        while self._hand and self.free:
+        while self._hand and self.free and now >= self._begins_at:
             self._begin(self._hand.popleft(), now)
         while self._hand and now - self._hand[0].since >= HAND:
             work = self._hand.popleft()
@@ -434,6 +448,12 @@ class Works:
     def _tell_end(self, slip: Slip) -> None:
         ended = SlipStepEnded(slip=slip.id, name=slip.name, attempt=slip.progress[-1])
         self._out.publish(slip_event("ended", slip.id), ended)
+
+
+def _is_handed_in(work: Work) -> bool:
+    """Whether a task went to the waiting room without its slip."""
+    message = None if work.onward is None else work.onward[1]
+    return isinstance(message, KeepSlip) and message.why == "returned"
 
 
 def _command(step: Step, task: Task) -> str:

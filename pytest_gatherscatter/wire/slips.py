@@ -177,26 +177,31 @@ class SlipOver(Message, frozen=True, kw_only=True):
 
 
 class SeekStep(Message, frozen=True, kw_only=True):
-    """The waiting room → all processors: who has this attempt, or has come further?"""
+    """The waiting room → all processors: who has this attempt, or has come further?
+
+    With a ``process``, who serves it and has never met the attempt says that too.
+    """
 
     slip: Id
     task: Task
     asker: Name
+    process: Name | None = None
 
 
 class StepSeen(Message, frozen=True, kw_only=True):
     """Processor → the waiting room, answering each time it has anything to say.
 
     ``running``: it runs here. ``ahead``: it was handed on, or a later step is or was here.
-    ``unbegun``: it was here and never begun. ``dropped``: it was begun here, in an earlier life of
-    the processor, which handed nothing on for all it knows; if it had ended, ``end`` says how, with
-    the steps that were ``added``.
+    ``unbegun``: it was here and never begun. ``unmet``: it was never here. ``dropped``: it was
+    begun here, in an earlier life of the processor or while its connection was lost, and its slip
+    was not handed on for all it knows; if it had ended, ``end`` says how, with the steps that were
+    ``added``.
     """
 
     slip: Id
     task: Task
     processor: Name
-    standing: Literal["running", "ahead", "unbegun", "dropped"]
+    standing: Literal["running", "ahead", "unbegun", "unmet", "dropped"]
     end: Attempt | None = None
     added: Annotated[tuple[Step, ...], Meta(max_length=MOST_STEPS)] = ()
 

@@ -89,10 +89,10 @@ def loses_what_comes_back_from_a_branch(patch: pytest.MonkeyPatch) -> None:
     """The waiting room settles a branch's copy at once, and keeps it in memory only."""
     join = Branches.join
 
-    def careless(self: Branches, keep: KeepSlip, delivery: int, **more: Any) -> None:
-        join(self, keep, delivery, **more)
+    def careless(self: Branches, keep: KeepSlip, deliveries: list[int], **more: Any) -> None:
+        join(self, keep, deliveries, **more)
         if keep.task is not None:
-            self._hold.drop([delivery])
+            self._hold.drop(deliveries)
 
     patch.setattr(Branches, "join", careless)
 
@@ -101,8 +101,8 @@ def launches_without_doubt(patch: pytest.MonkeyPatch) -> None:
     """A new keeper of the room lets branches go as if nobody had before."""
     join = Branches.join
 
-    def sure(self: Branches, keep: KeepSlip, delivery: int, **more: Any) -> None:
-        join(self, keep, delivery, **(more | {"redelivered": False}))
+    def sure(self: Branches, keep: KeepSlip, deliveries: list[int], **more: Any) -> None:
+        join(self, keep, deliveries, **(more | {"redelivered": False}))
 
     patch.setattr(Branches, "join", sure)
 

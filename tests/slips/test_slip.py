@@ -13,7 +13,7 @@ from pytest_gatherscatter.slips.slip import (
     add,
     check,
     cut_short,
-    final,
+    ends,
     halted_by,
     is_chain,
     judge,
@@ -191,8 +191,9 @@ def test_what_is_said_again_counts_once() -> None:
     again = note(one, Attempt(number=1, attempt=1, status="done"))
     assert again is one
     later = note(one, Attempt(number=1, attempt=2, status="done"))
-    assert later is one
-    assert final(one, 1) == one.progress[0]
+    assert ends(later) == ends(one)
+    assert plan(later) == plan(one)
+    assert ends(one)[1] == one.progress[0]
 
 
 def test_steps_are_added_before_the_mandatory_ones() -> None:
@@ -336,6 +337,6 @@ def test_every_slip_comes_to_its_end(one: Slip, data: st.DataObject) -> None:
     named = {each.number for each in one.steps}
     assert {each.number for each in one.progress} <= named
     if todo.outcome == "done":
-        assert all(final(one, number) is not None for number in named)
+        assert named <= {*ends(one)}
     for each in one.steps:
-        assert not each.mandatory or final(one, each.number) is not None
+        assert not each.mandatory or each.number in ends(one)

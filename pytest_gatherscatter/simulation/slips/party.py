@@ -13,7 +13,14 @@ from pytest_gatherscatter.simulation.party import LAB, Party
 from pytest_gatherscatter.simulation.slips.watch import Watch
 from pytest_gatherscatter.simulation.world import EPOCH, VirtualClock, World
 from pytest_gatherscatter.slips.asker import AskerMachine, CancelWish, Silence
-from pytest_gatherscatter.slips.order import BeginCommand, CommandOver, Done, Drain, EndCommand
+from pytest_gatherscatter.slips.order import (
+    BeginCommand,
+    CommandOver,
+    Done,
+    Drain,
+    EndCommand,
+    StoodStill,
+)
 from pytest_gatherscatter.slips.processor import ProcessorFacts, ProcessorMachine
 from pytest_gatherscatter.wire.slips import Slip, SlipOver, Status, Step
 
@@ -41,7 +48,8 @@ class Command:
 class Processor(Party):
     """A processor that journals, dies and recovers; its commands die with it.
 
-    ``fails`` is how often a command ends badly, ``slow`` its longest time in seconds.
+    ``fails`` is how often a command ends badly, ``slow`` its longest time in seconds; one of
+    ``long`` seconds holds no delivery any more.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what a processor is told
@@ -56,11 +64,12 @@ class Processor(Party):
         *,
         fails: float,
         slow: float,
+        long: float,
         make: Callable[..., ProcessorMachine] = ProcessorMachine,
     ) -> None:
         super().__init__(world, network, name, clock)
         self._watch, self.processes, self._slots = watch, processes, slots
-        self._fails, self._slow, self._make = fails, slow, make
+        self._fails, self._slow, self._long, self._make = fails, slow, long, make
         self._journal = MemoryJournal()
         self._commands: dict[int, Command] = {}
         self.machine: ProcessorMachine | None = None
@@ -79,6 +88,7 @@ class Processor(Party):
             processes=self.processes,
             slots=self._slots,
             drain=5.0,
+            long=self._long,
         )
         self._commands = {}
         machine = self.machine = self._make(facts, _AnyLine(), now=self.now)
@@ -109,6 +119,14 @@ class Processor(Party):
             connection.cancel()
         if self.pump is not None:
             self.pump.feed(Told(Drain()), now=self.now)
+
+    def _thaw(self) -> None:
+        self.step(self._stood_still)
+        super()._thaw()
+
+    def _stood_still(self) -> None:
+        if self.pump is not None:
+            self.pump.feed(Told(StoodStill()), now=self.now)
 
     def ended(self) -> None:
         """Its commands are gone with it."""

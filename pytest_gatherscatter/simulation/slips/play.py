@@ -11,6 +11,7 @@ from pytest_gatherscatter.simulation.slips.party import Customer, Processor
 from pytest_gatherscatter.simulation.slips.watch import Watch
 from pytest_gatherscatter.simulation.world import EPOCH, Sight, Violated, VirtualClock, World
 from pytest_gatherscatter.slips.processor import ProcessorMachine
+from pytest_gatherscatter.slips.work import LONG
 from pytest_gatherscatter.wire.names import slip_key
 from pytest_gatherscatter.wire.slips import Slip, Step
 
@@ -58,10 +59,10 @@ class SlipPlay:
         self.seed = seed
         self.world = world = World(seed, story=story)
         chance = world.random
-        self.watch = Watch(world)
         self.network = Network(
             world, mean=chance.choice(DELAYS), spikes=chance.choice((0.0, 0.03)), twice=0.0
         )
+        self.watch = Watch(world, self.network)
         self.told: list[str] = []
         self.processors = [self._processor(number, make) for number in range(chance.choice((2, 3)))]
         served = {process for one in self.processors for process in one.processes}
@@ -124,6 +125,7 @@ class SlipPlay:
             chance.choice((1, 1, 2)),
             fails=chance.choice((0.0, 0.1, 0.3)),
             slow=chance.choice((0.01, 1.0, 5.0, 30.0)),
+            long=2.0 if self.seed % 3 == 0 else LONG,
             make=make,
         )
 

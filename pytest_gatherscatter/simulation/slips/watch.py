@@ -1,11 +1,19 @@
-"""What must hold of slips, whatever happens: seen from the commands and the answers alone."""
+"""What must hold of slips, whatever happens: seen from the commands and the answers alone.
+
+One thing is let pass: a copy of a slip that lies in a queue that nobody serves, where nobody can
+know of it, while another copy goes on (``docs/decisions/0012``). It may be begun after the end, and
+what both come to may be begun twice.
+"""
 
 from dataclasses import dataclass, field
 
+from pytest_gatherscatter.simulation.network import Network
+from pytest_gatherscatter.simulation.party import LAB
 from pytest_gatherscatter.simulation.world import Violated, World
 from pytest_gatherscatter.slips.memory import Key, key_of
-from pytest_gatherscatter.slips.slip import MOST_INTERRUPTIONS, is_chain, step_of
-from pytest_gatherscatter.wire.slips import Outcome, Slip, Step, Task
+from pytest_gatherscatter.slips.slip import MOST_INTERRUPTIONS, step_of
+from pytest_gatherscatter.wire.names import steps_queue
+from pytest_gatherscatter.wire.slips import Outcome, RunStep, Slip, Step, Task
 
 
 @dataclass(slots=True)
@@ -18,13 +26,15 @@ class Way:
     ended: dict[Task, str] = field(default_factory=dict)
     outcome: Outcome | None = None
     awaited: bool = True
+    lay: bool = False
+    """Whether a copy was seen to lie where nobody could know of it."""
 
 
 class Watch:
     """Sees commands begin and end, and slips come back; raises at the first broken rule."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, world: World, network: Network) -> None:
+        self.world, self.network = world, network
         self.ways: dict[str, Way] = {}
         self.troubled: set[str] = set()
         """Processors that something befell; of any other nothing may be given up."""
@@ -43,11 +53,10 @@ class Watch:
         assert step is not None, task  # noqa: S101 - a command is a step's
         self._known[key_of(slip.id, task)] = step
         self.world.tell(processor, f"begins {_words(slip, task)}")
-        # A step of a parallel slip may lie in a queue that nobody serves when the slip is cut short
-        # by a keeper that does not know of it: that is the price of no list of slips.
-        if way.outcome is not None and (is_chain(slip) or way.outcome in {"done", "failed"}):
+        if way.outcome is not None and not way.lay:
             raise Violated("what is over is over", f"{_words(slip, task)} after the end")
-        if task in way.begun:
+        lies = self._lies(way)
+        if task in way.begun and not lies:
             raise Violated("no step twice without leave", f"{_words(slip, task)} was begun before")
         tries = sum(
             (one.number, one.compensating) == (task.number, task.compensating) for one in way.begun
@@ -72,6 +81,7 @@ class Watch:
         """Look at a slip that has come back: nothing is missing, and nothing is untrue."""
         way = self.ways[slip.id]
         way.outcome = outcome
+        lies = self._lies(way)
         self.world.tell(slip.owner, f"slip {slip.id} is {outcome}")
         final = {(one.number, one.compensating): one for one in slip.progress if one.final}
         for one in slip.progress:
@@ -82,6 +92,10 @@ class Watch:
             if one.status == "interrupted" and way.by.get(task, "") not in self.troubled | {""}:
                 text = f"{_words(slip, task)} by {way.by[task]}, which is well"
                 raise Violated("who lives is not given up", text)
+        told = {(one.number, one.compensating, one.attempt) for one in slip.progress}
+        for task in way.begun:
+            if (task.number, task.compensating, task.attempt) not in told and not lies:
+                raise Violated("what was begun is on record", _words(slip, task))
         missing = [step.number for step in slip.steps if (step.number, False) not in final]
         if outcome == "done" and missing:
             raise Violated("the done vector is complete", f"slip {slip.id} misses {missing}")
@@ -102,6 +116,18 @@ class Watch:
         lost = [one.slip.id for one in ways if one.outcome is None and one.awaited]
         if lost:
             raise Violated("no slip is lost", f"{', '.join(lost)} never came back")
+
+    def _lies(self, way: Way) -> bool:
+        """Whether a copy of a slip lies in a queue that nobody consumes, or has."""
+        if not way.lay:
+            vhost = self.network.vhost
+            for name in {steps_queue(LAB, step.process) for step in way.slip.steps}:
+                known = name in vhost and not vhost.queue_state(name).consumers
+                lying = vhost.waiting(name) if known else []
+                told = [self.world.read(one.body, "RunStep/1") for one in lying]
+                slips = {one.slip.id for one in told if isinstance(one, RunStep)}
+                way.lay |= way.slip.id in slips
+        return way.lay
 
     def _in_order(self, way: Way, slip: Slip, step: Step, task: Task) -> None:
         """See that what a step is after has come to an end."""

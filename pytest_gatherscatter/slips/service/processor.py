@@ -17,7 +17,7 @@ from pytest_gatherscatter.host.directory import private, state_directory
 from pytest_gatherscatter.journal import FileJournal
 from pytest_gatherscatter.machine import Recovered, Run, Told
 from pytest_gatherscatter.settings import Processes, ProcessorSettings
-from pytest_gatherscatter.slips.order import BeginCommand, Done, Drain, EndCommand, Say
+from pytest_gatherscatter.slips.order import BeginCommand, Done, Drain, EndCommand, Say, StoodStill
 from pytest_gatherscatter.slips.processor import ProcessorFacts, ProcessorMachine
 from pytest_gatherscatter.slips.repertoire import Repertoire
 from pytest_gatherscatter.slips.service.program import Programs
@@ -101,7 +101,7 @@ class ProcessorService:
             run=self._run,
             user=self._link.user,
         )
-        self._driver = Driver(self._link, pump)
+        self._driver = Driver(self._link, pump, still=Told(StoodStill()))
         self._programs = Programs(self._logs, self._driver.post)
 
     def run(self, stops: Callable[[], int]) -> None:
