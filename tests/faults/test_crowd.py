@@ -66,7 +66,8 @@ def test_no_two_bodies_overlap(embedded_url: str, lab: str, tmp_path: Path) -> N
         )
         # Who never met a gatherer may take it that there is none: each worker meets it first.
         until(lambda: len(processes(tmp_path / "intervals")) == WORKERS, run.text)
-        end = time.monotonic() + LONGEST
+        began = time.monotonic()
+        end = began + LONGEST
         kills = 0
         while run.process.poll() is None:
             assert time.monotonic() < end, f"it hangs, after {kills} kills: {run.text}"
@@ -78,6 +79,10 @@ def test_no_two_bodies_overlap(embedded_url: str, lab: str, tmp_path: Path) -> N
         text = run.text
         told = verdicts(tmp_path / "report.xml")
         found = bodies(tmp_path / "intervals")
+        sys.stderr.write(
+            f"\n{kills} kills in {time.monotonic() - began:.0f} s, {len(found)} bodies,"
+            f" {sum(not lines for lines in told.values())} of {len(told)} tests passed\n"
+        )
         assert kills >= 3
         assert len(told) == TESTS, text
         assert overlaps(found) == []
