@@ -47,6 +47,9 @@ class Trouble:
         ]
         for _ in range(chance.randrange(6)):
             self.told.append(chance.choice(kinds)())
+        if not self.told:  # these alone: whatever else strikes hides what came of them
+            lonely = (moments.death_inside, moments.leaving_unread, lambda: "")
+            self.told.extend(filter(None, [chance.choice(lonely)()]))
 
     def end(self) -> None:
         """Let nothing begin any more; a person ends what should not be there twice."""

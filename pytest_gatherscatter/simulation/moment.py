@@ -26,8 +26,8 @@ from pytest_gatherscatter.wire.messages import (
 )
 
 UNREAD = 10.0
-"""Seconds for which a gatherer stays away that died with a leaving unread: longer than a workload
-asks for its reports."""
+"""Seconds for which who died stays away at least: a gatherer with a leaving unread for longer than
+a workload asks for its reports, a monitor for longer than its section lasts and reports are due."""
 
 
 class AtTheFirst:
@@ -119,6 +119,49 @@ class Moments:
 
         self._wait(Heard, SectionClosed, go_away, by=run.name)
         return f"absence of the gatherer from {run.name}"
+
+    def death_inside(self) -> str:
+        """A monitor dies while its section runs, and is still away when that is over."""
+        chance = self.world.random
+        victim = chance.choice(self.lab.monitors)
+        seconds, back = 0.5 + chance.random(), UNREAD + 5.0 * chance.random()
+        for run in self.lab.workloads:
+            # Its silence is noticed before its report is given up, as with the usual half a minute.
+            run.plans = [
+                replace(plan, demand=replace(plan.demand, report_timeout=UNREAD))
+                for plan in run.plans
+            ]
+
+        def doom() -> None:
+            self.world.after(seconds, lambda: None if self._calm() else end())
+
+        def end() -> None:
+            victim.after_crash = come_back
+            victim.die("dies inside")
+
+        def come_back() -> None:
+            victim.after_crash = lambda: None
+            self.world.after(back, victim.start)
+
+        self._wait(Heard, SectionGo, doom, by=victim.name)
+        return f"death inside of {victim.name}"
+
+    def leaving_unread(self) -> str:
+        """A leaving is in the gatherer's queue, and is never read: the gatherer dies, for long."""
+        chance, victim = self.world.random, self.lab.gatherer
+        seconds, back = chance.random(), UNREAD + 5.0 * chance.random()
+
+        def stall() -> None:
+            victim.freeze(2.0)
+            victim.after_crash = come_back
+            self.world.after(seconds, partial(victim.die, "dies with a leaving unread"))
+
+        def come_back() -> None:
+            victim.after_crash = lambda: None
+            self.world.after(back, victim.start)
+
+        self._wait(Said, LeaveSection, stall)
+        return "leaving unread"
 
     def freeze_when_gathered(self) -> str:
         """A workload for which all are ready stands still, until they have other things to do."""

@@ -35,6 +35,8 @@ FAULTS = {
     "death",
     "amnesia",
     "absence",
+    "death inside",
+    "leaving unread",
     "crossing",
     "a second gatherer",
     "a second monitor",
