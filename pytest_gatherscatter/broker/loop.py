@@ -42,9 +42,25 @@ class Loop(IOLoop):
         os.eventfd_read(fd)
 
     def add_handler(self, fd: int, handler: Callable[[int, int], None], events: int) -> None:
-        """Watch a socket."""
+        """Watch a socket.
+
+        pika sends each frame by itself, and the broker would be woken for each: what there is to
+        send leaves together.
+        """
         self.sockets.add(fd)
-        super().add_handler(fd, handler, events)
+
+        def handle(fd: int, events: int) -> None:
+            if not events & self.WRITE:
+                handler(fd, events)
+                return
+            _cork(fd, on=True)
+            try:
+                handler(fd, events)
+            finally:
+                if fd in self.sockets:  # else it is closed, and may be another's number
+                    _cork(fd, on=False)
+
+        super().add_handler(fd, handle, events)
 
     def remove_handler(self, fd: int) -> None:
         """Watch a socket no more."""
@@ -109,6 +125,16 @@ class Loop(IOLoop):
 
 _forsaken: list[Loop] = []
 """What a fork left behind, kept so that nothing is collected, hence nothing said or closed."""
+
+
+def _cork(fd: int, *, on: bool) -> None:
+    """Hold back what a socket has less of than fills a packet; or let it go."""
+    with suppress(OSError):
+        view = socket.socket(fileno=fd)
+        try:
+            view.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+        finally:
+            view.detach()
 
 
 def _nothing() -> None:
