@@ -49,7 +49,7 @@ HANDED = 2
 session it keeps. It has as many more as it finished lately: one that takes a millisecond a file
 shall not wait for each."""
 
-LATELY = 0.1
+LATELY = 0.2
 """Seconds: several times what passes until a child's words are read."""
 
 GONE = 5.0

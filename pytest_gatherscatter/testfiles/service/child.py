@@ -27,7 +27,7 @@ CHUNK = 1024 * 1024
 
 PRINTS = 1024 * 1024
 """Bytes that a pipe may hold of what a process prints until it has to wait for us: it may print
-a hundred megabytes, and is looked at fifty times a second."""
+a hundred megabytes, and is looked at 25 times a second."""
 
 PIECE = MOST_PRINTED // 2
 """Bytes of lines that are told at once."""
@@ -35,7 +35,7 @@ PIECE = MOST_PRINTED // 2
 READS = 64
 """Reads of a pipe whose other end may be filled as fast."""
 
-REST = 0.02
+REST = 0.04
 """Seconds between two looks at what a process says. One that is read at each of its words is
 disturbed at each; a person sees no difference, and a pipe holds far more than a worker says."""
 
