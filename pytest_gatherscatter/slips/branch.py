@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pytest_gatherscatter.slips import route
-from pytest_gatherscatter.slips.held import AGAIN, Held, Holding, has
+from pytest_gatherscatter.slips.held import AGAIN, RENEW, Held, Holding, has
 from pytest_gatherscatter.slips.memory import key_of
 from pytest_gatherscatter.slips.slip import merge, plan, ready
 from pytest_gatherscatter.wire.slips import KeepSlip, SlipOver, Task
@@ -18,10 +18,6 @@ from pytest_gatherscatter.wire.slips import KeepSlip, SlipOver, Task
 SETTLE: Final = 1.0
 """Seconds after the room has changed hands until what runs in parallel goes out again: what came
 back meanwhile stands behind it in the queue."""
-
-RENEW: Final = 900.0
-"""Seconds after which what waits is said again and the old copy settled: RabbitMQ takes an
-unsettled delivery back after 30 minutes."""
 
 
 class Branches:

@@ -8,7 +8,7 @@ from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.machine import Effects
 from pytest_gatherscatter.slips import route
 from pytest_gatherscatter.slips.memory import MOST, Key, key_of
-from pytest_gatherscatter.wire.names import slip_event
+from pytest_gatherscatter.wire.names import WAITING_KEY, slip_event
 from pytest_gatherscatter.wire.slips import (
     KeepSlip,
     RunStep,
@@ -20,6 +20,10 @@ from pytest_gatherscatter.wire.slips import (
 
 AGAIN: Final = 1.0
 """Seconds between two looks for a queue that was not there."""
+
+RENEW: Final = 900.0
+"""Seconds after which what waits is said again and the old copy settled: RabbitMQ takes an
+unsettled delivery back after 30 minutes."""
 
 
 @dataclass(slots=True)
@@ -71,6 +75,8 @@ class Holding:
         self.held: dict[Key | str, Held] = {}
         self.past: OrderedDict[Key | str, None] = OrderedDict()
         self.sends: dict[int, tuple[Held, RunStep | KeepSlip | SlipOver]] = {}
+        self.renewals: dict[int, list[int]] = {}
+        """Old copies of what was said anew, to be settled when that is confirmed."""
 
     def is_behind(self, slip: str, task: Task) -> bool:
         """Whether something that waits here has an attempt on record: then it was handed on."""
@@ -91,6 +97,12 @@ class Holding:
         effect = self._out.send(key, message)
         held.sends.add(effect)
         self.sends[effect] = (held, message)
+
+    def renew(self, held: Held, keep: KeepSlip, now: float) -> None:
+        """Say to the room itself what waits here, so that no delivery grows too old."""
+        held.since = now
+        self.renewals[self._out.send(WAITING_KEY, keep)] = held.deliveries
+        held.deliveries = []
 
     def leave(self, held: Held, key: str, message: RunStep | KeepSlip | SlipOver) -> None:
         """Say where a slip goes; it is settled when that is confirmed."""

@@ -19,6 +19,7 @@ from pytest_gatherscatter import machine
 from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.machine import Effect, Effects, Input, Received
 from pytest_gatherscatter.slips import slip as meaning
+from pytest_gatherscatter.slips.hand import LONG, Work
 from pytest_gatherscatter.slips.memory import End, Key, Memory, key_of
 from pytest_gatherscatter.slips.order import (
     CommandMoved,
@@ -29,7 +30,7 @@ from pytest_gatherscatter.slips.order import (
     Templates,
 )
 from pytest_gatherscatter.slips.room import PATIENCE, Room
-from pytest_gatherscatter.slips.work import LONG, Work, Works
+from pytest_gatherscatter.slips.work import Works
 from pytest_gatherscatter.wire import slips as m
 from pytest_gatherscatter.wire.messages import Name
 from pytest_gatherscatter.wire.names import WAITING_KEY, processor_key, slip_key

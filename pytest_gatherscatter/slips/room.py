@@ -25,13 +25,14 @@ import msgspec
 from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.machine import Effects
 from pytest_gatherscatter.slips import route
-from pytest_gatherscatter.slips.branch import RENEW, Branches
-from pytest_gatherscatter.slips.held import AGAIN, Held, Holding, has
-from pytest_gatherscatter.slips.memory import Key, Memory, key_of
+from pytest_gatherscatter.slips.branch import Branches
+from pytest_gatherscatter.slips.held import AGAIN, RENEW, Held, Holding, has
+from pytest_gatherscatter.slips.memory import Memory, key_of
 from pytest_gatherscatter.slips.slip import add, is_chain, note, plan, process_of
+from pytest_gatherscatter.slips.stray import Strays
 from pytest_gatherscatter.slips.work import UNHEARD
 from pytest_gatherscatter.wire.messages import Name
-from pytest_gatherscatter.wire.names import STEP_SOUGHT, WAITING_KEY
+from pytest_gatherscatter.wire.names import STEP_SOUGHT
 from pytest_gatherscatter.wire.slips import (
     KeepSlip,
     RunStep,
@@ -55,10 +56,6 @@ and answers in milliseconds."""
 
 ANSWERS: Final = 0.5
 """Seconds for which other answers may be late: all are asked at once, and answer at once."""
-
-STRAY: Final = 7 * 24 * 3600.0
-"""Seconds for which the end of a step is kept whose slip has not come to the room yet: it may lie
-in a queue that nobody serves at present. As long as dead letters are kept."""
 
 
 class Room:
@@ -84,8 +81,7 @@ class Room:
         self._memory = memory
         self._hold = Holding(out)
         self._branches = Branches(self._hold, wall, patience=patience)
-        self._strays: dict[Key, Held] = {}
-        self._renewals: dict[int, list[int]] = {}
+        self._strays = Strays(self._hold, wall)
         self._wakes_at = float("inf")
 
     def __len__(self) -> int:
@@ -146,15 +142,15 @@ class Room:
     def end(self, slip: str) -> None:
         """Note that a slip is over; copies of it that still come are dropped."""
         self._hold.remember(slip)
-        for key in [key for key in self._strays if key[0] == slip]:
-            self._hold.drop(self._strays.pop(key).deliveries)
+        for stray in self._strays.take_all(slip):
+            self._hold.drop(stray.deliveries)
 
     # ── what became of what was sent ───────────────────────────────────────────────────
 
     def confirmed(self, effect: int) -> bool:
         """Settle what has left; say whether it was the room's."""
-        if effect in self._renewals:
-            self._hold.drop(self._renewals.pop(effect))
+        if effect in self._hold.renewals:
+            self._hold.drop(self._hold.renewals.pop(effect))
             return True
         held, _ = self._hold.sends.pop(effect, (None, None))
         if held is None:
@@ -185,8 +181,8 @@ class Room:
 
     def failed(self, effect: int, *, now: float) -> bool:
         """Say again what could not be said; after a lost connection the slip comes again."""
-        if effect in self._renewals:
-            del self._renewals[effect]  # the old copies stand, and are renewed later
+        if effect in self._hold.renewals:
+            del self._hold.renewals[effect]  # the old copies stand, and are renewed later
             return True
         held, message = self._hold.sends.pop(effect, (None, None))
         if held is None:
@@ -206,7 +202,7 @@ class Room:
         self._hold.held.clear()
         self._strays.clear()
         self._hold.sends.clear()
-        self._renewals.clear()
+        self._hold.renewals.clear()
 
     def release(self) -> None:
         """Put all back that is not on its way out: this processor will be the keeper no more."""
@@ -216,7 +212,7 @@ class Room:
             }
             for delivery in held.deliveries:
                 self._out.settle(delivery, Verdict.REQUEUE)
-        for stray in self._strays.values():
+        for stray in self._strays:
             for delivery in stray.deliveries:
                 self._out.settle(delivery, Verdict.REQUEUE)
         self._strays.clear()
@@ -228,19 +224,14 @@ class Room:
         for held in list(self._hold.held.values()):
             if now >= held.due and not held.sends:
                 self._look_at(held, now)
-        for key, stray in list(self._strays.items()):
-            if now >= stray.until:
-                del self._strays[key]
-                self._hold.drop(stray.deliveries)
-            elif now >= stray.due:
-                self._say_again(stray, stray.keep, now)
-                stray.due = now + RENEW
-        due = [one.due for one in self._hold.held.values() if not one.sends]
-        due += [min(one.due, one.until) for one in self._strays.values()]
+        due = min(
+            (one.due for one in self._hold.held.values() if not one.sends), default=float("inf")
+        )
+        due = min(due, self._strays.look(now))
         if now >= self._wakes_at:
             self._wakes_at = float("inf")
-        if due and min(due) < self._wakes_at:
-            self._wakes_at = max(min(due), now)
+        if due < self._wakes_at:
+            self._wakes_at = max(due, now)
             self._out.wake(self._wakes_at)
 
     def _look_at(self, held: Held, now: float) -> None:
@@ -266,12 +257,7 @@ class Room:
             task=None if held.keep.why == "parallel" else held.keep.task,
             seconds=0.0 if held.keep.why == "parallel" else max(held.until - now, 0.0),
         )
-        self._say_again(held, keep, now)
-
-    def _say_again(self, held: Held, keep: KeepSlip, now: float) -> None:
-        held.since = now
-        self._renewals[self._out.send(WAITING_KEY, keep)] = held.deliveries
-        held.deliveries = []
+        self._hold.renew(held, keep, now)
 
     # ── steps that somebody may have ───────────────────────────────────────────────────
 
@@ -303,7 +289,7 @@ class Room:
             trunk = self._hold.held.get(keep.slip.id)
             if trunk is not None and keep.why == "elsewhere" and not has(trunk.slip, keep.task):
                 trunk.launched.add(keep.task)
-            stray = self._strays.pop(key, None)
+            stray = self._strays.take(key)
             if stray is not None:
                 held.deliveries += stray.deliveries
                 self._hold.remember(key)
@@ -354,32 +340,19 @@ class Room:
             self._hold.remember(key)
             self._go_on(held, keep.slip, now, delay=keep.seconds)
         else:
-            self._stray(keep, [delivery], now)
+            self._strays.keep(keep, [delivery], now)
 
     def _join(
         self, keep: KeepSlip, deliveries: list[int], *, redelivered: bool, now: float
     ) -> None:
         """Join a copy of a slip whose steps run in parallel with the slip itself."""
         if keep.task is not None and keep.slip.id not in self._hold.held:
-            self._stray(keep, deliveries, now)  # its slip is with another keeper yet, or over
+            self._strays.keep(keep, deliveries, now)  # its slip is with another keeper yet, or over
             return
-        early = [key for key in self._strays if key[0] == keep.slip.id]
+        early = self._strays.take_all(keep.slip.id)
         self._branches.join(keep, deliveries, redelivered=redelivered or bool(early), now=now)
-        for key in early:
-            stray = self._strays.pop(key)
+        for stray in early:
             self._branches.join(stray.keep, stray.deliveries, redelivered=True, now=now)
-
-    def _stray(self, keep: KeepSlip, deliveries: list[int], now: float) -> None:
-        """Keep what came back before its slip."""
-        assert keep.task is not None  # noqa: S101 - it comes back from one
-        wall = self._wall(now)
-        ended = max((one.ended for one in keep.slip.progress), default=0.0) or wall
-        until = now + ended + STRAY - wall
-        stray = self._strays.setdefault(
-            key_of(keep.slip.id, keep.task),
-            Held(keep, keep.slip, [], since=now, due=now + RENEW, until=until),
-        )
-        stray.deliveries += deliveries
 
     def _past(self, keep: KeepSlip, delivery: int, now: float) -> None:
         """Drop a copy of a slip that is over.

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -10,7 +9,8 @@ import msgspec
 from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.machine import Effects
 from pytest_gatherscatter.slips import route
-from pytest_gatherscatter.slips.memory import End, Key, Memory, facts, key_of
+from pytest_gatherscatter.slips.hand import AGAIN, LONG, Leases, Work
+from pytest_gatherscatter.slips.memory import End, Key, Memory, facts
 from pytest_gatherscatter.slips.order import (
     BeginCommand,
     CommandMoved,
@@ -32,13 +32,7 @@ from pytest_gatherscatter.wire.slips import (
     SlipStepMoved,
     Status,
     Step,
-    Task,
 )
-
-LONG: Final = 1200.0
-"""Seconds. A step that takes longer holds its delivery no more: RabbitMQ takes one back after 30
-minutes. Its slip is kept in the waiting room then, which asks after it. Not before: as long as the
-room has a copy of a slip, that might go on with it when its processor dies after the step."""
 
 HAND: Final = 2.0
 """Seconds for which a slip may wait here for a slot, before it goes back to the queue: another
@@ -51,42 +45,6 @@ was lost is back by then, or its owner is gone."""
 TRUST: Final = 0.25
 """Seconds for which nothing is begun after this process has stood still. What came on a connection
 that is lost was given to others, who may have begun it; and the loss is behind it in the socket."""
-
-AGAIN: Final = 1.0
-"""Seconds after which is said again what could not be said, though there is a connection."""
-
-
-@dataclass(slots=True)
-class Work:
-    """A task in hand. Without a ``delivery`` the slip itself is not here, only what is done of it.
-
-    ``leased``: it is in the waiting room instead, where it goes at ``lease_at``. ``given_back``: it
-    was never begun. ``run`` is the id of its command; ``onward`` is what is to be said when that is
-    over, and ``send`` the id of saying it.
-    """
-
-    slip: Slip
-    task: Task
-    step: Step
-    delivery: int | None
-    since: float
-    run: int | None = None
-    leased: bool = False
-    lease_at: float | None = None
-    given_back: bool = False
-    onward: route.Onward | None = None
-    send: int | None = None
-    again: float | None = None
-
-    @property
-    def key(self) -> Key:
-        """Return which attempt it is."""
-        return key_of(self.slip.id, self.task)
-
-    @property
-    def cleaning(self) -> bool:
-        """Whether it is run whatever has happened, and so is not cancelled."""
-        return self.task.compensating or self.step.mandatory
 
 
 class Works:
@@ -120,12 +78,10 @@ class Works:
         self._hand: deque[Work] = deque()
         self._runs: dict[int, Work] = {}
         self._sends: dict[int, Work] = {}
-        self._leases: dict[int, Work] = {}
+        self._leases = Leases(out, name, long)
         self._linked = False
         self._begins_at = float("-inf")
         """When steps are begun again, after this process stood still."""
-        self._lease_at = float("inf")
-        """When it is looked next whose slip has been here for long."""
 
     def __iter__(self) -> Iterator[Work]:
         """Iterate over what runs, the oldest first."""
@@ -165,7 +121,7 @@ class Works:
         self._out.keep(delivery)
         work.delivery = delivery
         if work.onward is None:
-            self._lease_later(work, now + self._long)
+            self._leases.later(work, now + self._long)
         elif work.send is None:
             self._say(work, now)
 
@@ -202,35 +158,14 @@ class Works:
             name=slip.name,
             task=task,
             process=step.process,
-            command=_command(step, task),
+            command=work.command,
             processor=self._name,
             host=self._host,
         )
         self._out.publish(slip_event("begun", slip.id), begun)
         work.run = self._out.run(BeginCommand(slip, task, line, timeout))
         self._runs[work.run] = work
-        self._lease_later(work, work.since + self._long)
-
-    def _lease_later(self, work: Work, at: float) -> None:
-        if work.step.timeout > self._long:
-            work.lease_at = at
-            if at < self._lease_at:
-                self._lease_at = at
-                self._out.wake(at)
-
-    def _lease(self, now: float) -> None:
-        """Give slips whose steps take long to the waiting room, but not the steps."""
-        self._lease_at = float("inf")
-        for work in self._runs.values():
-            if work.lease_at is not None and now >= work.lease_at:
-                work.lease_at = None
-                if work.delivery is not None and self._linked:
-                    keep = KeepSlip(
-                        slip=work.slip, why="elsewhere", task=work.task, processor=self._name
-                    )
-                    self._leases[self._out.send(WAITING_KEY, keep)] = work
-            elif work.lease_at is not None:
-                self._lease_later(work, work.lease_at)
+        self._leases.later(work, work.since + self._long)
 
     # ── while it runs ──────────────────────────────────────────────────────────────────
 
@@ -329,17 +264,14 @@ class Works:
 
     def confirmed(self, effect: int, *, now: float) -> None:
         """Settle the slip that was handed on, or leased."""
-        leased = self._leases.pop(effect, None)
-        if leased is not None and leased.delivery is not None and leased.onward is None:
-            self._out.settle(leased.delivery, Verdict.ACK)
-            leased.delivery, leased.leased = None, True
+        self._leases.confirmed(effect)
         work = self._sends.pop(effect, None)
         if work is not None:
             self._gone(work, now)
 
     def returned(self, effect: int, *, now: float) -> None:
         """Let a slip wait whose next process has no queue, or whose end nobody heard."""
-        self._lease_failed(effect, now)
+        self._leases.failed(effect, now)
         work = self._sends.pop(effect, None)
         if work is None or work.onward is None:
             return
@@ -358,16 +290,11 @@ class Works:
 
     def failed(self, effect: int, *, now: float) -> None:
         """Say again later what could not be said."""
-        self._lease_failed(effect, now)
+        self._leases.failed(effect, now)
         work = self._sends.pop(effect, None)
         if work is not None:
             work.send = None
             self._later(work, now)
-
-    def _lease_failed(self, effect: int, now: float) -> None:
-        work = self._leases.pop(effect, None)
-        if work is not None:
-            self._lease_later(work, now + AGAIN)
 
     def _later(self, work: Work, now: float) -> None:
         work.again = now + AGAIN
@@ -376,7 +303,7 @@ class Works:
     def _gone(self, work: Work, now: float) -> None:
         self._works.pop(work.key, None)
         # What was handed in is no slip: who asks is told how it ended, and not that it is ahead.
-        if not (work.given_back or _is_handed_in(work)):
+        if not (work.given_back or work.handed_in):
             self._memory.hand_on(work.slip, work.key)
         if work.delivery is not None:
             self._out.settle(work.delivery, Verdict.ACK)
@@ -421,8 +348,8 @@ class Works:
         for work in list(self._works.values()):
             if work.again is not None and now >= work.again and work.onward is not None:
                 self._say(work, now)
-        if now >= self._lease_at:
-            self._lease(now)
+        if self._linked:
+            self._leases.look(self._runs.values(), now)
 
     def give_back_all(self, *, now: float) -> None:
         """Say again what waits for a slot, as new: who answers questions is about to go."""
@@ -448,15 +375,3 @@ class Works:
     def _tell_end(self, slip: Slip) -> None:
         ended = SlipStepEnded(slip=slip.id, name=slip.name, attempt=slip.progress[-1])
         self._out.publish(slip_event("ended", slip.id), ended)
-
-
-def _is_handed_in(work: Work) -> bool:
-    """Whether a task went to the waiting room without its slip."""
-    message = None if work.onward is None else work.onward[1]
-    return isinstance(message, KeepSlip) and message.why == "returned"
-
-
-def _command(step: Step, task: Task) -> str:
-    """Return the name of what is run."""
-    name = step.compensate if task.compensating else step.command
-    return name or "a line of its own"

@@ -12,10 +12,11 @@ from pytest_gatherscatter.simulation.slips.play import FAULTS, play
 from pytest_gatherscatter.simulation.story import tell
 from pytest_gatherscatter.slips import processor, room, route, slip, work
 from pytest_gatherscatter.slips.branch import Branches
+from pytest_gatherscatter.slips.hand import Work
 from pytest_gatherscatter.slips.memory import Memory
 from pytest_gatherscatter.slips.processor import ProcessorMachine
 from pytest_gatherscatter.slips.room import Room
-from pytest_gatherscatter.slips.work import Work, Works
+from pytest_gatherscatter.slips.work import Works
 from pytest_gatherscatter.wire.slips import KeepSlip, RunStep, Slip, Task
 
 SEEDS = 400

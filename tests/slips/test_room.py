@@ -14,12 +14,12 @@ from pytest_gatherscatter.machine import (
     Settle,
     Woken,
 )
+from pytest_gatherscatter.slips.hand import LONG
 from pytest_gatherscatter.slips.order import BeginCommand, CommandOver
 from pytest_gatherscatter.slips.processor import ProcessorFacts, ProcessorMachine
 from pytest_gatherscatter.slips.repertoire import Repertoire
 from pytest_gatherscatter.slips.room import DOUBT
 from pytest_gatherscatter.slips.template import Template
-from pytest_gatherscatter.slips.work import LONG
 from pytest_gatherscatter.wire.messages import Message
 from pytest_gatherscatter.wire.slips import KeepSlip, RunStep, Slip, Step, Task
 

@@ -10,8 +10,8 @@ from pytest_gatherscatter.simulation.network import Network
 from pytest_gatherscatter.simulation.slips.party import Customer, Processor
 from pytest_gatherscatter.simulation.slips.watch import Watch
 from pytest_gatherscatter.simulation.world import EPOCH, Sight, Violated, VirtualClock, World
+from pytest_gatherscatter.slips.hand import LONG
 from pytest_gatherscatter.slips.processor import ProcessorMachine
-from pytest_gatherscatter.slips.work import LONG
 from pytest_gatherscatter.wire.names import slip_key
 from pytest_gatherscatter.wire.slips import Slip, Step
 
