@@ -9,11 +9,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from forked import Forked, fork
+
 PATIENCE = 30.0  # seconds; what is waited for takes one or two, on a machine that is shared
 
 OURS = (sys.executable, "-m", "pytest_gatherscatter")
 """How ``gatherscatter`` is started, whatever is on the PATH."""
 
+FORKED = ("forked",)
+"""How it is started where only what it does counts: its imports are done (``forked.py``)."""
 
 GATHERS = "every section needs: "
 """What a gatherer says once the lab is its own: who asks from now on is answered."""
@@ -76,16 +80,20 @@ class Actor:
         self.words = words
         self.lines: list[str] = []
         self._said = threading.Condition()
-        self.process = subprocess.Popen(
-            [*how, *words],
-            env=environ,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        self.process: subprocess.Popen[str] | Forked
+        if how == FORKED:
+            self.process = fork(words, environ, folder)
+        else:
+            self.process = subprocess.Popen(
+                [*how, *words],
+                env=environ,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 

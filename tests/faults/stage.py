@@ -14,7 +14,7 @@ from pathlib import Path
 
 from faults.brokers import Mortal
 from gateproxy import GateProxy, proxy_to
-from shells import OURS, Actor, Shell
+from shells import FORKED, Actor, Shell
 from userrun import OTHERS, without
 
 from pytest_gatherscatter.host.directory import private
@@ -123,6 +123,7 @@ class Stage:
         required: whether the section requires the monitor.
         broker: that can be killed, where it is to be; the waits outlast its restart then.
         longest: seconds that a section may last.
+        how: the command line is started where a test says nothing else.
         user: ``pytest`` for a test suite as the workload, ``command`` for a command.
     """
 
@@ -137,10 +138,12 @@ class Stage:
         user: str = "command",
         broker: Mortal | None = None,
         longest: int = 40,
+        how: Sequence[str] = FORKED,
     ) -> None:
         self.url, self.lab, self.place = url, lab, place
         self.state, self.required, self.user = state, required, user
         self.broker = broker
+        self.how = how
         self.shell = Shell(place, GATHERSCATTER_BROKER=url, GATHERSCATTER_LAB=lab)
         for name in [name for name in self.shell.environ if name.startswith(("PYTEST_", "GS_"))]:
             del self.shell.environ[name]
@@ -167,18 +170,20 @@ class Stage:
         self.proxies[party], self._urls[party] = proxy_to(self.url)
         return self.proxies[party]
 
-    def start(self, party: str, *words: str, how: Sequence[str] = OURS, **environ: str) -> Actor:
+    def start(self, party: str, *words: str, how: Sequence[str] = (), **environ: str) -> Actor:
         """Start a party; it may not be there yet when this returns."""
         url = self._urls.get(party, self.url)
-        return self.shell.start(*words, how=how, **{"GATHERSCATTER_BROKER": url, **environ})
+        return self.shell.start(
+            *words, how=how or self.how, **{"GATHERSCATTER_BROKER": url, **environ}
+        )
 
-    def start_gatherer(self, how: Sequence[str] = OURS) -> Actor:
+    def start_gatherer(self, how: Sequence[str] = ()) -> Actor:
         """Start the gatherer, on its state directory if it has one."""
         state = ["--state-dir", str(self.place / "state")] if self.state else []
         self.gatherer = self.start("gatherer", "gatherer", *state, how=how)
         return self.gatherer
 
-    def start_scope(self, how: Sequence[str] = OURS) -> Actor:
+    def start_scope(self, how: Sequence[str] = ()) -> Actor:
         """Start the monitor."""
         self.scope = self.start("scope", "monitor", "scope", how=how)
         return self.scope
@@ -189,7 +194,7 @@ class Stage:
         self.start_scope().says("joined: a gatherer is here")
         self.gathering.says("scope joined")
 
-    def start_workload(self, how: Sequence[str] = OURS) -> Actor:
+    def start_workload(self, how: Sequence[str] = ()) -> Actor:
         """Start the workload whose section is the story's."""
         if self.user == "pytest":
             os.mkfifo(self.place / "crash")

@@ -48,13 +48,14 @@ def impatient(stage: Stage) -> Actor:
     folder = stage.place / "impatient"
     folder.mkdir(exist_ok=True)
     (folder / "gatherscatter.toml").write_text(IMPATIENT)
-    actor = Actor(["workload", "--name", "next", "--", "true"], stage.shell.environ, folder)
+    words = ["workload", "--name", "next", "--", "true"]
+    actor = Actor(words, stage.shell.environ, folder, stage.how)
     stage.shell.started.append(actor)
     actor.ends()
     return actor
 
 
-def leaves(stage: Stage, how: tuple[str, ...] = OURS) -> Actor:
+def leaves(stage: Stage, how: tuple[str, ...] = ()) -> Actor:
     """Run ``gatherscatter leave``."""
     actor = stage.start("leave", "leave", how=how)
     actor.ends()

@@ -19,7 +19,7 @@ import rabbitmq
 from faults.brokers import MortalEmbedded
 from faults.stage import Stage, until
 from faults.step import kill
-from shells import Actor
+from shells import OURS, Actor
 from soak.sample import Series, Watched
 
 RUN = """
@@ -128,7 +128,7 @@ def seconds(request: pytest.FixtureRequest) -> float:
 
 def soak(url: str, broker: int | None, lab: str, place: Path, length: float) -> None:
     """Let sections run and parties die for ``length`` seconds, then see what has grown."""
-    stage = Stage(url, lab, place)
+    stage = Stage(url, lab, place, how=OURS)
     stage.gate("body")  # who is started as a victim stays inside until it is killed
     chance = random.Random(lab)  # noqa: S311 - a seed that the failure names
     try:
