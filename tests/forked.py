@@ -160,11 +160,11 @@ def serve(asking: socket.socket) -> bool:
     signal.set_wakeup_fd(wakes)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     while True:
-        ready, _, _ = select.select([asking, woken], [], [])
+        ready, _, _ = select.select([asking.fileno(), woken], [], [])
         if woken in ready:
             os.read(woken, 4096)
             _tell_ends(tells)
-        if asking in ready:
+        if asking.fileno() in ready:
             asked, descriptors, _, _ = socket.recv_fds(asking, LARGEST, 2)
             if not asked:
                 return False
@@ -172,7 +172,8 @@ def serve(asking: socket.socket) -> bool:
             pid = os.fork()
             if not pid:
                 asking.detach()
-                _become(*json.loads(asked), says)
+                words, environ, folder = json.loads(asked)
+                _become(words, environ, folder, says)
                 return True
             os.close(says)
             tells[pid] = told
