@@ -25,9 +25,10 @@ AGAIN: Final = 1.0
 class Work:
     """A task in hand. Without a ``delivery`` the slip itself is not here, only what is done of it.
 
-    ``leased``: it is in the waiting room instead, where it goes at ``lease_at``. ``given_back``: it
-    was never begun. ``run`` is the id of its command; ``onward`` is what is to be said when that is
-    over, and ``send`` the id of saying it.
+    ``leased``: it is in the waiting room instead, where it goes at ``lease_at``. ``patience`` is
+    for how many seconds it may wait for a slot; ``given_back``: it was never begun. ``run`` is the
+    id of its command; ``onward`` is what is to be said when that is over, and ``send`` the id of
+    saying it.
     """
 
     slip: Slip
@@ -42,6 +43,7 @@ class Work:
     onward: route.Onward | None = None
     send: int | None = None
     again: float | None = None
+    patience: float = 0.0
 
     @property
     def key(self) -> Key:

@@ -299,6 +299,7 @@ class ProcessorMachine:
                 self._works.moved(request)
             case StoodStill():
                 self._works.distrust(now)
+                self._room.stood_still(now)
             case Drain(at_once):
                 if self._draining is None:
                     self._draining = now + self.facts.drain

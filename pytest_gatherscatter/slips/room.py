@@ -193,6 +193,13 @@ class Room:
             held.launched.discard(message.task)
         return True
 
+    def stood_still(self, now: float) -> None:
+        """Wait for answers anew: those that came meanwhile are still to be heard."""
+        for held in self._hold.held.values():
+            patience = self._patience_for(held.keep.why)
+            if patience is not None:
+                held.until, held.due = max(held.until, now + patience), now
+
     def lost(self) -> None:
         """Forget everything: the connection is lost, and all of it goes to the next keeper.
 
@@ -273,7 +280,7 @@ class Room:
             if keep.why == "elsewhere" and known.keep.why != "elsewhere":
                 known.keep, known.due, known.until = keep, now, now + self._patience
         else:
-            patience = {"elsewhere": self._patience, "doubt": min(DOUBT, self._patience)}
+            patience = self._patience_for(keep.why)
             # One of this attempt that has left may be back before its confirm: that settles it, but
             # not what came back.
             held = Held(
@@ -282,7 +289,7 @@ class Room:
                 [delivery],
                 since=now,
                 due=now + keep.seconds if keep.why == "retry" else now,
-                until=now + patience.get(keep.why, keep.seconds),
+                until=now + (keep.seconds if patience is None else patience),
                 doubt=redelivered,
             )
             self._hold.held[key] = held
@@ -294,6 +301,10 @@ class Room:
                 held.deliveries += stray.deliveries
                 self._hold.remember(key)
                 self._go_on(held, stray.slip, now, delay=stray.keep.seconds)
+
+    def _patience_for(self, why: str) -> float | None:
+        """Return for how long answers are waited for, if any are."""
+        return {"elsewhere": self._patience, "doubt": min(DOUBT, self._patience)}.get(why)
 
     def _seek(self, held: Held, now: float) -> None:
         task = held.keep.task

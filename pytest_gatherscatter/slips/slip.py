@@ -258,10 +258,12 @@ def _to_undo(slip: Slip, halts: list[Attempt]) -> Iterable[int]:
     if not any(one.on_failure == "compensate" for one in slip.steps if one.number in halting):
         return ()
     undone = {one.number for one in slip.progress if one.final and one.compensating}
-    began = [
+    began = [  # also by an attempt that counts for nothing, since another one was final
         one.number
-        for one in ends(slip).values()
-        if one.status == "done" or (one.status in _UNKNOWN and one.attempt > 0 and one.started)
+        for one in slip.progress
+        if one.final
+        and not one.compensating
+        and (one.status == "done" or (one.status in _UNKNOWN and one.attempt > 0 and one.started))
     ]
     named = {step.number for step in slip.steps if step.compensate is not None}
     return [number for number in reversed(began) if number in named and number not in undone]

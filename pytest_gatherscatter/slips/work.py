@@ -1,6 +1,6 @@
 """The steps that one processor has in hand: each in a slot, or on its way out."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -10,7 +10,7 @@ from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.machine import Effects
 from pytest_gatherscatter.slips import route
 from pytest_gatherscatter.slips.hand import AGAIN, LONG, Leases, Work
-from pytest_gatherscatter.slips.memory import End, Key, Memory, facts
+from pytest_gatherscatter.slips.memory import MOST, End, Key, Memory, facts
 from pytest_gatherscatter.slips.order import (
     BeginCommand,
     CommandMoved,
@@ -36,7 +36,11 @@ from pytest_gatherscatter.wire.slips import (
 
 HAND: Final = 2.0
 """Seconds for which a slip may wait here for a slot, before it goes back to the queue: another
-processor may have one. It comes about where several queues have something for the last slot."""
+processor may have one. It comes about where several queues have something for the last slot. Each
+time that it comes here again, it may wait for twice as long: nobody else had one."""
+
+LONGEST_HAND: Final = 64.0
+"""Seconds for which it may wait at most, before another processor has its chance."""
 
 UNHEARD: Final = 60.0
 """Seconds for which somebody is looked for who wants to hear how a slip ended: a connection that
@@ -76,6 +80,7 @@ class Works:
         self._templates, self._memory, self._wall = templates, memory, wall
         self._works: dict[Key, Work] = {}
         self._hand: deque[Work] = deque()
+        self._patience: OrderedDict[Key, float] = OrderedDict()
         self._runs: dict[int, Work] = {}
         self._sends: dict[int, Work] = {}
         self._leases = Leases(out, name, long)
@@ -113,8 +118,9 @@ class Works:
         if self.free and now >= self._begins_at:
             self._begin(work, now)
         else:
+            work.patience = self._patience.get(work.key, HAND)
             self._hand.append(work)
-            self._out.wake(now + HAND)
+            self._out.wake(now + work.patience)
 
     def adopt(self, work: Work, delivery: int, *, now: float) -> None:
         """Have the slip itself again of a task that is in hand."""
@@ -133,6 +139,7 @@ class Works:
     def _begin(self, work: Work, now: float) -> None:
         slip, task, step = work.slip, work.task, work.step
         self._works[work.key] = work
+        self._patience.pop(work.key, None)
         self._memory.unbegun.pop(work.key, None)
         who = self._memory.cancelled(slip.id)
         if who:
@@ -340,8 +347,11 @@ class Works:
         """Fill free slots, give back what waits for too long, and say again what must be."""
         while self._hand and self.free and now >= self._begins_at:
             self._begin(self._hand.popleft(), now)
-        while self._hand and now - self._hand[0].since >= HAND:
-            work = self._hand.popleft()
+        for work in [one for one in self._hand if now - one.since >= one.patience]:
+            self._hand.remove(work)
+            self._patience[work.key] = min(2 * work.patience, LONGEST_HAND)
+            if len(self._patience) > MOST:
+                self._patience.popitem(last=False)
             self._memory.let_go(work.key)  # whoever gets it will ask
             assert work.delivery is not None  # noqa: S101 - it is in hand
             self._out.settle(work.delivery, Verdict.REQUEUE)

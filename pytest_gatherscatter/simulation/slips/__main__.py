@@ -21,15 +21,16 @@ def main(seeds: int, first: int, seed: int | None) -> None:
             click.echo(line)
         click.echo(outcome.line)
         sys.exit(1 if outcome.violated else 0)
-    bad, begun, faults = 0, 0, Counter[str]()
+    bad, begun, let_pass, faults = 0, 0, 0, Counter[str]()
     for number in range(first, first + seeds):
         outcome = play(number)
         begun += outcome.begun
+        let_pass += outcome.let_pass > 0
         faults.update(outcome.faults)
         if outcome.violated:
             bad += 1
             click.echo(outcome.line)
-    click.echo(f"{seeds} seeds, {begun} commands; {bad} broke a rule")
+    click.echo(f"{seeds} seeds, {begun} commands; {bad} broke a rule, {let_pass} were let pass")
     click.echo("faults: " + ", ".join(f"{word} {n}" for word, n in faults.most_common()))
     sys.exit(1 if bad else 0)
 

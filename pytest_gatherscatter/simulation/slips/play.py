@@ -30,7 +30,10 @@ FAULTS = (
 
 @dataclass(frozen=True, slots=True)
 class SlipOutcome:
-    """How a seed went: commands that were ``begun``, and that were ``killed`` with a processor."""
+    """How a seed went: commands that were ``begun``, and that were ``killed`` with a processor.
+
+    ``let_pass`` counts what broke a rule while a copy lay where nobody could know of it.
+    """
 
     seed: int
     violated: Violated | None
@@ -38,6 +41,7 @@ class SlipOutcome:
     faults: tuple[str, ...]
     begun: int
     killed: int
+    let_pass: int
 
     @property
     def line(self) -> str:
@@ -88,6 +92,7 @@ class SlipPlay:
             faults=tuple(self.told),
             begun=sum(len(one.begun) for one in self.watch.ways.values()),
             killed=self.watch.deaths,
+            let_pass=self.watch.let_pass,
         )
 
     def _run(self) -> None:
