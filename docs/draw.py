@@ -17,7 +17,7 @@ from typing import Any, get_args
 import click
 import msgspec
 
-from pytest_gatherscatter import settings
+from pytest_gatherscatter import gradersetting, settings
 from pytest_gatherscatter.cli.main import COMMANDS
 from pytest_gatherscatter.embedded.refusal import UNSUPPORTED
 from pytest_gatherscatter.plugin import options
@@ -250,6 +250,51 @@ def processor_table() -> str:
     return rows_of(("key of `[processor]`", "default", "meaning"), rows)
 
 
+GRADER_TEXTS = {
+    "name": "what it is called",
+    "kind": "`subprocess`, `http`, `python`, `sleep`, or one of a package",
+    "queues": "the queues that it serves; each is of one grader only",
+    "threads": "requests that it judges at a time",
+    "timeout": "how long a grading may take",
+    "slow": "how long one may take without being logged",
+    "attempts": "how often a request is tried whose graders are killed",
+    "options": "a table: those of its kind",
+}
+
+EXAMINER_TEXTS = {
+    "name": "what the examiner is called; unique in a lab",
+    "drain": "how long gradings may go on after SIGTERM",
+}
+
+
+def grader_table() -> str:
+    """List the keys of a ``[[grader]]``, and of ``[examiner]``."""
+    made = gradersetting.GraderSettings(name="", kind="")
+    examiner = gradersetting.ExaminerSettings()
+    told = {
+        "name": "must be given",
+        "kind": "must be given",
+        "queues": "its name",
+        "options": "none",
+        "examiner.name": "the host, its graders, its pid",
+    }
+
+    def default(key: str, value: object) -> str:
+        said = f"`{value:g}s`" if isinstance(value, float) else f"`{value}`"
+        return told.get(key, said)
+
+    rows = [
+        (f"`{key}`", default(key, getattr(made, key)), GRADER_TEXTS[key])
+        for key in gradersetting.GRADER_READERS
+    ]
+    rows += [
+        (f"`[examiner] {key}`", default(f"examiner.{key}", getattr(examiner, key)), text)
+        for key, text in EXAMINER_TEXTS.items()
+        if key in gradersetting.EXAMINER_READERS
+    ]
+    return rows_of(("key of `[[grader]]`", "default", "meaning"), rows)
+
+
 def monitor_table() -> str:
     """List the keys of a ``[[monitor]]``."""
     defaults = {field.name: field.default for field in fields(settings.MonitorSettings)}
@@ -337,6 +382,7 @@ DRAWN: Mapping[str, Callable[[], str]] = {
     "monitor settings": monitor_table,
     "listener settings": listener_table,
     "processor settings": processor_table,
+    "grader settings": grader_table,
     "commands": command_table,
     "not implemented": unsupported_table,
 }

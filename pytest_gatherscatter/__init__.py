@@ -13,7 +13,7 @@ that a run of pytest that uses none of it pays for none of it::
     from pytest_gatherscatter import Findings, Hold, Monitor, Veto
 
 In tests there is nothing to import: mark them with ``@pytest.mark.critical_section``, or take
-the fixtures ``critical_section``, ``gs_section``, ``gs_step`` and ``gs_run_slip``.
+the fixtures ``critical_section``, ``gs_section``, ``gs_step``, ``gs_run_slip`` and ``gs_grade``.
 """
 
 import importlib
@@ -24,9 +24,13 @@ if TYPE_CHECKING:
         BrokerError,
         FindingFailed,
         GatherScatterError,
+        GradeFailed,
+        GraderFailed,
+        GradingTimedOut,
         MonitorBroken,
         NoGatherer,
         NotGathered,
+        NotGraded,
         NotMeasured,
         SectionFailed,
         SectionMisused,
@@ -37,6 +41,9 @@ if TYPE_CHECKING:
         SettingsInvalid,
         SkewExceeded,
     )
+    from pytest_gatherscatter.graders.given import GivenGrade
+    from pytest_gatherscatter.graders.grader import Grade, Grader, GraderRequest
+    from pytest_gatherscatter.plugin.grade import GradeRunner
     from pytest_gatherscatter.plugin.section import CriticalSection
     from pytest_gatherscatter.plugin.slip import SlipRunner
     from pytest_gatherscatter.plugin.step import Steps
@@ -53,11 +60,20 @@ __all__ = [
     "Findings",
     "FinishedSlip",
     "GatherScatterError",
+    "GivenGrade",
+    "Grade",
+    "GradeFailed",
+    "GradeRunner",
+    "Grader",
+    "GraderFailed",
+    "GraderRequest",
+    "GradingTimedOut",
     "Hold",
     "Monitor",
     "MonitorBroken",
     "NoGatherer",
     "NotGathered",
+    "NotGraded",
     "NotMeasured",
     "Report",
     "Section",
@@ -80,6 +96,11 @@ _HOMES = {
     "CriticalSection": "plugin.section",
     "Findings": "sections.hook",
     "FinishedSlip": "slips.finished",
+    "GivenGrade": "graders.given",
+    "Grade": "graders.grader",
+    "GradeRunner": "plugin.grade",
+    "Grader": "graders.grader",
+    "GraderRequest": "graders.grader",
     "Hold": "sections.hook",
     "Monitor": "sections.hook",
     "Report": "sections.section",

@@ -21,6 +21,12 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from pytest_gatherscatter.errors import SettingsInvalid
+from pytest_gatherscatter.gradersetting import (
+    EXAMINER_READERS,
+    ExaminerSettings,
+    GraderSettings,
+    read_graders,
+)
 from pytest_gatherscatter.settingvalue import (
     COMMANDS,
     LISTENER_READERS,
@@ -142,6 +148,11 @@ def processor_name(processes: Iterable[str]) -> str:
     return "-".join((_host(), *processes))[:64]
 
 
+def examiner_name(graders: Iterable[GraderSettings], pid: int) -> str:
+    """Name the examiner of some graders on this host; several of one file have other names."""
+    return f"{'-'.join((_host(), *(one.name for one in graders)))[:50]}-{pid}"
+
+
 Processes: TypeAlias = Mapping[str, Mapping[str, Template]]
 """The command templates of each ``[process.NAME]``, by their names."""
 
@@ -173,6 +184,8 @@ class Settings:
     listener: ListenerSettings = field(default_factory=ListenerSettings)
     processor: ProcessorSettings = field(default_factory=ProcessorSettings)
     processes: Processes = field(default_factory=dict)
+    examiner: ExaminerSettings = field(default_factory=ExaminerSettings)
+    graders: tuple[GraderSettings, ...] = ()
     file: Path | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -184,12 +197,13 @@ class Settings:
         return self.origins.get(key, "default")
 
 
-def load(
+def load(  # noqa: PLR0913 - each is a source
     *,
     command_line: Mapping[str, object],
     environ: Mapping[str, str],
     ini: Mapping[str, object],
     directory: Path,
+    file: Path | None = None,
     option_prefix: str = "--",
 ) -> Settings:
     """Merge the sources into one ``Settings``.
@@ -200,6 +214,7 @@ def load(
         ini: pytest's ini values by key, without their ``gs_``; ``None`` means not given.
         directory: where the search for a file starts, and what relative paths of the
             command line, the environment and the ini stand on. A file's own stand on it.
+        file: the settings file; without one it is searched for.
         option_prefix: how options are spelt in errors and origins: ``--``, or ``--gs-``.
 
     Raises:
@@ -212,6 +227,7 @@ def load(
     listener = ListenerSettings()
     processor = ProcessorSettings()
     processes: Processes = {}
+    examiner, graders = ExaminerSettings(), tuple[GraderSettings, ...]()
 
     def take(given: Mapping[str, object], name: Callable[[str], str], base: Path) -> None:
         for key, value in given.items():
@@ -221,12 +237,17 @@ def load(
             values[key] = read(where, key, value, READERS, base)
             origins[key] = where
 
-    file, table = find_table(directory)
+    if file is None:
+        file, table = find_table(directory)
+    else:
+        table = _read_file(file)
     if file is not None:
         flat, monitor_tables = _flatten(file, table)
         listener = ListenerSettings(**_read_table(file, table, "listener", LISTENER_READERS))
         processor = ProcessorSettings(**_read_table(file, table, "processor", PROCESSOR_READERS))
         processes = _read_processes(file, table)
+        examiner = ExaminerSettings(**_read_table(file, table, "examiner", EXAMINER_READERS))
+        graders = read_graders(file, table.get("grader", []))
         take(flat, lambda key: f"{file}: {key}", file.parent)
         monitors = _read_monitors(file, monitor_tables)
         if monitors:
@@ -247,6 +268,8 @@ def load(
         listener=listener,
         processor=processor,
         processes=processes,
+        examiner=examiner,
+        graders=graders,
         file=file,
         origins=MappingProxyType(origins),
     )
@@ -271,6 +294,14 @@ def find_table(directory: Path) -> tuple[Path | None, dict[str, Any]]:
             if "gatherscatter" in tool:
                 return project, _table(f"{project}: tool.gatherscatter", tool["gatherscatter"])
     return None, {}
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    """Read a settings file that somebody named."""
+    text = _text(file)
+    if text is None:
+        raise SettingsInvalid(str(file), "there is no such file")
+    return _parse(file, text)
 
 
 def _text(path: Path) -> str | None:

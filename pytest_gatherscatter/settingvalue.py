@@ -25,7 +25,7 @@ Command: TypeAlias = tuple[str, ...]
 MOST = 256
 """What can be counted of workers and workspaces of one machine: each is some ten MiB or more."""
 
-TABLES = ("gatherer", "listener", "monitor", "process", "processor")
+TABLES = ("examiner", "gatherer", "grader", "listener", "monitor", "process", "processor")
 """What a settings file may hold beside its plain keys."""
 
 
@@ -105,7 +105,7 @@ def named(kind: str) -> Reader:
     return read
 
 
-def _names(kind: str) -> Reader:
+def names_of(kind: str) -> Reader:
     """Read names from a list, or from one text with commas or blanks between them."""
 
     def read(value: object, base: Path) -> tuple[str, ...]:
@@ -120,7 +120,7 @@ def _names(kind: str) -> Reader:
 
 
 def _name_set(kind: str) -> Reader:
-    names = _names(kind)
+    names = names_of(kind)
     return lambda value, base: frozenset(names(value, base))
 
 
@@ -175,7 +175,8 @@ def _command(value: object, base: Path) -> Command:
         raise ValueError(f"{text!r} cannot be split into words: {error}") from None
 
 
-def _options(value: object, _base: Path) -> Mapping[str, Any]:
+def options_of(value: object, _base: Path) -> Mapping[str, Any]:
+    """Read a table of anything."""
     if not isinstance(value, dict):
         raise TypeError("must be a table")
     return MappingProxyType(value)
@@ -210,11 +211,11 @@ MONITOR_READERS: Mapping[str, Reader] = MappingProxyType(
         "name": named("agent"),
         "target": _target,
         **dict.fromkeys(COMMANDS, _command),
-        "benches": _names("bench"),
+        "benches": names_of("bench"),
         "advisory": truth,
         "hook_timeout": wait(),
         "drain": wait(zero=True),  # 0: it makes safe at once
-        "options": _options,
+        "options": options_of,
     }
 )
 

@@ -300,6 +300,41 @@ def _dispatcher(lab: str, agents: Iterable[str]) -> Rights:
     )
 
 
+def _examiner(lab: str, agents: Iterable[str]) -> Rights:
+    mine = tuple(re.escape(agent) for agent in agents) or (NAME,)
+    events, direct = names.event_exchange(lab), names.direct_exchange(lab)
+    inboxes = tuple(_queue(names.examiner_queue, lab, one) for one in mine)
+    work = tuple(_queue(make, lab, NAME) for make in (names.grading_queue, names.suspects_queue))
+    keys = tuple(_key(make, NAME) for make in (names.grading_key, names.suspects_key))
+    queues = (*inboxes, *work)
+    return _asker(lab) + Rights(
+        configure=queues,
+        write=(*queues, re.escape(events)),
+        read=(*queues, re.escape(events)),
+        says={
+            direct: (*keys, _key(names.grade_key, ID)),
+            events: _events(names.grading_event, "answered"),
+        },
+        hears={direct: keys, events: (re.escape(names.EXAMINER_SOUGHT),)},
+    )
+
+
+def _requester(lab: str, agents: Iterable[str]) -> Rights:
+    del agents
+    events, direct = names.event_exchange(lab), names.direct_exchange(lab)
+    queue = _queue(names.grade_queue, lab, ID)
+    return _asker(lab) + Rights(
+        configure=(queue,),
+        write=(queue, re.escape(events)),
+        read=(queue,),
+        says={
+            direct: (_key(names.grading_key, NAME),),
+            events: (re.escape(names.EXAMINER_SOUGHT),),
+        },
+        hears={direct: (_key(names.grade_key, ID),)},
+    )
+
+
 ROLES: Mapping[str, Callable[[str, Iterable[str]], Rights]] = MappingProxyType(
     {
         "gatherer": _gatherer,
@@ -312,6 +347,8 @@ ROLES: Mapping[str, Callable[[str, Iterable[str]], Rights]] = MappingProxyType(
         "listener": _listener,
         "processor": _processor,
         "dispatcher": _dispatcher,
+        "examiner": _examiner,
+        "requester": _requester,
     }
 )
 """The rights of each role, by lab and, for who has an inbox of that name, by agents.
@@ -319,7 +356,8 @@ ROLES: Mapping[str, Callable[[str, Iterable[str]], Rights]] = MappingProxyType(
 An observer looks (``status``, ``watch``, ``doctor``), an operator also steers (``hold``, ``reset``,
 ``leave``). An originator gives test files out, a worker (``--gs-worker``) and a listener have them
 run by processes that have no connection of their own but in the sections of their tests, as a
-workload. A dispatcher gives slips out, and asks for processors.
+workload. A dispatcher gives slips out, and asks for processors. A requester asks for
+grades, and for examiners.
 """
 
 

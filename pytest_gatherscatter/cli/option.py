@@ -29,9 +29,10 @@ class Asked:
     broker: str | None
     lab: str | None
 
-    def settings(self, **more: object) -> Settings:
+    def settings(self, file: Path | None = None, /, **more: object) -> Settings:
         """Merge all sources; ``more`` are values of the command line by key, ``None`` if not given.
 
+        ``file`` is read instead of the one that would be found.
         A key with a dot (``gatherer.agents``) is written with two underscores.
 
         Raises:
@@ -43,6 +44,7 @@ class Asked:
             environ=os.environ,
             ini={},
             directory=Path.cwd(),
+            file=None if file is None else file.absolute(),
         )
 
 

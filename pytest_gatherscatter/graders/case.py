@@ -16,7 +16,7 @@ class GraderFacts:
     """
 
     name: str
-    type: str
+    kind: str
     queues: tuple[str, ...]
     threads: int = 1
     timeout: float = 60.0
@@ -97,7 +97,7 @@ class Desk:
         facts = self.facts
         return GraderSeen(
             name=facts.name,
-            type=facts.type,
+            kind=facts.kind,
             queues=facts.queues,
             threads=facts.threads,
             busy=len(self.running),

@@ -286,7 +286,7 @@ class ExaminerMachine:
         else:
             desk.failed += 1
         request = case.request
-        began = case.began or now
+        began = now if case.run is None else case.began
         answer = self._answer_to(request.request, request.queue, outcome, text, request.attempt)
         waited = max(0.0, self._wall(began) - request.created) if request.created else 0.0
         facts: dict[str, object] = {"waited": waited, "took": max(0.0, now - began)}

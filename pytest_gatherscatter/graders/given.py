@@ -77,6 +77,8 @@ class GivenGrade(Grade):
 
 def not_graded(answer: GradeAnswer) -> str:
     """Say in a line why there is no grade."""
+    if answer.outcome == "no-response" and answer.text:
+        return answer.text
     words = {
         "failed": f"the grader of queue {answer.queue} broke",
         "timed-out": f"the grader of queue {answer.queue} timed out",

@@ -30,7 +30,8 @@ class GraderRequest:
     """What is to be judged: ``payload`` is plain JSON, as who asked has written it.
 
     ``seconds`` are left for it from when it is begun; what takes longer is answered as timed out.
-    ``attempt`` is above 1 where somebody has died with it before.
+    ``attempt`` is above 1 where somebody has died with it before. ``ended`` is a descriptor that
+    becomes readable when nobody waits for the grade any more; -1 for none.
     """
 
     id: str
@@ -40,6 +41,7 @@ class GraderRequest:
     seconds: float = 60.0
     attempt: int = 1
     owner: str = ""
+    ended: int = -1
 
 
 class Grader:

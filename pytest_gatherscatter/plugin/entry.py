@@ -13,13 +13,14 @@ import pytest
 from pytest_gatherscatter.plugin import hookspecs, options
 
 if TYPE_CHECKING:
+    from pytest_gatherscatter.plugin.grade import GradeRunner
     from pytest_gatherscatter.plugin.phase import Phases
     from pytest_gatherscatter.plugin.section import CriticalSection, SectionView
     from pytest_gatherscatter.plugin.slip import SlipRunner
     from pytest_gatherscatter.plugin.step import Steps
 
 MARKER = "critical_section"
-FIXTURES = frozenset({"critical_section", "gs_section", "gs_step", "gs_run_slip"})
+FIXTURES = frozenset({"critical_section", "gs_section", "gs_step", "gs_run_slip", "gs_grade"})
 PHASES = "gatherscatter-phases"
 _REPORTS = pytest.StashKey["Reports"]()
 
@@ -227,3 +228,18 @@ def gs_run_slip(request: pytest.FixtureRequest) -> "SlipRunner":
     It returns the finished slip, and fails the test unless all was done (``check=False``: never).
     """
     return _phases(request.config).slips(request)
+
+
+@pytest.fixture
+def gs_grade(request: pytest.FixtureRequest) -> "GradeRunner":
+    """Have something judged by the graders of the lab.
+
+    ::
+
+        def test_burst(gs_grade):
+            gs_grade("waveform", {"samples": [0.1, 4.9]}, timeout=30).check()
+
+    It returns the grade; ``check()`` fails the test unless it passed. ``gs_grade.many`` yields the
+    grades of many payloads as they come.
+    """
+    return _phases(request.config).grades(request)

@@ -1,6 +1,6 @@
 """``--gs-local``: a private lab for one run of pytest, on this machine.
 
-An embedded broker, a gatherer, and the ``[[monitor]]``s and ``[process.NAME]``s of
+An embedded broker, a gatherer, and the ``[[monitor]]``s, ``[process.NAME]``s and ``[[grader]]``s of
 ``gatherscatter.toml``, each a process of its own as in a real lab. They are started once, in the
 process that the user started (the controller, with xdist), and end with it however it ends: each
 watches for the end of its parent. Ctrl-C does not reach them, so that a test that is interrupted
@@ -26,7 +26,7 @@ from pytest_gatherscatter.plugin import options
 from pytest_gatherscatter.sections.service.asker import Asker
 from pytest_gatherscatter.settings import Settings
 from pytest_gatherscatter.wire.messages import AskStatus, LabStatus
-from pytest_gatherscatter.wire.names import steps_queue
+from pytest_gatherscatter.wire.names import grading_queue, steps_queue
 
 START_SECONDS = 30.0
 """How long the lab may take to come up: a monitor's class may import its instrument's driver
@@ -123,6 +123,8 @@ def _fill(lab: Lab, settings: Settings) -> None:
         own = ("--name", process, "--logs", str(logs / "slips"), "--drain", "1s")
         commands[f"process-{process}"] = ["slips", "process", process, *own]
         lab.journals.append(state_directory() / "processor" / f"{settings.lab}.{process}")
+    if settings.graders:
+        commands["graders"] = ["graders", "serve", "--drain", "1s"]
     for name, command in commands.items():
         log = logs / f"{name}.log"
         with log.open("wb") as stream:
@@ -156,7 +158,12 @@ def _start(
 
 def _await(lab: Lab, settings: Settings, names: frozenset[str]) -> None:
     end = time.monotonic() + START_SECONDS
-    unserved = {f"process-{process}": process for process in settings.processes}
+    unserved = {
+        f"process-{process}": steps_queue(settings.lab, process) for process in settings.processes
+    }
+    for grader in settings.graders:
+        for queue in grader.queues:
+            unserved[f"grader-{queue}"] = grading_queue(settings.lab, queue)
     missing = names | {"gatherer"} | unserved.keys()
     with Asker(settings, lab.broker.url) as asker:
         while missing:
@@ -171,9 +178,7 @@ def _await(lab: Lab, settings: Settings, names: frozenset[str]) -> None:
                 status = asker.ask(AskStatus(), LabStatus)
                 missing = names - {agent.agent for agent in status.agents}
                 missing |= {
-                    who
-                    for who, process in unserved.items()
-                    if not _is_served(asker, steps_queue(settings.lab, process))
+                    who for who, queue in unserved.items() if not _is_served(asker, queue)
                 }
             if missing:
                 time.sleep(LOOK)

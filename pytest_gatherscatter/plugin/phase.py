@@ -26,6 +26,7 @@ from pytest_gatherscatter.plugin.step import Steps
 from pytest_gatherscatter.plugin.verdict import SectionTrouble
 
 if TYPE_CHECKING:
+    from pytest_gatherscatter.plugin.grade import GradeRunner
     from pytest_gatherscatter.plugin.slip import SlipRunner
 
 # With a specname a method may be called what it does; pytest looks at those that begin with
@@ -63,6 +64,13 @@ class Phases:
 
         self._progress(request.node)
         return SlipRunner(self.run, request.node)
+
+    def grades(self, request: pytest.FixtureRequest) -> "GradeRunner":
+        """Return what asks for the grades of one test."""
+        from pytest_gatherscatter.plugin.grade import GradeRunner  # noqa: PLC0415 - few need it
+
+        self._progress(request.node)
+        return GradeRunner(self.run, request.node)
 
     def _progress(self, item: pytest.Item) -> Progress:
         """Return how far a test is; one that asked for a fixture by name alone begins here."""

@@ -110,7 +110,7 @@ class GraderSeen(Part, frozen=True, kw_only=True):
     """
 
     name: Name
-    type: Label
+    kind: Label
     queues: tuple[Name, ...]
     threads: Count
     busy: Count = 0

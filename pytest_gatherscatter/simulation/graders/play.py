@@ -137,7 +137,7 @@ class GradesPlay:
         graders = tuple(
             GraderFacts(
                 name=f"g{index}",
-                type="simulated",
+                kind="simulated",
                 queues=group,
                 threads=chance.choice((1, 2, 4)),
                 timeout=chance.choice((10.0, 60.0)),

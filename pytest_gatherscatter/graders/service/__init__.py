@@ -1,0 +1,1 @@
+"""Everything of graders that waits: threads, programs, HTTP, connections."""

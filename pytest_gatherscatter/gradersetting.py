@@ -1,0 +1,121 @@
+"""The settings of graders: the ``[[grader]]`` tables, and ``[examiner]``. Pure, as ``settings``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pytest_gatherscatter.errors import SettingsInvalid
+from pytest_gatherscatter.settingvalue import (
+    Reader,
+    count,
+    named,
+    names_of,
+    options_of,
+    read,
+    string,
+    wait,
+)
+
+MOST_ATTEMPTS = 20
+"""Attempts at a request whose examiners die: each costs one of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraderSettings:
+    """A ``[[grader]]`` table: a kind of grader, the queues it serves, and its threads.
+
+    Without ``queues`` it serves the one of its own name. A grading that takes longer than
+    ``timeout`` seconds is ended, one longer than ``slow`` logged. ``attempts`` is how often a
+    request is tried whose graders are killed. ``where`` is where it stands, for errors.
+    """
+
+    name: str
+    kind: str
+    queues: tuple[str, ...] = ()
+    threads: int = 1
+    timeout: float = 60.0
+    slow: float = 10.0
+    attempts: int = 3
+    options: Mapping[str, Any] = field(default_factory=dict)
+    where: str = "grader"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExaminerSettings:
+    """The ``[examiner]`` table. Without a ``name`` it is called after its host and its graders.
+
+    ``drain`` is for how many seconds gradings may go on after the first signal.
+    """
+
+    name: str = ""
+    drain: float = 60.0
+
+
+def _threads(value: object, base: Path) -> int:
+    number = count(value, base)
+    if not number:
+        raise ValueError("a grader without a thread does nothing; allowed are 1 and more")
+    return number
+
+
+def _attempts(value: object, base: Path) -> int:
+    number = count(value, base)
+    if not 1 <= number <= MOST_ATTEMPTS:
+        raise ValueError(f"{value!r} must be a whole number from 1 to {MOST_ATTEMPTS}")
+    return number
+
+
+GRADER_READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "name": named("grader"),
+        "kind": string,
+        "queues": names_of("queue"),
+        "threads": _threads,
+        "timeout": wait(),
+        "slow": wait(),
+        "attempts": _attempts,
+        "options": options_of,
+    }
+)
+
+EXAMINER_READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "name": named("examiner"),
+        "drain": wait(zero=True),  # 0: what runs is given back at once
+    }
+)
+
+
+def read_graders(file: Path, tables: object) -> tuple[GraderSettings, ...]:
+    """Read the ``[[grader]]`` tables of a file.
+
+    Raises:
+        SettingsInvalid: naming the file and the key; also if two of them serve one queue.
+    """
+    if not isinstance(tables, list):
+        raise SettingsInvalid(f"{file}: grader", "must be written [[grader]], once a grader")
+    graders: dict[str, GraderSettings] = {}
+    serves: dict[str, str] = {}
+    for number, table in enumerate(tables, start=1):
+        if not isinstance(table, dict):
+            raise SettingsInvalid(f"{file}: grader", "must be a table")
+        where = f"{file}: grader {table.get('name', number)}"
+        given = {
+            key: read(f"{where}: {key}", key, value, GRADER_READERS, file.parent)
+            for key, value in table.items()
+        }
+        for key in ("name", "kind"):
+            if key not in given:
+                raise SettingsInvalid(where, f"has no {key}")
+        grader = GraderSettings(**{"queues": (given["name"],), **given, "where": where})
+        if grader.name in graders:
+            raise SettingsInvalid(where, "stands here twice")
+        graders[grader.name] = grader
+        for queue in grader.queues:
+            if queue in serves:
+                text = f"queue {queue!r} is served by grader {serves[queue]} already"
+                raise SettingsInvalid(f"{where}: queues", text)
+            serves[queue] = grader.name
+    return tuple(graders.values())
