@@ -8,6 +8,12 @@ import pytest
 
 from pytest_gatherscatter import quantity
 from pytest_gatherscatter.errors import SettingsInvalid
+from pytest_gatherscatter.gradersetting import (
+    EXAMINER_READERS,
+    GRADER_READERS,
+    ExaminerSettings,
+    GraderSettings,
+)
 from pytest_gatherscatter.settings import (
     GathererSettings,
     ListenerSettings,
@@ -114,10 +120,63 @@ def test_every_reader_has_its_field() -> None:
     """No key can be read that ``Settings`` would not take, and no plain field lacks a reader."""
     plain = {item.name for item in dataclasses.fields(Settings)}
     plain -= {"gatherer", "monitors", "listener", "processor", "processes", "file", "origins"}
+    plain -= {"examiner", "graders"}
     inner = {f"gatherer.{item.name}" for item in dataclasses.fields(GathererSettings)}
     assert set(READERS) == plain | inner
     assert set(LISTENER_READERS) == {item.name for item in dataclasses.fields(ListenerSettings)}
     assert set(PROCESSOR_READERS) == {item.name for item in dataclasses.fields(ProcessorSettings)}
+    assert set(EXAMINER_READERS) == {item.name for item in dataclasses.fields(ExaminerSettings)}
+    grader = {item.name for item in dataclasses.fields(GraderSettings)}
+    assert set(GRADER_READERS) == grader - {"where"}
+
+
+def test_graders_and_their_queues(tmp_path: Path) -> None:
+    """One without queues serves that of its own name; another file can be named."""
+    path = tmp_path / "other.toml"
+    path.write_text(
+        """
+        examiner = { drain = "5m" }
+        [[grader]]
+        name = "wave"
+        kind = "sleep"
+        threads = 3
+        options = { max = "1s" }
+        [[grader]]
+        name = "two"
+        kind = "python"
+        queues = ["a", "b"]
+        """
+    )
+    settings = load(command_line={}, environ={}, ini={}, directory=tmp_path, file=path)
+    wave, two = settings.graders
+    assert (wave.queues, wave.threads, wave.options) == (("wave",), 3, {"max": "1s"})
+    assert (two.queues, two.attempts, two.where) == (("a", "b"), 3, f"{path}: grader two")
+    assert (settings.examiner.drain, settings.file) == (300, path)
+    with pytest.raises(SettingsInvalid, match="there is no such file"):
+        load(command_line={}, environ={}, ini={}, directory=tmp_path, file=tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("grader = 1", "grader: must be written [[grader]]"),
+        ("[[grader]]\nkind = 'sleep'", "grader 1: has no name"),
+        ("[[grader]]\nname = 'a'", "grader a: has no kind"),
+        ("[[grader]]\nname = 'a.b'", "grader a.b: name: grader name 'a.b': allowed are"),
+        ("[[grader]]\nname = 'a'\nthread = 1", "there is no such key; did you mean 'threads'?"),
+        ("[[grader]]\nname = 'a'\nthreads = 0", "a grader without a thread does nothing"),
+        ("[[grader]]\nname = 'a'\nattempts = 0", "must be a whole number from 1 to 20"),
+        (
+            "grader = [{name='a', kind='x'}, {name='b', kind='x', queues=['a']}]",
+            "grader b: queues: queue 'a' is served by grader a already",
+        ),
+    ],
+)
+def test_wrong_graders(tmp_path: Path, toml: str, said: str) -> None:
+    """Each is told with where it stands."""
+    with pytest.raises(SettingsInvalid) as told:
+        read(tmp_path, toml)
+    assert said in str(told.value)
 
 
 def test_a_processor_and_its_processes(tmp_path: Path) -> None:

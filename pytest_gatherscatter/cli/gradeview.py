@@ -38,7 +38,8 @@ class GradeView:
         self.ungraded += not graded
         self.passed += graded and answer.passed
         if self._as_json:
-            say_json({**msgspec.to_builtins(answer), "seconds": round(seconds, 6)})
+            plain = msgspec.json.decode(msgspec.json.encode(answer))  # its details are JSON already
+            say_json({**plain, "seconds": round(seconds, 6)})
         elif self._count == 1:
             self._one(answer)
         elif not graded and self.ungraded <= MOST_COMPLAINTS:

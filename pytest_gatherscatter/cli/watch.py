@@ -17,6 +17,7 @@ from pytest_gatherscatter.cli.stop import SLICE, Stop
 from pytest_gatherscatter.sections.service.asker import Asker
 from pytest_gatherscatter.slips.finished import attempt_end, step_title
 from pytest_gatherscatter.slips.slip import halted_by
+from pytest_gatherscatter.wire.grading import GradeAnswer
 from pytest_gatherscatter.wire.messages import (
     AgentJoined,
     AgentLeft,
@@ -178,6 +179,8 @@ def line_of(message: Message) -> str:  # noqa: C901, PLR0911 - one for each kind
             return f"{_step(message)}: {_amount(message)}"
         case SlipStepBegun() | SlipStepMoved() | SlipStepEnded() | SlipOver():
             return _slip_line(message)
+        case GradeAnswer():
+            return _grade_line(message)
         case StepFinished():
             text = f": {message.text}" if message.text else ""
             took = f"{message.outcome} after {message.seconds:.2f} s"
@@ -196,6 +199,15 @@ def _amount(message: StepProgressed) -> str:
         return "begun"
     total = "" if message.total is None else f" of {message.total:g}"
     return f"{message.done:g}{total}" + (f": {message.text}" if message.text else "")
+
+
+def _grade_line(answer: GradeAnswer) -> str:
+    """Say how a request to a grader ended."""
+    how: str = answer.outcome
+    if how == "graded":
+        how = "passed" if answer.passed else "not passed"
+    text = f": {answer.text}" if answer.text else ""
+    return f"grade of queue {answer.queue}: {how} after {answer.took:.2f} s{text}"
 
 
 def _slip_line(message: SlipStepBegun | SlipStepMoved | SlipStepEnded | SlipOver) -> str:

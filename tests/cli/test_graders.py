@@ -1,0 +1,96 @@
+"""``gatherscatter graders``: what is refused at once, and what people see of grades."""
+
+import json
+from pathlib import Path
+
+import pytest
+from msgspec import Raw
+
+from pytest_gatherscatter.cli.gradeview import GradeView, percentile
+from pytest_gatherscatter.cli.main import status
+from pytest_gatherscatter.cli.watch import line_of
+from pytest_gatherscatter.wire.grading import GradeAnswer
+
+ANSWER = GradeAnswer(
+    request="ab" * 8,
+    queue="wave",
+    outcome="graded",
+    passed=True,
+    score=0.5,
+    text="fine\x1b[2J",
+    details=Raw(b'{"peak": 5.1}'),
+)
+BROKE = GradeAnswer(request="cd" * 8, queue="wave", outcome="failed", text="exit status 3")
+
+
+@pytest.mark.parametrize(
+    ("toml", "words", "said"),
+    [
+        ("", ("serve",), "gatherscatter.toml: there is no [[grader]] in it"),
+        ("[[grader]]\nname='a'\nkind='x'", ("check",), "grader a: kind: there is no kind 'x'"),
+        (
+            "[[grader]]\nname='a'\nkind='sleep'\noptions={ mix = 1 }",
+            ("check",),
+            "grader a: options.mix: there is no such option; allowed are max, min",
+        ),
+        ("", ("check", "--config", "none.toml"), "none.toml: there is no such file"),
+        ("", ("request", "wave", "--timeout", "x"), "--timeout: "),
+        ("", ("status", "--wait", "x"), "--wait: "),
+    ],
+)
+def test_what_is_wrong_is_told_at_once(  # noqa: PLR0913, PLR0917 - a case, and its place
+    toml: str,
+    words: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One line with where it stands, and 2."""
+    (tmp_path / "gatherscatter.toml").write_text(toml)
+    monkeypatch.chdir(tmp_path)
+    assert status(["graders", *words]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1
+
+
+def test_right_settings_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each grader in a line."""
+    (tmp_path / "gatherscatter.toml").write_text("[[grader]]\nname='a'\nkind='sleep'\nthreads=2")
+    monkeypatch.chdir(tmp_path)
+    assert status(["graders", "check"]) == 0
+    assert capsys.readouterr().out == "grader\ta\tsleep\ta\t2\n"
+
+
+def test_one_grade_is_shown_and_many_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
+    """What nobody graded is complained of; nothing moves the cursor."""
+    view = GradeView(1, as_json=False)
+    view.tell(ANSWER, 0.1)
+    view.end(0.1)
+    assert capsys.readouterr().out == "passed, score 0.5: fine\\x1b[2J\n  peak: 5.1\n"
+    view = GradeView(100, as_json=False)
+    for number in range(100):
+        view.tell(ANSWER if number else BROKE, (number + 1) / 1000)
+    view.end(2.0)
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [
+        "100 of 100 ended, 99 passed, 0 did not, 1 not graded",
+        "2.0 s, 50.0 a second, answered in p50 51.0 ms, p95 96.0 ms, p99 100.0 ms",
+    ]
+    assert "the grader of queue wave broke: exit status 3" in told.err
+    view = GradeView(2, as_json=True)
+    view.tell(ANSWER, 0.1)
+    view.end(0.1)
+    one, summary = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (one["details"], one["seconds"]) == ({"peak": 5.1}, 0.1)
+    assert summary["summary"]["p50_ms"] == 100.0
+    assert percentile([], 50) == 0.0
+
+
+def test_watch_tells_of_grades() -> None:
+    """In a line."""
+    assert line_of(ANSWER).startswith("grade of queue wave: passed after 0.00 s: fine")
+    assert line_of(BROKE) == "grade of queue wave: failed after 0.00 s: exit status 3"
