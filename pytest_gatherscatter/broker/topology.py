@@ -116,7 +116,7 @@ class Consumer(Struct, frozen=True):
             )
 
 
-_N = TypeVar("_N", Exchange, Queue)
+_N = TypeVar("_N", bound=Exchange | Queue)
 _T = TypeVar("_T")
 
 
