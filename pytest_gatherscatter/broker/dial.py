@@ -86,6 +86,37 @@ class _InTurn(workflow.AbstractAMQPConnectionWorkflow):
         self._connector.abort()
 
 
+class _Bundling(SelectConnection):
+    """Hands the system what leaves in one turn of the loop as one piece.
+
+    pika would hand over each frame alone, three for a message: each is a call of the system, and
+    wakes the broker. Until it is open, and from its end on, frames go as they come.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - pika's own
+        self._bundle: list[bytes] = []
+        super().__init__(*args, **kwargs)
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        if not self.is_open:
+            self._send()
+            self._emit(data)
+            return
+        if not self._bundle:
+            loop: Any = self.ioloop
+            loop.before_poll(self._send)
+        self._bundle.append(data)
+
+    def _send(self) -> None:
+        bundle, self._bundle = self._bundle, []
+        if bundle and not self.is_closed:
+            self._emit(b"".join(bundle))
+
+    def _emit(self, data: bytes) -> None:
+        adapter: Any = super()  # pika's types leave out what adapters are to override
+        adapter._adapter_emit_data(data)  # noqa: SLF001 - as above
+
+
 def dial(  # noqa: PLR0913 - each is a fact of the attempt
     url: BrokerUrl,
     *,
@@ -104,7 +135,7 @@ def dial(  # noqa: PLR0913 - each is a fact of the attempt
         SettingsInvalid: a TLS file cannot be read.
         OSError: no descriptor is left, or the like.
     """
-    return SelectConnection.create_connection(
+    return _Bundling.create_connection(
         [_parameters(url, name, heartbeat, seconds)],
         on_done,
         custom_ioloop=loop,

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Lock
 
 from pika.adapters.select_connection import IOLoop
 from pika.exceptions import AMQPError
@@ -26,8 +27,14 @@ class Loop(IOLoop):
     """
 
     def __init__(self, on_broken: Callable[[str], None]) -> None:
-        self.sockets: set[int] = set()
+        self.sockets: dict[int, Callable[[int, int], None]] = {}
+        self._full: dict[int, int] = {}
+        """What sockets with something to send are to be watched for, if they do not take it."""
         self._on_broken = on_broken
+        self._laden: list[Callable[[], None]] = []
+        """Who has gathered something to be sent together."""
+        self._sending = False
+        self._ending = Lock()
         # Written to by a signal's handler, which must take no lock, as pika's own waking does.
         self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         try:
@@ -42,30 +49,43 @@ class Loop(IOLoop):
         os.eventfd_read(fd)
 
     def add_handler(self, fd: int, handler: Callable[[int, int], None], events: int) -> None:
-        """Watch a socket.
+        """Watch a socket."""
+        self.sockets[fd] = handler
+        super().add_handler(fd, handler, events)
 
-        pika sends each frame by itself, and the broker would be woken for each: what there is to
-        send leaves together.
-        """
-        self.sockets.add(fd)
-
-        def handle(fd: int, events: int) -> None:
-            if not events & self.WRITE:
-                handler(fd, events)
-                return
-            _cork(fd, on=True)
-            try:
-                handler(fd, events)
-            finally:
-                if fd in self.sockets:  # else it is closed, and may be another's number
-                    _cork(fd, on=False)
-
-        super().add_handler(fd, handle, events)
+    def update_handler(self, fd: int, events: int) -> None:
+        """Watch a socket for something else; what was gathered for it is tried to be sent first."""
+        if self._sending and events & self.READ and events & self.WRITE:
+            self._full[fd] = events
+        elif self._full.pop(fd, None) is None or events != self.READ:
+            super().update_handler(fd, events)
+        # else it was sent at once, and is watched for reading as it was
 
     def remove_handler(self, fd: int) -> None:
         """Watch a socket no more."""
-        self.sockets.discard(fd)
+        self.sockets.pop(fd, None)
+        self._full.pop(fd, None)
         super().remove_handler(fd)
+
+    def poll(self) -> None:
+        """Send what there is to be sent, then wait for something to happen, and see to it."""
+        laden, self._laden = self._laden, []
+        self._sending = True
+        try:
+            for send in laden:
+                send()
+        finally:
+            self._sending = False
+        for fd in tuple(self._full):
+            if fd in self._full:  # else another one's end has closed it
+                self.sockets[fd](fd, self.WRITE)
+            if (events := self._full.pop(fd, None)) is not None:  # the system takes no more yet
+                super().update_handler(fd, events)
+        super().poll()
+
+    def before_poll(self, send: Callable[[], None]) -> None:
+        """Call ``send`` once, before the next wait."""
+        self._laden.append(send)
 
     def spin(self, done: Callable[[], bool], seconds: float) -> bool:
         """Turn until ``done()`` or ``seconds`` have passed; at least once round.
@@ -95,7 +115,9 @@ class Loop(IOLoop):
 
     def wake(self) -> None:
         """Let the turn under way, or the next one, look at once whether it is done."""
-        self.add_callback_threadsafe(_nothing)
+        with self._ending:  # its number may be that of another file afterwards
+            if self._alarm >= 0:
+                os.eventfd_write(self._alarm, 1)
 
     def cut(self) -> None:
         """Shut every socket down: pika then sees the end of its stream and lets go of it."""
@@ -108,7 +130,9 @@ class Loop(IOLoop):
         super().remove_handler(self._alarm)
         self.deactivate_poller()
         self.close()
-        os.close(self._alarm)
+        with self._ending:
+            os.close(self._alarm)
+            self._alarm = -1
 
     def forsake(self) -> None:
         """In a forked child: let go of the parent's sockets without a word to the broker.
@@ -125,16 +149,6 @@ class Loop(IOLoop):
 
 _forsaken: list[Loop] = []
 """What a fork left behind, kept so that nothing is collected, hence nothing said or closed."""
-
-
-def _cork(fd: int, *, on: bool) -> None:
-    """Hold back what a socket has less of than fills a packet; or let it go."""
-    with suppress(OSError):
-        view = socket.socket(fileno=fd)
-        try:
-            view.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
-        finally:
-            view.detach()
 
 
 def _nothing() -> None:
