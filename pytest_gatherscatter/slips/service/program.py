@@ -12,12 +12,12 @@ import contextlib
 import fcntl
 import logging
 import os
-import selectors
+import select
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from pytest_gatherscatter.machine import Exited, Input, Told
@@ -60,7 +60,9 @@ PRELUDE = f"read -r _ <&{GATE} || exit 125; exec {GATE}<&-\n"
 class Program:
     """One command that runs."""
 
-    def __init__(self, run: int, order: BeginCommand, logs: Path, guard: Guard) -> None:
+    def __init__(
+        self, run: int, order: BeginCommand, logs: Path, guard: Guard, environ: Mapping[str, str]
+    ) -> None:
         self.run, self.order = run, order
         self.spoken, self.stdout, self.stderr = Spoken(), Tail(), Tail()
         self.log = LogFile(logs, order.slip.id, order.task)
@@ -78,9 +80,9 @@ class Program:
         self.moved: tuple[float, str] | None = None
         self.moved_at = 0.0
         self.out = self.err = self.over = -1
-        self.pid = self._spawn(guard)
+        self.pid = self._spawn(guard, environ)
 
-    def _spawn(self, guard: Guard) -> int:
+    def _spawn(self, guard: Guard, environ: Mapping[str, str]) -> int:
         """Start it, and let it begin when it is guarded."""
         theirs: list[int] = []
         gate = -1
@@ -95,7 +97,7 @@ class Program:
             pid = os.posix_spawn(
                 SHELL,
                 ["sh", "-c", PRELUDE + self.order.line],
-                self._environ(),
+                {**environ, **self._environ()},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     *(
@@ -124,7 +126,6 @@ class Program:
         slip, task = self.order.slip, self.order.task
         step = step_of(slip, task.number)
         return {
-            **os.environ,
             "GS_SLIP": slip.id,
             "GS_STEP": str(task.number),
             "GS_ATTEMPT": str(task.attempt),
@@ -194,14 +195,17 @@ class Programs:
     def __init__(self, logs: Path, post: Callable[[Input], None]) -> None:
         self._logs, self._post = logs, post
         self._guard = Guard()
+        self._environ = dict(os.environ)  # which translates each name and value whenever it is read
         self._programs: dict[int, Program] = {}
         self._fresh: deque[Program] = deque()
         self._ends: deque[EndCommand] = deque()
         self._ended = 0
         self._stops = False
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake, selectors.EVENT_READ, None)
+        # Without the standard library's selectors: a descriptor that is closed is watched no more.
+        self._poll = select.epoll()
+        self._poll.register(self._wake, select.EPOLLIN)
+        self._heard: dict[int, Program] = {}
         prune(logs)
         self._thread = threading.Thread(target=self._loop, name="commands", daemon=True)
         self._thread.start()
@@ -209,7 +213,7 @@ class Programs:
     def begin(self, run: int, order: BeginCommand) -> None:
         """Start a command; it ends with :class:`CommandOver`, also if it cannot be started."""
         try:
-            program = Program(run, order, self._logs, self._guard)
+            program = Program(run, order, self._logs, self._guard, self._environ)
         except (OSError, ValueError) as error:  # too long a line, no process left, …
             now = time.time()
             text = f"it cannot be started: {error}"
@@ -235,7 +239,7 @@ class Programs:
         os.eventfd_write(self._wake, 1)
         self._thread.join()
         self._guard.close()
-        self._selector.close()
+        self._poll.close()
         os.close(self._wake)
 
     # ── the thread ─────────────────────────────────────────────────────────────────────
@@ -254,14 +258,16 @@ class Programs:
 
     def _serve(self) -> None:
         while not self._stops:
-            for key, _ in self._selector.select(self._patience()):
-                if key.data is None:
+            for descriptor, _ in self._poll.poll(self._patience()):
+                if descriptor == self._wake:
                     self._take()
-                elif key.fd == key.data.over:
-                    self._selector.unregister(key.fd)
-                    key.data.gone = True
-                elif not key.data.read(key.fd):
-                    self._hush(key.fd)
+                    continue
+                program = self._heard[descriptor]
+                if descriptor == program.over:
+                    self._hush(descriptor)
+                    program.gone = True
+                elif not program.read(descriptor):
+                    self._hush(descriptor)
             now = time.monotonic()
             for program in list(self._programs.values()):
                 self._look_at(program, now)
@@ -274,7 +280,8 @@ class Programs:
             program = self._fresh.popleft()
             self._programs[program.run] = program
             for one in (program.out, program.err, program.over):
-                self._selector.register(one, selectors.EVENT_READ, program)
+                self._heard[one] = program
+                self._poll.register(one, select.EPOLLIN)
         while self._ends:
             order = self._ends.popleft()
             program_or_none = self._programs.get(order.run)
@@ -282,8 +289,8 @@ class Programs:
                 self._ask(program_or_none, order.status, order.text)
 
     def _hush(self, descriptor: int) -> None:
-        with contextlib.suppress(KeyError):
-            self._selector.unregister(descriptor)
+        if self._heard.pop(descriptor, None) is not None:
+            self._poll.unregister(descriptor)
 
     def _patience(self) -> float | None:
         """Return for how many seconds there is nothing to do but to listen."""
@@ -361,7 +368,7 @@ class Programs:
         program.moved = program.spoken.end() or program.moved
         self._tell_moved(program, time.monotonic())
         for descriptor in (program.out, program.err, program.over):
-            self._hush(descriptor)
+            self._heard.pop(descriptor, None)
         program.close()
         words = [program.text, program.spoken.text(), program.log.trouble]
         over = CommandOver(
