@@ -85,7 +85,7 @@ def process(
     A step names a command of [process.NAME.commands] in gatherscatter.toml, a template whose
     parameters come with the slip and are quoted. Without any PROCESS it serves all that stand
     there. All options can stand in [processor]. The first signal lets steps come to their end, a
-    second one ends them.
+    second one ends them and hands their slips on, a third Ctrl-C leaves those to the broker.
     """
     settings = asked.settings()
     told = read_processor(settings, given)
@@ -99,7 +99,7 @@ def process(
                 problem = f"process {name!r} has no commands; write [process.{name}.commands]"
                 raise SettingsInvalid(str(where), f"{problem}, or give --allow-shell")
     told = replace(told, name=told.name or processor_name(served))
-    return serve(settings, told, served, Stop(parent_pid))
+    return serve(settings, told, served, Stop(parent_pid, steps=2))
 
 
 def read_processor(settings: Settings, given: dict[str, object]) -> ProcessorSettings:

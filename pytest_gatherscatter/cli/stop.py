@@ -49,21 +49,23 @@ def ended_by_signals() -> Iterator[None]:
 class Stop:
     """True once SIGTERM or SIGINT came, or the parent is gone. Made in the main thread.
 
-    The first signal asks the service to end in good order; a second SIGINT interrupts at once,
-    for a person who has waited enough.
+    The first signal asks the service to end in good order; another SIGINT interrupts at once, for
+    a person who has waited enough.
 
     Args:
         parent: the pid of the process that this one must not outlive; ``None`` for none.
+        steps: how many signals ask for something; 2 where the second one asks for more haste.
 
     Raises:
         SettingsInvalid: there is no such process any more.
     """
 
-    def __init__(self, parent: int | None = None) -> None:
+    def __init__(self, parent: int | None = None, *, steps: int = 1) -> None:
         self.signal: int | None = None
         self.times = 0
         """How many signals came."""
         self._asked = False
+        self._steps = steps
         self._parent: int | None = None
         if parent is not None:
             # A descriptor of the process, not its number: numbers are given out again.
@@ -96,7 +98,7 @@ class Stop:
         return 128 + signal.SIGINT if self.signal == signal.SIGINT else 0
 
     def _signalled(self, number: int, _frame: FrameType | None) -> None:
-        if self.signal == signal.SIGINT == number:
+        if self.signal == signal.SIGINT == number and self.times >= self._steps:
             raise KeyboardInterrupt
         self.signal = number
         self.times += 1

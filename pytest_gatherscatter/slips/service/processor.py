@@ -1,6 +1,7 @@
 """A processor as a process: its machine, a link, a journal, and a shell for each step."""
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 from pytest_gatherscatter import __version__
 from pytest_gatherscatter.broker.drive import Driver
+from pytest_gatherscatter.broker.interrupt import held, strike
 from pytest_gatherscatter.broker.link import HEARTBEAT, Link
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import processor_topology
@@ -20,7 +22,7 @@ from pytest_gatherscatter.settings import Processes, ProcessorSettings
 from pytest_gatherscatter.slips.order import BeginCommand, Done, Drain, EndCommand, Say, StoodStill
 from pytest_gatherscatter.slips.processor import ProcessorFacts, ProcessorMachine
 from pytest_gatherscatter.slips.repertoire import Repertoire
-from pytest_gatherscatter.slips.service.program import Programs
+from pytest_gatherscatter.slips.service.program import ASKED, GIVEN_UP, Programs
 from pytest_gatherscatter.wire.names import steps_queue, waiting_queue
 
 log = logging.getLogger("gatherscatter.processor")
@@ -34,6 +36,10 @@ missed heartbeats to see that one is dead."""
 
 TURN = 0.2
 """Seconds between two looks at signals."""
+
+LAST = ASKED + GIVEN_UP + 5.0
+"""Seconds after which a processor ends that was told to end what runs, handed on or not: a command
+is gone by then, but there may be no broker. What is unsettled it gives to another one."""
 
 LONG_JOURNAL = 2_000
 """Events after which the journal is folded, once more than half of them say nothing any more."""
@@ -105,7 +111,7 @@ class ProcessorService:
         self._programs = Programs(self._logs, self._driver.post)
 
     def run(self, stops: Callable[[], int]) -> None:
-        """Serve until ``stops()`` is not 0; from 2 on what runs is ended.
+        """Serve until ``stops()`` is not 0; from 2 on what runs is ended and handed on.
 
         Raises:
             BrokerUnreachable, LoginRefused, BrokerRefused: as they say, at the first connection.
@@ -116,14 +122,19 @@ class ProcessorService:
             self._driver.pump.feed(Recovered(events, time.time()), now=time.monotonic())
             self._open(stops)
             self._introduce()
-            said = 0
-            while not self._done:
-                self._driver.turn(TURN)
-                if not self._programs.alive:
-                    raise RuntimeError("nobody looks after commands any more")
-                if (now := min(stops(), 2)) > said:
-                    said = now
-                    self._drain(now=now > 1)
+            said, end = 0, math.inf
+            with held():  # once for all turns: for each it would take a tenth of its time
+                while not self._done and time.monotonic() < end:
+                    self._driver.turn(TURN)
+                    strike()
+                    if not self._programs.alive:
+                        raise RuntimeError("nobody looks after commands any more")
+                    if (now := min(stops(), 2)) > said:
+                        said = now
+                        end = time.monotonic() + LAST + (self._settings.drain if now == 1 else 0.0)
+                        self._drain(now=now > 1)
+            if not self._done:
+                log.error("not all slips could be handed on: the broker gives them to others")
         finally:
             self._programs.close()
             self._link.close()

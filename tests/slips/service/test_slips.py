@@ -236,6 +236,26 @@ def test_a_slip_that_is_cancelled_from_the_terminal(lab: SlipLab) -> None:
     assert rack.ends() == 0
 
 
+def test_a_processor_that_is_told_twice_to_end(lab: SlipLab) -> None:
+    """It ends the command that runs and hands its slip on before it goes, also on Ctrl-C."""
+    (lab.folder / "go").unlink(missing_ok=True)
+    before = len(pids(lab))
+    rack = lab.process("rack4", "flaky")
+
+    def look(_: SlipRun, news: SlipNews) -> None:
+        if isinstance(news, SlipStepBegun) and news.process == "flaky":
+            until(lambda: len(pids(lab)) > before)
+            rack.signal(signal.SIGINT)
+            rack.says("takes no more")
+            rack.signal(signal.SIGINT)
+
+    over, _ = lab.run(step("flaky", "hang"), OFF, look=look)
+    assert story(over) == [(1, 1, False, "interrupted"), (2, 1, False, "done")]
+    assert over.slip.progress[0].text == "rack4 was told to end"
+    assert rack.ends() == 130, rack.text
+    assert gone(pids(lab)[before])
+
+
 def test_a_process_that_nobody_serves(lab: SlipLab) -> None:
     """It is waited for as long as the slip says; what is mandatory is run all the same."""
     over, _ = lab.run(step("nobody", "x"), OFF, route_wait="0s")
