@@ -160,6 +160,8 @@ class Works:
         if slip.deadline is not None and not work.cleaning:
             timeout = min(timeout, max(slip.deadline - wall, 0.001))
         self._out.record("begun", **facts(work.key))
+        work.run = self._out.run(BeginCommand(slip, task, line, timeout))
+        self._runs[work.run] = work
         begun = SlipStepBegun(
             slip=slip.id,
             name=slip.name,
@@ -170,8 +172,6 @@ class Works:
             host=self._host,
         )
         self._out.publish(slip_event("begun", slip.id), begun)
-        work.run = self._out.run(BeginCommand(slip, task, line, timeout))
-        self._runs[work.run] = work
         self._leases.later(work, work.since + self._long)
 
     # ── while it runs ──────────────────────────────────────────────────────────────────
