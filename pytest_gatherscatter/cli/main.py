@@ -101,7 +101,19 @@ def run(arguments: Sequence[str] | None = None) -> None:
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
         # As some services start what they start: no command's end or status could be seen.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _open_streams()
     sys.exit(status(arguments))
+
+
+def _open_streams() -> None:
+    """Open those standard streams that a parent has closed: a socket would get their number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - no path, and for good
 
 
 def status(arguments: Sequence[str] | None = None) -> int:

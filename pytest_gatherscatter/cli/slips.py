@@ -7,7 +7,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -163,7 +163,7 @@ def run(  # noqa: PLR0913 - each is an option
     patience = None if timeout is None else _time("--timeout", timeout)
     document = read_document(file)
     slip = document.slip(
-        dict(map(_param, params)),
+        _params(params),
         id=secrets.token_hex(8),
         now=time.time(),
         owner=_owner(),
@@ -206,23 +206,27 @@ def _dry_run(lab: str, url: str, slip: Slip, *, as_json: bool) -> int:
     if as_json:
         say_json({"checked": msgspec.to_builtins(answers)})
     else:
-        for answer in answers:
-            _show(slip, answer)
+        _show(slip, answers)
         for step in slip.steps:
             if step.number not in served:
                 complain(f"step {step.number} {what(step)}: no processor answers")
     return 0 if all(step.number in served for step in slip.steps) else NOBODY
 
 
-def _show(slip: Slip, answer: SlipChecked) -> None:
-    for one in answer.steps:
-        step = step_of(slip, one.number)
-        if step is not None:
-            undo = "undo" if one.compensating else "run"
-            name = what(step, compensating=one.compensating)
-            say(
-                f"step {one.number} {undo} {name} on {answer.host} ({answer.processor}): {one.line}"
-            )
+def _show(slip: Slip, answers: Iterable[SlipChecked]) -> None:
+    """Say what each processor would run, in the order of the steps."""
+    lines = []
+    for answer in answers:
+        for one in answer.steps:
+            step = step_of(slip, one.number)
+            if step is not None:
+                undo = "undo" if one.compensating else "run"
+                name = what(step, compensating=one.compensating)
+                where = f"{answer.host} ({answer.processor})"
+                line = f"step {one.number} {undo} {name} on {where}: {one.line}"
+                lines.append((slip.steps.index(step), one.compensating, line))
+    for _, _, line in sorted(lines):
+        say(line)
 
 
 @slips.command(
@@ -287,7 +291,8 @@ def cancel(asked: Asked, *, slip: str, wait: str) -> int:
     settings = asked.settings()
     over = ask(settings.lab, need_url(settings), slip, who=_owner(), wait=patience)
     if over is None:
-        complain(f"nobody has said in {patience:g} s that slip {slip} is over")
+        where = f"no processor of lab {settings.lab!r} has it now, or it was over before"
+        complain(f"nobody has said in {patience:g} s that slip {slip} is over: {where}")
         return NOBODY
     say(f"slip {over.slip.name} is over: {over.outcome}")
     return 0
@@ -300,11 +305,16 @@ def _time(option: str, text: str) -> float:
         raise SettingsInvalid(option, str(error)) from None
 
 
-def _param(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise SettingsInvalid("--param", f"{text!r} must be NAME=VALUE")
-    return name, value
+def _params(texts: Iterable[str]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise SettingsInvalid("--param", f"{text!r} must be NAME=VALUE")
+        if name in given:
+            raise SettingsInvalid("--param", f"{name} is given twice")
+        given[name] = value
+    return given
 
 
 def _owner() -> str:

@@ -129,7 +129,7 @@ class AskerMachine:
         slip: the slip; its ``reply_to`` is the asker's own key.
         asker: the asker's id.
         checks: whether to ask beforehand.
-        only_checks: ask, and do nothing else.
+        only_checks: ask, and do nothing else; then all are heard that may answer.
         lasts: seconds after which its end is waited for no more.
         now: the time.
     """
@@ -210,7 +210,7 @@ class AskerMachine:
         if state is AskState.CHECKING:
             asked = {step.process for step in self.slip.steps}
             missing = asked - self._served()
-            if now >= self._check_until or not missing:
+            if now >= self._check_until or not (missing or self._only_checks):
                 self._checked(sorted(missing) if self._checks else [], now)
         if self._again_at is not None and now >= self._again_at:
             self._again_at = None

@@ -55,6 +55,11 @@ class Work:
         """Whether it is run whatever has happened, and so is not cancelled."""
         return self.task.compensating or self.step.mandatory
 
+    def is_too_late(self, started: float) -> bool:
+        """Whether the slip's deadline comes before its own time is over; ``started``: Unix time."""
+        deadline = self.slip.deadline
+        return not self.cleaning and deadline is not None and deadline - started < self.step.timeout
+
     @property
     def command(self) -> str:
         """Return the name of what is run."""

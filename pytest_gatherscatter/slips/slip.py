@@ -33,7 +33,7 @@ kills its processor would kill them all, one after the other."""
 LONGEST_BACKOFF = 3600.0
 """Seconds between two attempts, however often the backoff was doubled."""
 
-_UNKNOWN: frozenset[Status] = frozenset({"interrupted", "timed-out", "cancelled"})
+_UNKNOWN: frozenset[Status] = frozenset({"interrupted", "timed-out", "cancelled", "expired"})
 """What may have been done, all or in part; so it is undone as if it were."""
 
 _TRIED_AGAIN: frozenset[Status] = frozenset({"failed", "timed-out"})

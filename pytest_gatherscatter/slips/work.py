@@ -209,6 +209,8 @@ class Works:
             return
         work.run = None
         attempt = self._attempt(work, told.status, text=told.text)
+        if told.status == "timed-out" and work.is_too_late(told.started):
+            attempt = self._attempt(work, "expired", text=route.TOO_LATE)
         attempt = msgspec.structs.replace(
             attempt,
             exit_status=told.exit_status,

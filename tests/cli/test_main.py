@@ -1,6 +1,7 @@
 """The way in: help, one line for whatever is wrong, exit statuses."""
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -58,6 +59,16 @@ def test_bad_input_is_one_line_with_status_2(shell: Shell, words: list[str], tol
     assert line.startswith("gatherscatter: ")
     assert told in line
     assert "geheim" not in line
+
+
+def test_what_a_parent_has_closed_is_no_error(shell: Shell) -> None:
+    """A service that is started without standard streams has nowhere to speak, and works."""
+    words = [sys.executable, "-c", f"from {main.__name__} import run; run(['schema'])"]
+    line = shlex.join(words) + " <&- >&- && echo well"
+    done = subprocess.run(
+        ["sh", "-c", line], env=shell.environ, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "well\n", "")
 
 
 @pytest.mark.parametrize("words", [["status"], ["reset", "--all"], ["hold"], ["watch"]])

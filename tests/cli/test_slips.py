@@ -15,11 +15,13 @@ from pytest_gatherscatter.wire.slips import (
     Attempt,
     ProcessorSeen,
     Slip,
+    SlipChecked,
     SlipOver,
     SlipStepBegun,
     SlipStepEnded,
     SlipStepMoved,
     Step,
+    StepChecked,
     Task,
 )
 
@@ -128,6 +130,7 @@ def test_a_slip_on_a_terminal(
         (["run", "bad.toml"], "bad.toml: step 1: timeuot: there is no such key; did you mean"),
         (["run", "good.toml"], "good.toml: required: nobody has given image"),
         (["run", "good.toml", "--param", "image"], "--param: 'image' must be NAME=VALUE"),
+        (["run", "good.toml", "--param", "a=1", "--param", "a=2"], "--param: a is given twice"),
         (["run", "good.toml", "--timeout", "soon"], "--timeout: 'soon' is not a duration"),
         (["process", "flash"], "process 'flash' has no commands; write [process.flash.commands]"),
         (["process"], "PROCESS: none is given, and there is no [process.NAME]"),
@@ -162,6 +165,31 @@ def test_no_broker(
     words = ["slips", "run", "good.toml", "--broker", "none"]
     assert status(words) == 69
     assert "gatherscatter: " in capsys.readouterr().err
+
+
+def test_a_dry_run_is_told_in_the_order_of_the_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However the processors that would run them are called; then what nobody would run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GATHERSCATTER_BROKER", "amqp://nobody@127.0.0.1:1")
+    steps = "".join(f"[[step]]\nprocess = '{name}'\ncommand = 'x'\n" for name in "bac")
+    (tmp_path / "s.toml").write_text(steps)
+
+    def answer(processor: str, *numbers: int) -> SlipChecked:
+        would = tuple(StepChecked(number=one, line=f"do {one}") for one in numbers)
+        return SlipChecked(slip=SLIP.id, processor=processor, host="h", steps=would)
+
+    found = answer("rack1", 2), answer("rack2", 1, 2)
+    monkeypatch.setattr("pytest_gatherscatter.slips.service.asker.check", lambda *_: found)
+    assert status(["slips", "run", "s.toml", "--dry-run"]) == command.NOBODY
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [
+        "step 1 run b x on h (rack2): do 1",
+        "step 2 run a x on h (rack1): do 2",
+        "step 2 run a x on h (rack2): do 2",
+    ]
+    assert told.err == "gatherscatter: step 3 c x: no processor answers\n"
 
 
 def test_a_processors_settings(tmp_path: Path) -> None:

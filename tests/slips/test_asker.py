@@ -1,5 +1,6 @@
 """Who gives out a slip: asks first, sends, follows, and never waits without an end."""
 
+import msgspec
 import pytest
 
 from pytest_gatherscatter.machine import (
@@ -58,9 +59,22 @@ LASTS = 1000.0
 class Play:
     """One asker, and what it did."""
 
-    def __init__(self, *steps: Step, checks: bool = False, route_wait: float = 2.0) -> None:
+    def __init__(
+        self,
+        *steps: Step,
+        checks: bool = False,
+        only_checks: bool = False,
+        route_wait: float = 2.0,
+    ) -> None:
         self.slip = Slip(id=ID, name="n", steps=steps, route_wait=route_wait)
-        self.machine = AskerMachine(self.slip, asker="cd" * 8, checks=checks, lasts=LASTS, now=0.0)
+        self.machine = AskerMachine(
+            self.slip,
+            asker="cd" * 8,
+            checks=checks,
+            only_checks=only_checks,
+            lasts=LASTS,
+            now=0.0,
+        )
         self.now = 0.0
         self.effects: list[Effect] = []
 
@@ -113,6 +127,20 @@ def test_it_goes_out_when_somebody_has_answered_for_each_process() -> None:
     assert send.key == "steps.power"
     assert send.message == RunStep(slip=play.slip, task=Task(number=1, attempt=1))
     assert [type(one) for one in play.news()] == [Checked]
+
+
+def test_who_only_asks_hears_everybody() -> None:
+    """The first answer for a process is not the only one: another may refuse its steps."""
+    play = Play(ONE, checks=True, only_checks=True)
+    play.tell(LinkUp())
+    play.hear(checked(1))
+    play.hear(msgspec.structs.replace(checked(1), processor="rack2"))
+    assert not play.machine.over
+    play.tell(Woken(), at=CHECK)
+    (found,) = play.news()
+    assert isinstance(found, Checked)
+    assert [one.processor for one in found.answers] == ["rack1", "rack2"]
+    assert play.machine.over
 
 
 def test_it_goes_out_though_nobody_answers() -> None:

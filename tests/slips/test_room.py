@@ -19,9 +19,10 @@ from pytest_gatherscatter.slips.order import BeginCommand, CommandOver
 from pytest_gatherscatter.slips.processor import ProcessorFacts, ProcessorMachine
 from pytest_gatherscatter.slips.repertoire import Repertoire
 from pytest_gatherscatter.slips.room import DOUBT
+from pytest_gatherscatter.slips.route import TOO_LATE
 from pytest_gatherscatter.slips.template import Template
 from pytest_gatherscatter.wire.messages import Message
-from pytest_gatherscatter.wire.slips import KeepSlip, RunStep, Slip, Step, Task
+from pytest_gatherscatter.wire.slips import KeepSlip, RunStep, Slip, SlipOver, Step, Task
 
 FACTS = ProcessorFacts(
     processor="rack1", host="h", pid=1, version="0", processes=("power",), slots=1
@@ -29,10 +30,13 @@ FACTS = ProcessorFacts(
 TASK = Task(number=1, attempt=1)
 
 
-def slip(*, timeout: float = 2 * LONG) -> Slip:
+WALL = 1000.0
+
+
+def slip(*, timeout: float = 2 * LONG, deadline: float | None = None) -> Slip:
     """One step, on its way."""
-    step = Step(number=1, process="power", command="on", timeout=timeout)
-    return Slip(id="ab" * 8, name="n", steps=(step,), reply_to="slip.x")
+    step = Step(number=1, process="power", command="on", timeout=timeout, retries=1)
+    return Slip(id="ab" * 8, name="n", steps=(step,), reply_to="slip.x", deadline=deadline)
 
 
 class Play:
@@ -44,7 +48,7 @@ class Play:
         self.now = 0.0
         self._deliveries = 0
         self.settled: dict[int, Verdict] = {}
-        self.tell(Recovered((), wall=1000.0))
+        self.tell(Recovered((), wall=WALL))
         self.tell(LinkUp())
 
     def tell(self, message: Input, *, at: float | None = None) -> list[Effect]:
@@ -105,3 +109,29 @@ def test_a_step_that_may_not_take_long_keeps_its_slip() -> None:
     play = Play()
     play.hear(RunStep(slip=slip(timeout=LONG), task=TASK))
     assert not [one for one in play.tell(Woken(), at=LONG) if isinstance(one, Send)]
+
+
+def test_a_step_that_the_deadline_ends_is_too_late_and_not_tried_again() -> None:
+    """Its own time was not over, and another attempt would have none."""
+    play = Play()
+    _, effects = play.hear(RunStep(slip=slip(timeout=9, deadline=WALL + 5), task=TASK))
+    (begun,) = (one for one in effects if isinstance(one, Run))
+    assert isinstance(begun.command, BeginCommand)
+    assert begun.command.timeout == 5
+    over = CommandOver("timed-out", started=WALL, ended=WALL + 5, text="it took longer than 5 s")
+    said = one_sent(play.tell(Exited(begun.id, over), at=5.0)).message
+    assert isinstance(said, SlipOver)
+    assert said.outcome == "expired"
+    (attempt,) = said.slip.progress
+    assert (attempt.status, attempt.text) == ("expired", TOO_LATE)
+
+
+def test_a_step_whose_own_time_is_over_before_the_deadline_is_tried_again() -> None:
+    """It is timed out, however near the deadline is."""
+    play = Play()
+    _, effects = play.hear(RunStep(slip=slip(timeout=4, deadline=WALL + 5), task=TASK))
+    (begun,) = (one for one in effects if isinstance(one, Run))
+    over = CommandOver("timed-out", started=WALL, ended=WALL + 4)
+    said = one_sent(play.tell(Exited(begun.id, over), at=4.0)).message
+    assert isinstance(said, RunStep)
+    assert (said.task.attempt, said.slip.progress[0].status) == (2, "timed-out")
