@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -92,9 +93,22 @@ class Reload:
 @click.option(
     "--drain", metavar="TIME", help="How long gradings may go on after SIGTERM (default 60s)."
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Tell Prometheus how it stands, at 127.0.0.1:PORT/metrics (0: any free one).",
+)
 @click.option("--parent-pid", type=int, hidden=True, help="End when this process is gone.")
 @lab_options
-def serve(asked: Asked, *, config: Path | None, parent_pid: int | None, **given: object) -> int:
+def serve(
+    asked: Asked,
+    *,
+    config: Path | None,
+    metrics_port: int | None,
+    parent_pid: int | None,
+    **given: object,
+) -> int:
     """Run the [[grader]]s of the settings until Ctrl-C or SIGTERM.
 
     The first signal lets gradings come to their end and gives back what waits; a second one gives
@@ -103,11 +117,13 @@ def serve(asked: Asked, *, config: Path | None, parent_pid: int | None, **given:
     """
     # Imported late: what this needs is not needed for --help.
     from pytest_gatherscatter.graders.service.examiner import ExaminerService  # noqa: PLC0415
+    from pytest_gatherscatter.graders.service.metrics import Metrics  # noqa: PLC0415
 
     stop, reload = Stop(parent_pid), Reload()
     current = first = asked.settings(config)
     told = _checked(current, given)
     accounts: list[Account] = []
+    metrics: Metrics | None = None
 
     def run(url: str, ended: Callable[[], bool]) -> None:
         nonlocal current, told
@@ -119,12 +135,17 @@ def serve(asked: Asked, *, config: Path | None, parent_pid: int | None, **given:
                 fresh[:] = _reloaded(asked, config, given) or fresh
             return max(stop.times, int(ended()), len(fresh))
 
-        accounts.append(ExaminerService(first.lab, url, told, current.graders).run(stops))
+        service = ExaminerService(first.lab, url, told, current.graders, metrics)
+        accounts.append(service.run(stops))
         _tell(accounts[-1])
         if fresh:
             current, told = fresh[0]
 
-    status = serving.serve(first, stop, run)
+    with ExitStack() as stack:
+        if metrics_port is not None:
+            metrics = stack.enter_context(Metrics(metrics_port))
+            log.info("metrics are at http://127.0.0.1:%d/metrics", metrics.port)
+        status = serving.serve(first, stop, run)
     if any(one.stuck for one in accounts):
         # Nothing can end a thread: those that are told of above would keep this process for ever.
         logging.shutdown()

@@ -57,6 +57,7 @@ class Desk:
     graded: int = 0
     failed: int = 0
     slow: int = 0
+    seconds: float = 0.0
     _lane_of: dict[str, deque[Case]] = field(default_factory=dict)
 
     def put(self, key: str, case: Case) -> None:
@@ -106,4 +107,5 @@ class Desk:
             graded=self.graded,
             failed=self.failed,
             slow=self.slow,
+            seconds=self.seconds,
         )

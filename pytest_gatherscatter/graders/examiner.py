@@ -108,7 +108,7 @@ class ExaminerMachine:
             case machine.Exited(effect, GradingOver() as over):
                 self._over(effect, over, now)
             case Received(message=SeekExaminers(asker=asker)):
-                self._out.send(grade_key(asker), self._seen(now))
+                self._out.send(grade_key(asker), self.seen(now))
             case machine.Returned(effect) | machine.Failed(effect):
                 self._unheard(effect, now, returned=isinstance(message, machine.Returned))
             case machine.Unreadable():
@@ -226,6 +226,7 @@ class ExaminerMachine:
             return
         desk.overdue.discard(run)
         took = now - case.began
+        desk.seconds += took
         if took >= desk.facts.slow:
             desk.slow += 1
             self._out.run(Say(f"slow: {_words(case)} took {took:.1f} s"))
@@ -392,7 +393,8 @@ class ExaminerMachine:
                 else:
                     self._expire(case, desk, now)
 
-    def _seen(self, now: float) -> ExaminerSeen:
+    def seen(self, now: float) -> ExaminerSeen:
+        """Say how it stands; for the thread that feeds it."""
         facts = self.facts
         return ExaminerSeen(
             examiner=facts.examiner,

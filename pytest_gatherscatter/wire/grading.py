@@ -106,7 +106,8 @@ class GraderSeen(Part, frozen=True, kw_only=True):
     """A grader of an examiner: ``busy`` of its ``threads`` grade, ``overdue`` ones too long.
 
     ``graded``, ``failed`` and ``slow`` count since it was started; ``failed`` is all that was not
-    graded. ``waiting`` is what it has in hand and no thread for.
+    graded. ``waiting`` is what it has in hand and no thread for. ``seconds`` is for how long its
+    threads have graded, in all.
     """
 
     name: Name
@@ -119,6 +120,7 @@ class GraderSeen(Part, frozen=True, kw_only=True):
     graded: Annotated[int, Meta(ge=0)] = 0
     failed: Annotated[int, Meta(ge=0)] = 0
     slow: Annotated[int, Meta(ge=0)] = 0
+    seconds: Age = 0.0
 
 
 class ExaminerSeen(Message, frozen=True, kw_only=True):

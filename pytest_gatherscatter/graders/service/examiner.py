@@ -21,6 +21,7 @@ from pytest_gatherscatter.graders.examiner import ExaminerFacts, ExaminerMachine
 from pytest_gatherscatter.graders.order import BeginGrading, Done, Drain, EndGrading, Say
 from pytest_gatherscatter.graders.service import kind
 from pytest_gatherscatter.graders.service.crew import Crew, Stuck
+from pytest_gatherscatter.graders.service.metrics import Metrics
 from pytest_gatherscatter.gradersetting import ExaminerSettings, GraderSettings
 from pytest_gatherscatter.machine import Recovered, Run, Told
 from pytest_gatherscatter.wire.names import grading_queue, suspects_queue
@@ -61,16 +62,24 @@ class ExaminerService:
         url: the broker's URL.
         settings: the examiner's.
         graders: what it has; they are made here.
+        metrics: is told how it stands, if somebody wants to know.
 
     Raises:
         SettingsInvalid: a kind or an option is wrong.
     """
 
     def __init__(
-        self, lab: str, url: str, settings: ExaminerSettings, graders: Sequence[GraderSettings]
+        self,
+        lab: str,
+        url: str,
+        settings: ExaminerSettings,
+        graders: Sequence[GraderSettings],
+        metrics: Metrics | None = None,
     ) -> None:
+        self._metrics = metrics
         self._lab, self._settings, self._graders = lab, settings, tuple(graders)
         self._done: Done | None = None
+        self._metrics_at = 0.0
         facts = ExaminerFacts(
             examiner=settings.name,
             host=os.uname().nodename,
@@ -128,12 +137,21 @@ class ExaminerService:
         clock_at = time.monotonic() + CLOCK
         while self._done is None:
             self._driver.turn(TURN)
+            if self._metrics is not None:
+                self._tell_metrics(self._metrics)
             if time.monotonic() >= clock_at:
                 self._look_at_the_clock()
                 clock_at = time.monotonic() + CLOCK
             if (now := min(stops(), 2)) > said:
                 said = now
                 self._drain(at_once=now > 1)
+
+    def _tell_metrics(self, metrics: Metrics) -> None:
+        """Tell how it stands, at most as often as signals are looked at."""
+        now = time.monotonic()
+        if now >= self._metrics_at:
+            self._metrics_at = now + TURN
+            metrics.seen = self.machine.seen(now)
 
     def _look_at_the_clock(self) -> None:
         self._driver.pump.feed(Recovered((), time.time()), now=time.monotonic())
