@@ -8,6 +8,7 @@ import ast
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from enum import Enum
@@ -33,7 +34,6 @@ from pytest_gatherscatter.settingvalue import (
 )
 from pytest_gatherscatter.slips import asker
 from pytest_gatherscatter.testfiles import duty
-from pytest_gatherscatter.wire import grading, messages, slips, testfiles
 from pytest_gatherscatter.wire.kind import AnyMessage
 
 HERE = Path(__file__).parent
@@ -87,8 +87,9 @@ def verdict_table() -> str:
 
 def message_tables() -> str:
     """List every message in the order of the source, under the source's own headings."""
-    source = "".join(map(inspect.getsource, (messages, testfiles, slips, grading)))
     known = {kind.__name__: kind for kind in get_args(AnyMessage)}
+    modules = dict.fromkeys(kind.__module__ for kind in known.values())
+    source = "".join(inspect.getsource(sys.modules[name]) for name in modules)
     parts: list[str] = []
     rows: list[tuple[str, ...]] = []
     head = ("message", "who → whom", "what for, and what a redelivery does", "fields")
