@@ -26,6 +26,7 @@ from pytest_gatherscatter.machine import (
 )
 from pytest_gatherscatter.testfiles import news
 from pytest_gatherscatter.testfiles.child import (
+    HANDED,
     QUICK,
     ChildGone,
     ChildSaid,
@@ -34,13 +35,10 @@ from pytest_gatherscatter.testfiles.child import (
     TellChild,
 )
 from pytest_gatherscatter.testfiles.ledger import Ledger
+from pytest_gatherscatter.testfiles.shell import Done
 from pytest_gatherscatter.testfiles.state import JobFacts, JobState
-from pytest_gatherscatter.testfiles.supervisor import (
-    HANDED,
-    Done,
-    SupervisorFacts,
-    SupervisorMachine,
-)
+from pytest_gatherscatter.testfiles.supervisor import SupervisorFacts, SupervisorMachine
+from pytest_gatherscatter.wire import event as ev
 from pytest_gatherscatter.wire import testfiles as m
 from pytest_gatherscatter.wire.messages import Message
 
@@ -152,7 +150,7 @@ class Host:
 
     # ── what workers do ────────────────────────────────────────────────────────────────
 
-    def say(self, proc: Proc, event: m.AnyEvent) -> None:
+    def say(self, proc: Proc, event: ev.AnyEvent) -> None:
         """Let a process say something."""
         self.feed(Told(ChildSaid(proc.name, event, 100)))
 
@@ -172,11 +170,11 @@ class Host:
         elif proc.lease is not None:
             lease, proc.lease = proc.lease.lease, None
             proc.todo.clear()
-            self.say(proc, m.FileFinished(lease=lease))
+            self.say(proc, ev.FileFinished(lease=lease))
         elif proc.queued and not proc.over:
             self.open(proc, proc.queued.popleft())
         elif proc.over:
-            self.say(proc, m.WorkerEnded())
+            self.say(proc, ev.WorkerEnded())
             self.kill(proc, "exit status 0")
         else:
             return False
@@ -197,7 +195,7 @@ class Host:
                     kept = deque(run for run in proc.queued if run.lease != lease)
                     if len(kept) < len(proc.queued):
                         proc.queued = kept
-                        self.say(proc, m.TestsGivenBack(lease=lease))
+                        self.say(proc, ev.TestsGivenBack(lease=lease))
                     return
                 untouched = list(proc.todo)[1:]
                 given = untouched[max(0, len(untouched) - most) :]
@@ -213,7 +211,7 @@ class Host:
                         if (groups[test] in gone if groups[test] else test in ends)
                     ]
                 proc.todo = deque(test for test in proc.todo if test not in given)
-                self.say(proc, m.TestsGivenBack(lease=lease, tests=tuple(given)))
+                self.say(proc, ev.TestsGivenBack(lease=lease, tests=tuple(given)))
             case m.JobOver():
                 proc.over = True
 
@@ -221,7 +219,7 @@ class Host:
         """Import a file."""
         file = self.play.files[run.file]
         assert proc.lease is None
-        self.say(proc, m.FileBegun(lease=run.lease))
+        self.say(proc, ev.FileBegun(lease=run.lease))
         if file.kills_import:
             self.kill(proc, "SIGSEGV")
             return
@@ -229,7 +227,7 @@ class Host:
         tests = tuple(f"test_{salt}{number}" for number in range(file.tests))
         digest = f"{abs(hash(tests)) % 16**16:016x}"
         if run.tests is not None and run.digest != digest:
-            self.say(proc, m.FileFinished(lease=run.lease, strange=True))
+            self.say(proc, ev.FileFinished(lease=run.lease, strange=True))
             return
         proc.opened.add(run.file)
         proc.lease = run
@@ -238,7 +236,7 @@ class Host:
             proc.awaits = run.lease
         self.say(
             proc,
-            m.FileCollected(
+            ev.FileCollected(
                 lease=run.lease,
                 tests=tests,
                 digest=digest,
@@ -257,7 +255,7 @@ class Host:
         if file.groups:
             self.play.check_group(file.groups[proc.running], proc)
         kills = proc.running in file.kills
-        self.say(proc, m.TestBegun(lease=proc.lease.lease, test=proc.running))
+        self.say(proc, ev.TestBegun(lease=proc.lease.lease, test=proc.running))
         if kills:
             self.kill(proc, "SIGKILL")
 
@@ -265,7 +263,7 @@ class Host:
         """End the test that runs."""
         assert proc.lease is not None
         assert proc.running is not None
-        ran = m.TestRan(lease=proc.lease.lease, test=proc.running, seconds=1, reports=(PASSED,))
+        ran = ev.TestRan(lease=proc.lease.lease, test=proc.running, seconds=1, reports=(PASSED,))
         proc.running = None
         self.say(proc, ran)
 
@@ -273,7 +271,7 @@ class Host:
         """End a process; its supervisor sees it."""
         if not proc.gone:
             proc.gone = True
-            self.feed(Told(ChildGone(proc.name, m.WorkerDied(how=how))))
+            self.feed(Told(ChildGone(proc.name, ev.WorkerDied(how=how))))
 
 
 class Play:

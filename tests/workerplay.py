@@ -18,16 +18,14 @@ from userrun import HEAVY, without
 
 from pytest_gatherscatter.plugin.reports import pack_output, unpack_output
 from pytest_gatherscatter.testfiles.service.pipe import Command, Start, event, line
-from pytest_gatherscatter.wire.testfiles import (
+from pytest_gatherscatter.wire.event import (
     AnyEvent,
     FileCollected,
-    GiveBack,
-    JobOver,
     OutputTold,
-    RunFile,
     TestRan,
     WorkerEnded,
 )
+from pytest_gatherscatter.wire.testfiles import GiveBack, JobOver, RunFile
 
 JOB = "0b" * 8
 RUN = "1d" * 8

@@ -13,7 +13,8 @@ from msgspec import Raw
 from pytest_gatherscatter.plugin.lazy import LazyTree
 from pytest_gatherscatter.plugin.plain import encoded, speakable, text_of
 from pytest_gatherscatter.plugin.reports import pack_report, pack_together
-from pytest_gatherscatter.wire.testfiles import MOST_TESTS, Choice, FileCollected
+from pytest_gatherscatter.wire.event import MOST_TESTS, FileCollected
+from pytest_gatherscatter.wire.testfiles import Choice
 
 WHOLE = "gs_whole_file"
 """The marker that keeps a file in one piece."""

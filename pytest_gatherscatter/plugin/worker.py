@@ -25,7 +25,7 @@ from pytest_gatherscatter.plugin import likexdist
 from pytest_gatherscatter.plugin.plain import clipped, speakable
 from pytest_gatherscatter.plugin.workerloop import TEXT, WorkerLoop
 from pytest_gatherscatter.testfiles.service.pipe import ORPHANED, Channel, Start
-from pytest_gatherscatter.wire.testfiles import WorkerEnded
+from pytest_gatherscatter.wire.event import WorkerEnded
 
 
 def work(read: int, write: int) -> int:

@@ -26,20 +26,17 @@ from pytest_gatherscatter.plugin.reports import (
 )
 from pytest_gatherscatter.plugin.testfile import Opener, OpenFile
 from pytest_gatherscatter.testfiles.service.pipe import Channel
-from pytest_gatherscatter.wire.testfiles import (
-    BeginFile,
+from pytest_gatherscatter.wire.event import (
     FileBegun,
     FileFinished,
-    GiveBack,
-    JobOver,
     OutputTold,
-    RunFile,
     TestBegun,
     TestRan,
     TestsGivenBack,
     WarningSeen,
     WorkerEnded,
 )
+from pytest_gatherscatter.wire.testfiles import BeginFile, GiveBack, JobOver, RunFile
 
 TEXT = 4_000
 """Characters of the reason for an early end: what the wire carries."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from pytest_gatherscatter.testfiles.schedule import Portion
-from pytest_gatherscatter.wire.testfiles import FileCollected
+from pytest_gatherscatter.wire.event import FileCollected
 
 
 class Book:

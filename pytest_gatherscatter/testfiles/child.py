@@ -5,11 +5,20 @@ from collections.abc import Iterator
 
 from msgspec import Raw, Struct, field
 
+from pytest_gatherscatter.wire import event as ev
 from pytest_gatherscatter.wire import testfiles as m
 
 QUICK = 32
 """Files whose ends are remembered of a child, and that a quick one may have ahead: a long test
 keeps from others all that its child has."""
+
+HANDED = 2
+"""Files that a child has: the one that it works on, and the next, whose fixtures of package and
+session it keeps. It has as many more as it finished lately: one that takes a millisecond a file
+shall not wait for each."""
+
+LATELY = 0.2
+"""Seconds: several times what passes until a child's words are read."""
 
 BATCH = 200
 """Events in one message: some hundred bytes each, and far from what a body may have."""
@@ -63,7 +72,7 @@ class ChildSaid(Struct, frozen=True):
     """A child told an event (``Told``); ``size`` is its bytes."""
 
     worker: str
-    event: m.AnyEvent
+    event: ev.AnyEvent
     size: int
 
 
@@ -71,7 +80,7 @@ class ChildGone(Struct, frozen=True):
     """A child's process is over and all of its words were read (``Told``)."""
 
     worker: str
-    died: m.WorkerDied
+    died: ev.WorkerDied
 
 
 class Child(Struct):
@@ -84,7 +93,7 @@ class Child(Struct):
     grants: deque[m.RunFile] = field(default_factory=deque)
     seen: set[int] = field(default_factory=set)
     handed: list[int] = field(default_factory=list)
-    said: deque[tuple[m.AnyEvent, int]] = field(default_factory=deque)
+    said: deque[tuple[ev.AnyEvent, int]] = field(default_factory=deque)
     accepted: int = 0
     sent: int = 0
     sent_at: float = 0.0
@@ -102,17 +111,25 @@ class Child(Struct):
     aborted: float | None = None
     """When it was ended, since that took too long."""
 
-    def hear(self, event: m.AnyEvent, now: float) -> None:
+    def take_next(self, now: float) -> Iterator[m.RunFile]:
+        """Take the files that it is to have next from its grants."""
+        most = HANDED + sum(now - at < LATELY for at in self.finished)
+        while len(self.handed) < most and self.grants and not self.gone:
+            run = self.grants.popleft()
+            self.handed.append(run.lease)
+            yield run
+
+    def hear(self, event: ev.AnyEvent, now: float) -> None:
         """Note what it is at: importing a file, a test, or nothing that may take too long."""
         match event:
-            case m.FileBegun() | m.TestBegun():
+            case ev.FileBegun() | ev.TestBegun():
                 self.since = now
-            case m.FileCollected() | m.TestRan() | m.FileFinished():
+            case ev.FileCollected() | ev.TestRan() | ev.FileFinished():
                 self.since = None
             case _:
                 pass
 
-    def prints(self, said: m.WorkerPrinted, size: int) -> m.WorkerPrinted | None:
+    def prints(self, said: ev.WorkerPrinted, size: int) -> ev.WorkerPrinted | None:
         """Return what to tell of its lines; ``None`` if there is no room for them."""
         if self.printed and self.printed + size > PRINTED:
             self.left_out += size
@@ -121,9 +138,9 @@ class Child(Struct):
         left_out, self.left_out = self.left_out, 0
         if not left_out:
             return said
-        return m.WorkerPrinted(text=f"… {left_out} bytes left out …\n{said.text}"[:MOST_PRINTED])
+        return ev.WorkerPrinted(text=f"… {left_out} bytes left out …\n{said.text}"[:MOST_PRINTED])
 
-    def untold(self, now: float) -> Iterator[tuple[int, tuple[m.AnyEvent, ...]]]:
+    def untold(self, now: float) -> Iterator[tuple[int, tuple[ev.AnyEvent, ...]]]:
         """Yield what was not said yet, in pieces of bounded size with their first one's number."""
         self.sent_at = now
         events = list(self.said)
@@ -142,7 +159,7 @@ class Child(Struct):
         event, size = self.said.popleft()
         self.accepted += 1
         self.sent = max(0, self.sent - 1)
-        if isinstance(event, m.WorkerPrinted):
+        if isinstance(event, ev.WorkerPrinted):
             self.printed -= size
 
     def hangs(self, limit: float, now: float) -> bool:

@@ -4,7 +4,8 @@ from pytest_gatherscatter.testfiles.book import Lease
 from pytest_gatherscatter.testfiles.crew import Worker
 from pytest_gatherscatter.testfiles.schedule import tail, worth_giving
 from pytest_gatherscatter.testfiles.state import Job
-from pytest_gatherscatter.wire.testfiles import MOST_TESTS, BeginFile, GiveBack, RunFile, RunFiles
+from pytest_gatherscatter.wire.event import MOST_TESTS
+from pytest_gatherscatter.wire.testfiles import BeginFile, GiveBack, RunFile, RunFiles
 
 AHEAD = 0.2
 """Seconds of work that a worker has ahead: a grant takes milliseconds, and a worker that waits for

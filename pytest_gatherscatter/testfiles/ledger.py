@@ -35,6 +35,7 @@ from pytest_gatherscatter.testfiles.grant import Grants
 from pytest_gatherscatter.testfiles.recruit import Recruits
 from pytest_gatherscatter.testfiles.state import OPEN, Job, JobFacts, JobState
 from pytest_gatherscatter.testfiles.witness import Witness
+from pytest_gatherscatter.wire import event as ev
 from pytest_gatherscatter.wire import testfiles as m
 from pytest_gatherscatter.wire.messages import Message
 from pytest_gatherscatter.wire.names import job_event, supervisor_key
@@ -273,9 +274,9 @@ class Ledger:
             for event in message.events[worker.heard - message.number :]:
                 worker.heard += 1
                 self._witness.take(worker, event)
-                if isinstance(event, m.WorkerDied):
+                if isinstance(event, ev.WorkerDied):
                     self._replace(message.supervisor, event.how, now)
-                elif isinstance(event, m.WorkerEnded) and event.stopped:
+                elif isinstance(event, ev.WorkerEnded) and event.stopped:
                     self._stop(f"{worker.name}: {event.stopped}", now, event.status)
         accepted = m.ToldAccepted(job=job.facts.job, worker=worker.name, number=worker.heard)
         job.say(message.supervisor, accepted)

@@ -36,7 +36,8 @@ from pytest_gatherscatter.testfiles.duty import (
     StartDuty,
 )
 from pytest_gatherscatter.testfiles.order import DutyOver, DutyStep
-from pytest_gatherscatter.testfiles.supervisor import GONE, Done, Say
+from pytest_gatherscatter.testfiles.shell import Done, Say
+from pytest_gatherscatter.testfiles.supervisor import GONE
 from pytest_gatherscatter.wire import testfiles as m
 from pytest_gatherscatter.wire.messages import Message
 from pytest_gatherscatter.wire.names import JOB_SOUGHT, job_key, ping_key

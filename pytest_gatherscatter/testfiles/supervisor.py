@@ -33,6 +33,8 @@ from pytest_gatherscatter.testfiles.child import (
     StartChild,
     TellChild,
 )
+from pytest_gatherscatter.testfiles.shell import Done, Leave, Say
+from pytest_gatherscatter.wire import event as ev
 from pytest_gatherscatter.wire import testfiles as m
 from pytest_gatherscatter.wire.messages import Message
 from pytest_gatherscatter.wire.names import JOB_SOUGHT, job_key
@@ -44,14 +46,6 @@ SILENT = 15.0
 """Seconds without a word of the originator after which the children are ended: longer than it
 waits itself before it gives a supervisor up."""
 
-HANDED = 2
-"""Files that a child has: the one that it works on, and the next, whose fixtures of package and
-session it keeps. It has as many more as it finished lately: one that takes a millisecond a file
-shall not wait for each."""
-
-LATELY = 0.2
-"""Seconds: several times what passes until a child's words are read."""
-
 GONE = 5.0
 """Seconds after which an originator whose inbox is gone is taken for gone: a broker that was
 restarted has it back by then."""
@@ -61,34 +55,6 @@ REPEAT = 3.0
 
 ABORT = 3.0
 """Seconds that a child which hangs may take to say where, before it is killed."""
-
-
-# ── what the shell does ────────────────────────────────────────────────────────────────
-
-
-class Say(Struct, frozen=True):
-    """A line for who started the supervisor (``Run``)."""
-
-    text: str
-
-
-class Done(Struct, frozen=True):
-    """Nothing is left to do; ``text`` says why if it was cut short (``Run``)."""
-
-    text: str = ""
-
-
-# ── what the shell tells ───────────────────────────────────────────────────────────────
-
-
-class Leave(Struct, frozen=True):
-    """Whoever started the supervisor wants it to end (``Told``).
-
-    ``in_order``: the tests that run come to their end.
-    """
-
-    text: str
-    in_order: bool = False
 
 
 class SupervisorFacts(Struct, frozen=True):
@@ -295,10 +261,7 @@ class SupervisorMachine:
 
     def _feed(self, child: Child, now: float) -> None:
         """Hand a child its next files."""
-        most = HANDED + sum(now - at < LATELY for at in child.finished)
-        while len(child.handed) < most and child.grants and not child.gone:
-            run = child.grants.popleft()
-            child.handed.append(run.lease)
+        for run in child.take_next(now):
             self._out.run(TellChild(child.worker, run))
 
     def _begin(self, message: m.BeginFile, now: float) -> None:
@@ -318,7 +281,7 @@ class SupervisorMachine:
         kept = deque(run for run in child.grants if run.lease != message.lease)
         if len(kept) < len(child.grants):
             child.grants = kept
-            self._tell(child, m.TestsGivenBack(lease=message.lease), 64)
+            self._tell(child, ev.TestsGivenBack(lease=message.lease), 64)
 
     # ── what children say ──────────────────────────────────────────────────────────────
 
@@ -327,22 +290,22 @@ class SupervisorMachine:
         if child is None or child.last:
             return
         event = said.event
-        if isinstance(event, m.WorkerPrinted):
+        if isinstance(event, ev.WorkerPrinted):
             if (printed := child.prints(event, said.size)) is not None:
                 self._tell(child, printed, said.size)
             return
         child.hear(event, now)
         # A file that is left in the middle is not finished: its lease goes on to others.
-        if not (self._retires and isinstance(event, m.FileFinished)):
+        if not (self._retires and isinstance(event, ev.FileFinished)):
             self._tell(child, event, said.size)
         match event:
-            case m.FileFinished(lease=lease) | m.TestsGivenBack(lease=lease, tests=None):
+            case ev.FileFinished(lease=lease) | ev.TestsGivenBack(lease=lease, tests=None):
                 child.handed = [one for one in child.handed if one != lease]
                 self._feed(child, now)
                 child.finished.append(now)
             case _:
                 pass
-        child.last = isinstance(event, m.WorkerEnded)
+        child.last = isinstance(event, ev.WorkerEnded)
 
     def _gone(self, gone: ChildGone) -> None:
         child = self.children.get(gone.worker)
@@ -358,7 +321,7 @@ class SupervisorMachine:
                 died = replace(died, how=f"{died.how}, for it {what}", hung=True)
             self._tell(child, died, 1024)
 
-    def _tell(self, child: Child, event: m.AnyEvent, size: int) -> None:
+    def _tell(self, child: Child, event: ev.AnyEvent, size: int) -> None:
         child.said.append((event, size))
 
     def _accepted(self, message: m.ToldAccepted, now: float) -> None:

@@ -9,7 +9,7 @@ from pytest_gatherscatter.testfiles.crew import Worker
 from pytest_gatherscatter.testfiles.grant import Grants
 from pytest_gatherscatter.testfiles.schedule import Portion
 from pytest_gatherscatter.testfiles.state import Job
-from pytest_gatherscatter.wire import testfiles as m
+from pytest_gatherscatter.wire import event as ev
 
 ATTEMPTS = 3
 """Workers that may die on one file before the rest of it is given up."""
@@ -25,21 +25,21 @@ class Witness:
         self._grants = grants
         self.deaths = 0
         """Workers that died one after the other, with no test run between."""
-        self._events: dict[type[m.Event], Callable[[Worker, Any], None]] = {
-            m.FileBegun: self._begun,
-            m.FileCollected: self._collected,
-            m.TestBegun: self._test_begun,
-            m.TestRan: self._ran,
-            m.TestsGivenBack: self._given_back,
-            m.FileFinished: self._finished,
-            m.WarningSeen: self._warned,
-            m.WorkerPrinted: self._printed,
-            m.OutputTold: self._handed_in,
-            m.WorkerDied: self._died,
-            m.WorkerEnded: self._ended,
+        self._events: dict[type[ev.Event], Callable[[Worker, Any], None]] = {
+            ev.FileBegun: self._begun,
+            ev.FileCollected: self._collected,
+            ev.TestBegun: self._test_begun,
+            ev.TestRan: self._ran,
+            ev.TestsGivenBack: self._given_back,
+            ev.FileFinished: self._finished,
+            ev.WarningSeen: self._warned,
+            ev.WorkerPrinted: self._printed,
+            ev.OutputTold: self._handed_in,
+            ev.WorkerDied: self._died,
+            ev.WorkerEnded: self._ended,
         }
 
-    def take(self, worker: Worker, event: m.Event) -> None:
+    def take(self, worker: Worker, event: ev.Event) -> None:
         """Take an event of a worker."""
         if not worker.gone:
             self._events[type(event)](worker, event)
@@ -48,14 +48,14 @@ class Witness:
         lease = self.job.leases.get(number)
         return lease if lease is not None and lease.worker == worker.name else None
 
-    def _begun(self, worker: Worker, event: m.FileBegun) -> None:
+    def _begun(self, worker: Worker, event: ev.FileBegun) -> None:
         lease = self._lease(worker, event.lease)
         if lease is not None:
             lease.begun = True
             worker.leases.remove(lease)
             worker.leases.insert(0, lease)
 
-    def _collected(self, worker: Worker, event: m.FileCollected) -> None:
+    def _collected(self, worker: Worker, event: ev.FileCollected) -> None:
         lease = self._lease(worker, event.lease)
         if lease is None or lease.left is not None:
             return
@@ -88,7 +88,7 @@ class Witness:
             self.job.put_back(lease.portion.only(lease.without))
         self._grants.say_begin(worker, lease)
 
-    def _test_begun(self, worker: Worker, event: m.TestBegun) -> None:
+    def _test_begun(self, worker: Worker, event: ev.TestBegun) -> None:
         lease = self._lease(worker, event.lease)
         if lease is not None and event.test in (lease.left or ()):
             lease.running = event.test
@@ -97,7 +97,7 @@ class Witness:
             started = news.TestStarted(book.file, book.name(event.test), worker.name)
             self.job.out.run(started)
 
-    def _ran(self, worker: Worker, event: m.TestRan) -> None:
+    def _ran(self, worker: Worker, event: ev.TestRan) -> None:
         lease = self._lease(worker, event.lease)
         if lease is None or lease.left is None or event.test not in lease.left:
             return
@@ -112,7 +112,7 @@ class Witness:
             told = news.TestReported(book.file, name, worker.name, event.reports, event.seconds)
             self.job.out.run(told)
 
-    def _given_back(self, worker: Worker, event: m.TestsGivenBack) -> None:
+    def _given_back(self, worker: Worker, event: ev.TestsGivenBack) -> None:
         lease = self._lease(worker, event.lease)
         if lease is None:
             return
@@ -128,7 +128,7 @@ class Witness:
             lease.left = [test for test in lease.left if test not in given]
             self.job.put_back(lease.portion.only(given))
 
-    def _finished(self, worker: Worker, event: m.FileFinished) -> None:
+    def _finished(self, worker: Worker, event: ev.FileFinished) -> None:
         lease = self._lease(worker, event.lease)
         if lease is None:
             return
@@ -156,16 +156,16 @@ class Witness:
         for test in book.of(portion.tests or ()):
             self.lose_test(book, test, worker, STRANGE)
 
-    def _warned(self, worker: Worker, event: m.WarningSeen) -> None:
+    def _warned(self, worker: Worker, event: ev.WarningSeen) -> None:
         self.job.out.run(news.WarningTold(worker.name, event.warning))
 
-    def _printed(self, worker: Worker, event: m.WorkerPrinted) -> None:
+    def _printed(self, worker: Worker, event: ev.WorkerPrinted) -> None:
         self.job.out.run(news.LinesPrinted(worker.name, event.text))
 
-    def _handed_in(self, worker: Worker, event: m.OutputTold) -> None:
+    def _handed_in(self, worker: Worker, event: ev.OutputTold) -> None:
         worker.output.append(event.part)
 
-    def _ended(self, worker: Worker, event: m.WorkerEnded) -> None:
+    def _ended(self, worker: Worker, event: ev.WorkerEnded) -> None:
         """Let a worker go in good order; what it still had goes to others."""
         self.job.give_up_leases(worker)
         worker.gone = True
@@ -175,7 +175,7 @@ class Witness:
         )
         self.job.out.run(gone)
 
-    def _died(self, worker: Worker, event: m.WorkerDied) -> None:
+    def _died(self, worker: Worker, event: ev.WorkerDied) -> None:
         said = "".join(
             f"\n--- the last of its {name} ---\n{text.rstrip()}"
             for name, text in (("output", event.stdout), ("errors", event.stderr))

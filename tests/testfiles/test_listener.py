@@ -37,7 +37,8 @@ from pytest_gatherscatter.testfiles.listener import (
     ListenerMachine,
 )
 from pytest_gatherscatter.testfiles.order import DutyOver, DutyStep
-from pytest_gatherscatter.testfiles.supervisor import GONE, Done
+from pytest_gatherscatter.testfiles.shell import Done
+from pytest_gatherscatter.testfiles.supervisor import GONE
 from pytest_gatherscatter.wire import testfiles as m
 from pytest_gatherscatter.wire.messages import Message
 

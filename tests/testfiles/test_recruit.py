@@ -5,7 +5,7 @@ from jobplay import JOB, File, Play
 from pytest_gatherscatter.machine import Received, Send, Told, Woken
 from pytest_gatherscatter.testfiles import news
 from pytest_gatherscatter.testfiles.recruit import MOST_LISTENERS, QUIET, Recruits
-from pytest_gatherscatter.testfiles.supervisor import Leave
+from pytest_gatherscatter.testfiles.shell import Leave
 from pytest_gatherscatter.wire import testfiles as m
 
 ONE, TWO = "ab" * 4, "cd" * 4

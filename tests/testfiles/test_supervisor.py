@@ -25,12 +25,9 @@ from pytest_gatherscatter.testfiles.child import (
     StartChild,
     TellChild,
 )
-from pytest_gatherscatter.testfiles.supervisor import (
-    Done,
-    Leave,
-    SupervisorFacts,
-    SupervisorMachine,
-)
+from pytest_gatherscatter.testfiles.shell import Done, Leave
+from pytest_gatherscatter.testfiles.supervisor import SupervisorFacts, SupervisorMachine
+from pytest_gatherscatter.wire import event as ev
 from pytest_gatherscatter.wire import testfiles as m
 from pytest_gatherscatter.wire.messages import Message
 
@@ -112,7 +109,7 @@ def test_a_child_has_one_file_and_the_next() -> None:
     assert [one.command.lease for one in handed if isinstance(one.command, m.RunFile)] == [1, 2]
     alone.hear(m.GiveBack(job=JOB, worker="gw0", lease=3, most=9))
     (told,) = [one for one in alone.taken() if isinstance(one, m.WorkerTold)]
-    assert told.events == (m.TestsGivenBack(lease=3),)
+    assert told.events == (ev.TestsGivenBack(lease=3),)
     alone.hear(m.GiveBack(job=JOB, worker="gw0", lease=2, most=9))
     assert [one.command for one in alone.taken() if isinstance(one, TellChild)] == [
         m.GiveBack(job=JOB, worker="gw0", lease=2, most=9)
@@ -126,11 +123,11 @@ def test_a_child_that_is_quick_has_more() -> None:
         alone.hear(m.RunFile(job=JOB, worker="gw0", lease=lease, file="a"))
     assert alone.handed() == [1, 2]
     for lease in (1, 2):
-        alone.feed(Told(ChildSaid("gw0", m.FileFinished(lease=lease), 9)))
+        alone.feed(Told(ChildSaid("gw0", ev.FileFinished(lease=lease), 9)))
     assert alone.handed() == [3, 4, 5]
     alone.wait(1.0)
     for lease in (3, 4):
-        alone.feed(Told(ChildSaid("gw0", m.FileFinished(lease=lease), 9)))
+        alone.feed(Told(ChildSaid("gw0", ev.FileFinished(lease=lease), 9)))
         alone.wait(1.0)
     assert alone.handed() == [6]
 
@@ -139,7 +136,7 @@ def test_what_children_say_together_is_told_together() -> None:
     """In one message of bounded size, again after a while, until it was accepted."""
     alone = Alone().joined()
     for test in range(BATCH + 1):
-        alone.feed(Told(ChildSaid("gw0", m.TestBegun(lease=1, test=test), 50)))
+        alone.feed(Told(ChildSaid("gw0", ev.TestBegun(lease=1, test=test), 50)))
     assert not [one for one in alone.taken() if isinstance(one, m.WorkerTold)]
     alone.wait(0)
     told = [one for one in alone.taken() if isinstance(one, m.WorkerTold)]
@@ -157,7 +154,7 @@ def test_large_reports_go_one_by_one() -> None:
     """So that no message grows beyond what a body may have."""
     alone = Alone().joined()
     for test in range(3):
-        alone.feed(Told(ChildSaid("gw0", m.TestBegun(lease=1, test=test), 200_000)))
+        alone.feed(Told(ChildSaid("gw0", ev.TestBegun(lease=1, test=test), 200_000)))
     alone.wait(0)
     told = [one for one in alone.taken() if isinstance(one, m.WorkerTold)]
     assert [len(one.events) for one in told] == [1, 1, 1]
@@ -167,7 +164,7 @@ def ended(alone: Alone) -> list[str]:
     """Let the children that are to end do so; say what the supervisor says last."""
     did = alone.taken()
     assert [one for one in did if isinstance(one, EndChild)] == [EndChild("gw0")]
-    alone.feed(Told(ChildGone("gw0", m.WorkerDied(how="SIGKILL"))))
+    alone.feed(Told(ChildGone("gw0", ev.WorkerDied(how="SIGKILL"))))
     return [one.text for one in alone.taken() if isinstance(one, Done)]
 
 
@@ -221,9 +218,9 @@ def test_a_job_that_is_over_ends_the_children() -> None:
     assert TellChild("gw0", m.JobOver(job=JOB)) in alone.taken()
     alone.hear(m.JobJoined(job=JOB, worker="gw1", terms=TERMS))
     assert not [one for one in alone.taken() if isinstance(one, StartChild)]
-    end = m.WorkerEnded()
+    end = ev.WorkerEnded()
     alone.feed(Told(ChildSaid("gw0", end, 50)))
-    alone.feed(Told(ChildGone("gw0", m.WorkerDied(how="exit status 0"))))
+    alone.feed(Told(ChildGone("gw0", ev.WorkerDied(how="exit status 0"))))
     (told,) = [one for one in alone.taken() if isinstance(one, m.WorkerTold)]
     assert told.events == (end,)
     alone.hear(m.ToldAccepted(job=JOB, worker="gw0", number=1))
@@ -236,10 +233,10 @@ def test_a_child_that_hangs_is_ended() -> None:
     alone.hear(m.JobOffered(job=JOB, originator="me", root="/suite", files=1))
     terms = structs.replace(TERMS, test_timeout=5.0)
     alone.hear(m.JobJoined(job=JOB, worker="gw0", terms=terms))
-    for event in (m.FileBegun(lease=1), m.FileCollected(lease=1, tests=("a", "b"))):
+    for event in (ev.FileBegun(lease=1), ev.FileCollected(lease=1, tests=("a", "b"))):
         alone.feed(Told(ChildSaid("gw0", event, 50)))
     alone.wait(6)
-    alone.feed(Told(ChildSaid("gw0", m.TestBegun(lease=1, test=0), 50)))
+    alone.feed(Told(ChildSaid("gw0", ev.TestBegun(lease=1, test=0), 50)))
     alone.wait(4)
     assert not [one for one in alone.taken() if isinstance(one, AbortChild | EndChild)]
     alone.hear(m.JobAlive(job=JOB))
@@ -249,10 +246,10 @@ def test_a_child_that_hangs_is_ended() -> None:
     assert EndChild("gw0") not in alone.taken()
     alone.wait(2)
     assert EndChild("gw0") in alone.taken()
-    alone.feed(Told(ChildGone("gw0", m.WorkerDied(how="SIGKILL", stderr="stack"))))
+    alone.feed(Told(ChildGone("gw0", ev.WorkerDied(how="SIGKILL", stderr="stack"))))
     told = [one for one in alone.taken() if isinstance(one, m.WorkerTold)][-1]
     how = "SIGKILL, for it hung for more than 5 s"
-    assert told.events[-1] == m.WorkerDied(how=how, hung=True, stderr="stack")
+    assert told.events[-1] == ev.WorkerDied(how=how, hung=True, stderr="stack")
 
 
 def test_who_prints_without_end_is_heard_in_part() -> None:
@@ -261,7 +258,7 @@ def test_who_prints_without_end_is_heard_in_part() -> None:
     alone.taken()
 
     def printed(text: str) -> None:
-        alone.feed(Told(ChildSaid("gw0", m.WorkerPrinted(text=text), MUCH)))
+        alone.feed(Told(ChildSaid("gw0", ev.WorkerPrinted(text=text), MUCH)))
         alone.feed(Woken())
 
     for text in ("one\n", "two\n", "three\n"):
@@ -270,5 +267,5 @@ def test_who_prints_without_end_is_heard_in_part() -> None:
     printed("four\n")
     told = [one for one in alone.taken() if isinstance(one, m.WorkerTold)]
     events = [event for one in told for event in one.events]
-    texts = [event.text for event in events if isinstance(event, m.WorkerPrinted)]
+    texts = [event.text for event in events if isinstance(event, ev.WorkerPrinted)]
     assert texts == ["one\n", f"… {2 * MUCH} bytes left out …\nfour\n"]

@@ -21,7 +21,7 @@ from pytest_gatherscatter.testfiles.clip import HEAD, TAIL, Clip
 from pytest_gatherscatter.testfiles.service.birth import Born, close_all
 from pytest_gatherscatter.testfiles.service.pipe import ORPHANED, Command, event, line
 from pytest_gatherscatter.testfiles.service.program import how_it_ended
-from pytest_gatherscatter.wire.testfiles import WorkerDied, WorkerPrinted
+from pytest_gatherscatter.wire.event import WorkerDied, WorkerPrinted
 
 CHUNK = 1024 * 1024
 

@@ -26,7 +26,7 @@ from pytest_gatherscatter.testfiles.listener import Drain, ListenerFacts, Listen
 from pytest_gatherscatter.testfiles.order import RETIRE, DutyOrder, DutyOver, line, word
 from pytest_gatherscatter.testfiles.service.program import how_it_ended
 from pytest_gatherscatter.testfiles.service.workspace import prune
-from pytest_gatherscatter.testfiles.supervisor import Done, Say
+from pytest_gatherscatter.testfiles.shell import Done, Say
 from pytest_gatherscatter.testfiles.workspace import SyncLimits
 
 log = logging.getLogger("gatherscatter.listener")

@@ -17,7 +17,8 @@ from msgspec import Raw
 from pytest_gatherscatter.errors import MessageUnreadable
 from pytest_gatherscatter.testfiles.child import StartChild
 from pytest_gatherscatter.testfiles.workspace import moved
-from pytest_gatherscatter.wire.testfiles import AnyEvent, BeginFile, GiveBack, JobOver, RunFile
+from pytest_gatherscatter.wire.event import AnyEvent
+from pytest_gatherscatter.wire.testfiles import BeginFile, GiveBack, JobOver, RunFile
 
 Command: TypeAlias = RunFile | BeginFile | GiveBack | JobOver
 """What a supervisor may say after the start."""

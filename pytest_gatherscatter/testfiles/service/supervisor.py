@@ -18,13 +18,8 @@ from pytest_gatherscatter.machine import Input, Run, Told
 from pytest_gatherscatter.testfiles.child import AbortChild, EndChild, StartChild, TellChild
 from pytest_gatherscatter.testfiles.service.birth import Born, spawned
 from pytest_gatherscatter.testfiles.service.child import Child
-from pytest_gatherscatter.testfiles.supervisor import (
-    Done,
-    Leave,
-    Say,
-    SupervisorFacts,
-    SupervisorMachine,
-)
+from pytest_gatherscatter.testfiles.shell import Done, Leave, Say
+from pytest_gatherscatter.testfiles.supervisor import SupervisorFacts, SupervisorMachine
 
 log = logging.getLogger("gatherscatter.supervisor")
 

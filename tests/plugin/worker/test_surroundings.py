@@ -12,14 +12,14 @@ import pytest
 from workerplay import PATIENCE, RUN, Starts, Worker, logged, write
 
 from pytest_gatherscatter.plugin.reports import unpack_report, unpack_warning
-from pytest_gatherscatter.wire import testfiles as m
+from pytest_gatherscatter.wire import event as ev
 
 
-def run(worker: Worker, *files: str) -> m.WorkerEnded:
+def run(worker: Worker, *files: str) -> ev.WorkerEnded:
     """Run files, and end."""
     for file in files or ("test_it.py",):
         worker.grant(file)
-        worker.wait(m.FileFinished, lease=worker.leases)
+        worker.wait(ev.FileFinished, lease=worker.leases)
     return worker.finish()
 
 
@@ -97,7 +97,7 @@ def test_reruns_are_told(suite: Path, start: Starts, pytestconfig: pytest.Config
     write(suite, {"test_it.py": body})
     worker = start("--reruns", "3")
     run(worker)
-    (ran,) = worker.of(m.TestRan)
+    (ran,) = worker.of(ev.TestRan)
     reports = [unpack_report(pytestconfig, raw) for raw in ran.reports]
     calls = [report.outcome for report in reports if report.when == "call"]
     assert calls == ["rerun", "rerun", "passed"]
@@ -130,8 +130,8 @@ def test_no_value_can_cost_a_test(suite: Path, start: Starts, pytestconfig: pyte
     write(suite, {"test_it.py": body})
     worker = start()
     run(worker)
-    ran = worker.of(m.TestRan)
-    assert len(ran) == len(worker.of(m.FileCollected)[0].tests) == 15
+    ran = worker.of(ev.TestRan)
+    assert len(ran) == len(worker.of(ev.FileCollected)[0].tests) == 15
     assert max(len(bytes(raw)) for one in ran for raw in one.reports) <= 200 * 1024
     assert max(sum(len(bytes(raw)) for raw in one.reports) for one in ran) <= 620 * 1024
     ends = worker.outcomes()
@@ -140,7 +140,7 @@ def test_no_value_can_cost_a_test(suite: Path, start: Starts, pytestconfig: pyte
     kept = unpack_report(pytestconfig, ran[0].reports[1])
     assert isinstance(kept, pytest.TestReport)
     assert kept.user_properties == [("value", "Colour.RED")]
-    (warned,) = [unpack_warning(one.warning) for one in worker.of(m.WarningSeen)]
+    (warned,) = [unpack_warning(one.warning) for one in worker.of(ev.WarningSeen)]
     assert (warned[0].category.__name__, str(warned[0].message)) == ("Mine", r"mine \ud800")
     assert warned[2] == "test_it.py::test_warns"
 
@@ -156,7 +156,7 @@ def test_warnings_follow_the_filters_of_the_project(suite: Path, start: Starts) 
     worker = start()
     run(worker, "test_bad.py", "test_it.py")
     assert worker.outcomes() == {"test_bad.py": "collect failed", "test_it.py::test_a": "passed"}
-    (warned,) = [unpack_warning(one.warning) for one in worker.of(m.WarningSeen)]
+    (warned,) = [unpack_warning(one.warning) for one in worker.of(ev.WarningSeen)]
     assert (str(warned[0].message), warned[1]) == ("u", "collect")
 
 
@@ -210,7 +210,7 @@ def test_the_events_are_json_for_anybody(suite: Path, start: Starts) -> None:
     write(suite, {"test_it.py": "def test_it(): pass"})
     worker = start()
     run(worker)
-    setup, call, teardown = (json.loads(bytes(raw)) for raw in worker.of(m.TestRan)[0].reports)
+    setup, call, teardown = (json.loads(bytes(raw)) for raw in worker.of(ev.TestRan)[0].reports)
     assert [one["when"] for one in (setup, call, teardown)] == ["setup", "call", "teardown"]
     assert call["nodeid"] == "test_it.py::test_it"
     assert os.fspath(call["location"][0]) == "test_it.py"

@@ -10,6 +10,7 @@ import pytest
 from outcomelog import plain_run
 from workerplay import JOB, Starts, Worker, logged, write
 
+from pytest_gatherscatter.wire import event as ev
 from pytest_gatherscatter.wire import testfiles as m
 
 # ── as a plain run ─────────────────────────────────────────────────────────────────────
@@ -136,13 +137,13 @@ def test_all_ends_as_in_a_plain_run(suite: Path, start: Starts, arguments: tuple
     for file in FILES:
         if "deep" not in arguments or file.startswith(("deep", "other")):
             worker.grant(file)
-    worker.wait(m.FileFinished, lease=worker.leases)
+    worker.wait(ev.FileFinished, lease=worker.leases)
     ended = worker.finish()
     assert worker.outcomes() == expected
     assert logged(suite) == order
     assert ended.status == (1 if any("failed" in end for end in expected.values()) else 0)
     assert not ended.stopped
-    assert sum(one.deselected for one in worker.of(m.FileCollected)) or "-k" not in arguments
+    assert sum(one.deselected for one in worker.of(ev.FileCollected)) or "-k" not in arguments
 
 
 def test_only_what_was_granted_is_imported(suite: Path, start: Starts) -> None:
@@ -153,9 +154,9 @@ def test_only_what_was_granted_is_imported(suite: Path, start: Starts) -> None:
     write(suite, files | {f"{d}/conftest.py": f"log('conftest {d}')" for d in "ab"})
     worker = start()
     worker.grant("b/test_b2.py")
-    worker.wait(m.FileFinished)
+    worker.wait(ev.FileFinished)
     worker.grant("b/test_b1.py")
-    worker.wait(m.FileFinished, lease=2)
+    worker.wait(ev.FileFinished, lease=2)
     worker.finish()
     assert logged(suite) == ["conftest b", "b2", "b1"]
 
@@ -170,7 +171,7 @@ def test_package_fixtures_outlive_a_pause(suite: Path, start: Starts) -> None:
     worker = start()
     for lease, file in enumerate(["p/test_1.py", "p/test_2.py", "q/test_3.py"], 1):
         worker.grant(file)
-        worker.wait(m.FileFinished, lease=lease)
+        worker.wait(ev.FileFinished, lease=lease)
     ended = worker.finish()
     assert logged(suite) == ["up", "1", "2", "down", "3"]
     (report,) = map(Worker.data, ended.reports)
@@ -195,7 +196,7 @@ def test_arguments_with_colons_pick_tests(suite: Path, start: Starts) -> None:
     worker = start(*wanted)
     worker.grant("test_it.py")
     worker.grant("sub/test_sub.py")
-    worker.wait(m.FileFinished, lease=2)
+    worker.wait(ev.FileFinished, lease=2)
     worker.finish()
     assert worker.names() == ["TestC::test_d", "test_a[q]", "TestC::test_c", "test_s"]
     assert worker.outcomes()["test_it.py::nothing"] == "collect failed"
@@ -206,7 +207,7 @@ def test_a_file_that_is_not_there_is_told(suite: Path, start: Starts) -> None:
     write(suite, {"test_it.py": ""})
     worker = start()
     worker.grant("test_gone.py")
-    worker.wait(m.FileFinished)
+    worker.wait(ev.FileFinished)
     worker.finish()
     assert worker.outcomes() == {"test_gone.py": "collect failed"}
 
@@ -227,19 +228,19 @@ def test_tests_are_given_back_from_the_end(suite: Path, start: Starts) -> None:
     write(suite, {"test_it.py": WAITS, "test_next.py": "def test_n(): pass"})
     worker = start()
     lease, ahead = worker.grant("test_it.py"), worker.grant("test_next.py")
-    worker.wait(m.TestBegun, test=0)
+    worker.wait(ev.TestBegun, test=0)
     worker.give_back(ahead, 1)
     worker.give_back(lease, 2)
     worker.give_back(lease, 100)
     (suite / "go").touch()
-    worker.wait(m.FileFinished, lease=lease)
-    given = [(one.lease, one.tests) for one in worker.of(m.TestsGivenBack)]
+    worker.wait(ev.FileFinished, lease=lease)
+    given = [(one.lease, one.tests) for one in worker.of(ev.TestsGivenBack)]
     assert given == [(ahead, None), (lease, (4, 5)), (lease, (2, 3))]
-    digest = worker.of(m.FileCollected)[0].digest
+    digest = worker.of(ev.FileCollected)[0].digest
     home = worker.grant("test_it.py", (5, 2), digest)
-    worker.wait(m.FileFinished, lease=home)
+    worker.wait(ev.FileFinished, lease=home)
     worker.finish()
-    assert [one.test for one in worker.of(m.TestRan)] == [0, 1, 5, 2]
+    assert [one.test for one in worker.of(ev.TestRan)] == [0, 1, 5, 2]
     assert logged(suite) == ["0", "1", "5", "2"]
 
 
@@ -269,19 +270,19 @@ def test_a_group_goes_or_stays_as_a_whole(suite: Path, start: Starts) -> None:
     )
     worker = start()
     lease = worker.grant("test_it.py")
-    collected = worker.wait(m.FileCollected)
+    collected = worker.wait(ev.FileCollected)
     long = collected.groups[5]
     assert collected.groups == ("g", "", "h", "g", "", long, "h")
     assert long.startswith("iii")
     assert len(long) == 40
     worker.say(m.BeginFile(job=JOB, worker="gw0", lease=lease, without=(5,)))
-    worker.wait(m.TestBegun)
+    worker.wait(ev.TestBegun)
     worker.give_back(lease, 4)
     (suite / "go").touch()
-    worker.wait(m.FileFinished)
+    worker.wait(ev.FileFinished)
     worker.finish()
-    assert worker.of(m.TestsGivenBack)[0].tests == (2, 4, 6)
-    assert [one.test for one in worker.of(m.TestRan)] == [0, 1, 3]
+    assert worker.of(ev.TestsGivenBack)[0].tests == (2, 4, 6)
+    assert [one.test for one in worker.of(ev.TestRan)] == [0, 1, 3]
 
 
 def test_a_whole_file_stays_whole(suite: Path, start: Starts) -> None:
@@ -292,13 +293,13 @@ def test_a_whole_file_stays_whole(suite: Path, start: Starts) -> None:
     )
     worker = start("--strict-markers")
     lease = worker.grant("test_it.py")
-    worker.wait(m.TestBegun)
+    worker.wait(ev.TestBegun)
     worker.give_back(lease, 3)
     (suite / "go").touch()
-    worker.wait(m.FileFinished)
+    worker.wait(ev.FileFinished)
     worker.finish()
-    assert worker.of(m.FileCollected)[0].whole
-    assert worker.of(m.TestsGivenBack)[0].tests == ()
+    assert worker.of(ev.FileCollected)[0].whole
+    assert worker.of(ev.TestsGivenBack)[0].tests == ()
     assert len(worker.names()) == 6
 
 
@@ -307,11 +308,11 @@ def test_other_tests_than_granted_are_strange(suite: Path, start: Starts) -> Non
     write(suite, {"test_it.py": "def test_a(): pass\ndef test_b(): pass"})
     worker = start()
     worker.grant("test_it.py", (1,), "0" * 16)
-    assert worker.wait(m.FileFinished).strange
+    assert worker.wait(ev.FileFinished).strange
     whole = worker.grant("test_it.py")
-    worker.wait(m.FileFinished, lease=whole)
-    part = worker.grant("test_it.py", (1,), worker.of(m.FileCollected)[0].digest)
-    worker.wait(m.FileFinished, lease=part)
+    worker.wait(ev.FileFinished, lease=whole)
+    part = worker.grant("test_it.py", (1,), worker.of(ev.FileCollected)[0].digest)
+    worker.wait(ev.FileFinished, lease=part)
     worker.finish()
     assert worker.names() == ["test_a", "test_b", "test_b"]
 
@@ -335,8 +336,8 @@ def test_a_death_shows_what_was_begun(suite: Path, start: Starts, how: str, stat
     worker = start()
     worker.grant("test_it.py")
     worker.drain()
-    assert worker.events[-1] == m.TestBegun(lease=1, test=1)
-    assert isinstance(worker.events[-2], m.TestRan)
+    assert worker.events[-1] == ev.TestBegun(lease=1, test=1)
+    assert isinstance(worker.events[-2], ev.TestRan)
     assert worker.process.returncode == status
 
 
@@ -346,7 +347,7 @@ def test_a_death_in_import_shows_the_file(suite: Path, start: Starts) -> None:
     worker = start()
     worker.grant("test_it.py")
     worker.drain()
-    assert worker.events == [m.FileBegun(lease=1)]
+    assert worker.events == [ev.FileBegun(lease=1)]
 
 
 def test_the_last_teardown_is_reported(suite: Path, start: Starts) -> None:
@@ -357,7 +358,7 @@ def test_the_last_teardown_is_reported(suite: Path, start: Starts) -> None:
     write(suite, {"test_it.py": fixture + "def test_a(f): pass"})
     worker = start()
     worker.grant("test_it.py")
-    worker.wait(m.FileFinished)
+    worker.wait(ev.FileFinished)
     ended = worker.finish()
     (report,) = map(Worker.data, ended.reports)
     assert report["nodeid"] == "test_it.py::test_a"
@@ -373,14 +374,14 @@ def test_the_end_waits_for_the_test_that_runs(suite: Path, start: Starts) -> Non
     worker = start()
     worker.grant("test_it.py")
     worker.grant("test_next.py")
-    worker.wait(m.TestBegun)
+    worker.wait(ev.TestBegun)
     worker.over()
     (suite / "go").touch()
     ended = worker.ended()
     assert not ended.stopped
     assert logged(suite) == ["0", "down"]
     assert worker.names() == ["test_it[0]"]
-    assert worker.of(m.FileFinished)
+    assert worker.of(ev.FileFinished)
 
 
 @pytest.mark.parametrize(
@@ -413,7 +414,7 @@ def test_a_worker_ends_with_its_pipe(suite: Path, start: Starts) -> None:
     write(suite, {"test_it.py": body + textwrap.dedent(WAITS)})
     worker = start()
     worker.grant("test_it.py")
-    worker.wait(m.TestBegun)
+    worker.wait(ev.TestBegun)
     os.close(worker.write)
     (suite / "go").touch()
     worker.ended()
@@ -426,7 +427,7 @@ def test_a_fork_of_a_test_is_no_worker(suite: Path, start: Starts) -> None:
     write(suite, {"test_it.py": body + "def test_b(): pass"})
     worker = start()
     worker.grant("test_it.py")
-    worker.wait(m.FileFinished)
+    worker.wait(ev.FileFinished)
     worker.finish()
     assert worker.names() == ["test_a", "test_b"]
 

@@ -9,7 +9,8 @@ from pytest_gatherscatter.testfiles.child import ChildGone, ChildSaid
 from pytest_gatherscatter.testfiles.service.birth import spawned
 from pytest_gatherscatter.testfiles.service.child import Child
 from pytest_gatherscatter.testfiles.service.pipe import line
-from pytest_gatherscatter.wire.testfiles import FileBegun, RunFile, WorkerPrinted
+from pytest_gatherscatter.wire.event import FileBegun, WorkerPrinted
+from pytest_gatherscatter.wire.testfiles import RunFile
 
 NOISY = """
 import os, sys
