@@ -59,6 +59,7 @@ class Status:
             case news.FileOpened(file=file, tests=tests, worker=worker, seconds=seconds):
                 self._forecast.open(file, tests)
                 self.tallies[worker].file(seconds, now)
+                self._end = now
             case news.FileLost(file=file):
                 self._forecast.lose(file)
                 self._failed += 1

@@ -65,7 +65,7 @@ class Shares(Struct, frozen=True):
 
 
 def shares(tally: Tally, end: float) -> Shares:
-    """Divide the time from a worker's coming until ``end``, when the last test was told."""
+    """Divide the time from a worker's coming until ``end``, when the last file or test was told."""
     if tally.first is None:
         return Shares(max(0.0, end - tally.came), 0.0, 0.0, 0.0, 0.0)
     start = max(0.0, tally.first - tally.came)

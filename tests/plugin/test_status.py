@@ -70,3 +70,13 @@ def test_a_pipe_has_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None
         one.look(1)
     assert len(terminal.written) == 2
     assert terminal.written[0].startswith("0/1, 1 worker, about 30.0 s left")
+
+
+def test_where_no_test_ran_files_are_what_took_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that only collected, since all was deselected, are told of by their last file."""
+    one, _, clock = started(monkeypatch, isatty=False)
+    clock[0] += 4
+    one.hear(news.FileOpened("test_b.py", (), 9, (), "gw0", 3.0))
+    assert one.lines(verbose=False) == [
+        "1 worker, busy 0% of 4.0 s (start 0%, collect 75%, idle 25%, tail 0%)"
+    ]
