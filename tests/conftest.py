@@ -23,6 +23,40 @@ settings.register_profile("lab", deadline=None, suppress_health_check=[HealthChe
 settings.load_profile("lab")
 
 
+COMPUTING = 2
+"""Workers that play seeds and states; the others wait for processes most of the time."""
+
+FIRST = (
+    *("simulation", "plugin", "sections/service", "embedded", "cli", "broker"),
+    *("slips/service", "testfiles/service"),
+)
+"""Folders in the order in which they are begun: what takes long is not to be left for the end."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Share the tests out for ``--dist loadgroup``: a file each, in the order of ``FIRST``.
+
+    A file's tests share what it starts. Those of the simulation start nothing and only compute: no
+    more than two workers are busy with them, so that who waits finds a processor when it goes on.
+    """
+    if not getattr(config.option, "loadgroup", False):
+        return
+    here = Path(__file__).parent
+    turns = {folder: number for number, folder in enumerate(FIRST)}
+
+    def turn(item: pytest.Item) -> int:
+        parts = item.path.relative_to(here).parts
+        return min(turns.get("/".join(parts[:depth]), len(FIRST)) for depth in (1, 2))
+
+    items.sort(key=turn)
+    for number, item in enumerate(items):
+        place = item.path.relative_to(here)
+        group = f"computing {number % COMPUTING}" if turn(item) == 0 else str(place)
+        if place.parts[0] != "faults":  # which say for themselves what belongs together
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _nobodys_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the lab of whoever runs the tests out of them: variables, locks, tickets, broker."""
