@@ -17,8 +17,8 @@ main.run()
 """
 
 TRIES = 8
-"""The lead is half a second at the most; on a machine that is shared a restart may take longer. Each
-try has to show the same, and one of them the Go."""
+"""The lead is half a second at the most; on a machine that is shared a restart may take longer.
+Each try has to show the same, and one of them the Go."""
 
 
 def test_the_same_go_is_said_by_the_gatherer_that_comes_back(
