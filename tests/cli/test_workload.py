@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -171,9 +172,13 @@ def test_an_overdue_command_is_told_and_the_monitor_makes_safe(gathered: Shell) 
     """It ran well, but for too long: 1, the cause, and the monitor did not wait for its end."""
     monitor = gathered.start("monitor", "power")
     monitor.says("joined")
-    done = gathered.run("workload", "--max-duration", "500ms", "--", "sleep", "1.5")
+    command = ("sh", "-c", ": > began; sleep 1.5; : > ended")
+    done = gathered.run("workload", "--max-duration", "500ms", "--", *command)
     assert done.returncode == 1
-    assert "gatherscatter: DUT: section 'sleep' took 1.5 s, 0.5 s were allowed" in done.stderr
+    began, ended = ((gathered.folder / name).stat().st_mtime for name in ("began", "ended"))
+    told = re.search(r"gatherscatter: DUT: section 'sh' took (.*) s, 0\.5 s were", done.stderr)
+    assert told is not None, done.stderr
+    assert ended - began - 0.1 < float(told[1]) < ended - began + 0.6
     monitor.says("a real monitor makes safe now")
 
 
