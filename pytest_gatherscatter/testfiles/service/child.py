@@ -12,7 +12,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 
 from pytest_gatherscatter.errors import MessageUnreadable
 from pytest_gatherscatter.machine import Told
@@ -22,6 +22,7 @@ from pytest_gatherscatter.testfiles.service.birth import Born, close_all
 from pytest_gatherscatter.testfiles.service.pipe import ORPHANED, Command, event, line
 from pytest_gatherscatter.testfiles.service.program import how_it_ended
 from pytest_gatherscatter.wire.event import WorkerDied, WorkerPrinted
+from pytest_gatherscatter.wire.testfiles import RunFile
 
 CHUNK = 1024 * 1024
 
@@ -40,8 +41,8 @@ REST = 0.04
 disturbed at each; a person sees no difference, and a pipe holds far more than a worker says."""
 
 BURST = 8
-"""Looks without a rest at a process that has said nothing for a while: the first words of a job,
-and its last ones, are waited for."""
+"""Looks without a rest at a process that has said nothing for a while, or was asked something: the
+first words of a job, its last ones, and what is given back are waited for."""
 
 
 class Child:
@@ -77,6 +78,8 @@ class Child:
         self._heard, self._bell = os.pipe()
         self._untold = bytearray()
         self._lock = Lock()
+        self._asked = Event()
+        """Whether it was told what it has to answer."""
         for descriptor in (self._commands, self._heard, self._bell):
             os.set_blocking(descriptor, False)
         for descriptor in (born.stdout, born.stderr):
@@ -89,6 +92,8 @@ class Child:
     def tell(self, command: Command) -> None:
         """Hand it a command."""
         self._tell(line(command))
+        if not isinstance(command, RunFile):
+            self._asked.set()
 
     def _tell(self, told: bytes) -> None:
         """Write what the pipe takes; its thread writes the rest, as the child reads.
@@ -153,8 +158,9 @@ class Child:
                     selector.unregister(key.fd)
             now = time.monotonic()
             rested = max(rested, now - BURST * REST) + REST
-            if not ended and rested > now:
-                time.sleep(rested - now)
+            if not ended and rested > now and self._asked.wait(rested - now):
+                self._asked.clear()
+                rested = 0.0
         for descriptor, what in files.items():
             if what != "over":
                 self._drain(descriptor, what)
