@@ -113,7 +113,11 @@ class Connection:
                 action()
         if self._outcomes:
             outcomes, self._outcomes = self._outcomes, []
-            self.tell(outcomes)
+            late = self._network.late_confirms
+            if late and self.up:  # what was published may be delivered, and answered, before
+                self._world.after(late * self._world.random.random(), self.tell, outcomes)
+            else:
+                self.tell(outcomes)
         self._network.drain()
 
     def _publish(self, one: Outgoing) -> None:

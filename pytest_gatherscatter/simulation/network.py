@@ -38,6 +38,8 @@ class Network:
         self.down_until = 0.0
         self.slow_until = 0.0
         self.twice = twice
+        self.late_confirms = 0.0
+        """Seconds by which a broker may confirm late: one that writes to a disk first."""
         self._random = world.random.random
         self._spread = 3.0 * mean
         self._spikes = spikes

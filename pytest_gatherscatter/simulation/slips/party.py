@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_gatherscatter.broker.port import Delivered, PortEvent
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import asker_topology, processor_topology
 from pytest_gatherscatter.journal import MemoryJournal
 from pytest_gatherscatter.machine import Exited, Recovered, Run, Told
+from pytest_gatherscatter.simulation.connection import SimulatedLink
 from pytest_gatherscatter.simulation.network import Network
 from pytest_gatherscatter.simulation.party import LAB, Party
 from pytest_gatherscatter.simulation.slips.watch import Watch
@@ -23,6 +25,9 @@ from pytest_gatherscatter.slips.order import (
 )
 from pytest_gatherscatter.slips.processor import ProcessorFacts, ProcessorMachine
 from pytest_gatherscatter.wire.slips import Slip, SlipOver, Status, Step
+
+OVER = "SlipOver/1"
+"""The type of the message that a slip is over."""
 
 STOP = 0.2
 """Seconds that a command takes to end when it is told to."""
@@ -77,6 +82,8 @@ class Processor(Party):
         """Called when a command has been started, for faults that wait for it."""
         self.at_end: Callable[[], None] = _nothing
         """Called when a command has ended, before anybody knows."""
+        self.cut_at: tuple[int, Callable[[], None]] | None = None
+        """The number of the effect before which it is cut off, and how."""
 
     def begin(self) -> None:
         """Recover, and take slips."""
@@ -99,6 +106,14 @@ class Processor(Party):
         recovered = Recovered(self._journal.read(), wall=EPOCH + self.world.now)
         self.pump.feed(recovered, now=self.now)
         self._journal.snapshot(machine.fold())
+
+    def count_effect(self) -> None:
+        """Count an effect, and die or be cut off before it if that is planned."""
+        super().count_effect()
+        if self.cut_at is not None and self.effects >= self.cut_at[0]:
+            _, cut = self.cut_at
+            self.cut_at = None
+            cut()
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Write an event down; the process may die before or after."""
@@ -127,6 +142,15 @@ class Processor(Party):
     def _stood_still(self) -> None:
         if self.pump is not None:
             self.pump.feed(Told(StoodStill()), now=self.now)
+
+    def heard(self, link: SimulatedLink, events: list[PortEvent]) -> None:
+        """Take what came in one packet."""
+        super().heard(link, events)
+        for event in events:
+            if isinstance(event, Delivered) and event.properties.type == OVER:
+                told = self.world.read(event.body, OVER)
+                if isinstance(told, SlipOver):
+                    self._watch.told(told.slip.id, self.name, self.life)
 
     def ended(self) -> None:
         """Its commands are gone with it."""

@@ -23,7 +23,7 @@ PROCESSES = ("power", "flash", "test")
 
 FAULTS = (
     *("crash", "crash", "crash at the end", "crash at the end", "cut", "cut at the begin"),
-    *("cut at the begin", "freeze", "drain", "cancel"),
+    *("cut at the begin", "cut at a word", "cut at a word", "freeze", "drain", "cancel"),
 )
 """What may happen, as often as it stands here."""
 
@@ -66,6 +66,7 @@ class SlipPlay:
         self.network = Network(
             world, mean=chance.choice(DELAYS), spikes=chance.choice((0.0, 0.03)), twice=0.0
         )
+        self.network.late_confirms = 0.3 if seed % 2 else 0.0
         self.watch = Watch(world, self.network)
         self.told: list[str] = []
         self.processors = [self._processor(number, make) for number in range(chance.choice((2, 3)))]
@@ -73,6 +74,7 @@ class SlipPlay:
         for process in PROCESSES:
             if process not in served:
                 self.processors.append(self._processor(len(self.processors), make, only=process))
+        self.watch.processors = self.processors
         self.customers = [self._customer(number) for number in range(chance.choice((1, 2, 3)))]
 
     def run(self) -> SlipOutcome:
@@ -200,6 +202,8 @@ class SlipPlay:
                 one.at_end = self._once(partial(self._crash, one, chance.randint(1, 6)))
             case "cut at the begin":
                 one.at_begin = self._once(partial(self._silence, one))
+            case "cut at a word":
+                world.after(at, self._cut_at, one, chance.randint(1, 12))
             case "cut":
                 world.after(at, self._cut, chance.choice((one, *self.customers)))
             case "freeze":
@@ -238,6 +242,10 @@ class SlipPlay:
             one.start()
 
         one.after_crash = lambda: self.world.after(away, back)
+
+    def _cut_at(self, one: Processor, effect: int) -> None:
+        """Lose a connection before one of the next effects of a processor."""
+        one.cut_at = one.effects + effect, partial(self._cut, one)
 
     def _silence(self, one: Processor) -> None:
         """Lose a connection that its client believes in for longer than anybody waits for it."""
