@@ -232,7 +232,9 @@ class Pump:
                     log.warning("set aside: %s", effect.reason)
                 self._settle(effect.delivery, effect.verdict)
             case Keep():
-                step.delivery = None  # of this step: a machine keeps what it was just given
+                # A machine keeps what it was just given; else a step before this one broke.
+                if effect.delivery == step.delivery:
+                    step.delivery = None
 
     def _publish(
         self,

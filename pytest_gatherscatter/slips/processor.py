@@ -154,9 +154,10 @@ class ProcessorMachine:
                 pass
 
     def _run_step(self, told: m.RunStep, received: Received, now: float) -> None:
-        step = self._sound(told.slip, told.task, received.delivery)
-        if step is None:
+        if not self._is_sound(told.slip, told.task, delivery=received.delivery):
             return
+        step = meaning.step_of(told.slip, told.task.number)
+        assert step is not None  # noqa: S101 - looked at
         if step.process not in self.facts.processes:
             self._bury(received.delivery, f"{step.process!r} is not served here")
             return
@@ -181,28 +182,32 @@ class ProcessorMachine:
                 self._works.give_back_all(now=now)
 
     def _keep(self, keep: m.KeepSlip, received: Received, now: float) -> None:
-        if keep.task is None and keep.why not in {"parallel", "unheard"}:
+        chain = meaning.is_chain(keep.slip)
+        if received.key != WAITING_KEY:  # of a queue of steps it would take a slot, for long
+            self._bury(received.delivery, "a slip is kept in the waiting room only")
+        elif keep.task is None and keep.why not in {"parallel", "unheard"}:
             self._bury(received.delivery, f"{keep.why} of no task")
-            return
-        step = self._sound(keep.slip, keep.task, received.delivery)
-        if step is not None or keep.task is None:
-            if meaning.is_chain(keep.slip) and keep.why != "returned":
+        elif keep.why == "parallel" and chain:
+            self._bury(received.delivery, "parallel, of a chain")
+        elif self._is_sound(keep.slip, keep.task, *keep.launched, delivery=received.delivery):
+            if chain and keep.why != "returned":
                 self._memory.meet(keep.slip)  # what is returned is nothing without its slip
             self._room.take(keep, received.delivery, redelivered=received.redelivered, now=now)
             if self._draining is not None:
                 self._room.release()
 
-    def _sound(self, slip: m.Slip, task: m.Task | None, delivery: int) -> m.Step | None:
-        """Return the step that is meant; a slip that makes no sense goes to the dead letters."""
+    def _is_sound(self, slip: m.Slip, *tasks: m.Task | None, delivery: int) -> bool:
+        """Whether all of it makes sense; what does not goes to the dead letters."""
         try:
             meaning.check(slip)
         except ValueError as error:
             self._bury(delivery, f"slip {slip.id}: {error}")
-            return None
-        step = None if task is None else meaning.step_of(slip, task.number)
-        if step is None and task is not None:
-            self._bury(delivery, f"slip {slip.id}: there is no step {task.number}")
-        return step
+            return False
+        for task in tasks:
+            if task is not None and meaning.step_of(slip, task.number) is None:
+                self._bury(delivery, f"slip {slip.id}: there is no step {task.number}")
+                return False
+        return True
 
     def _bury(self, delivery: int, reason: str) -> None:
         self._out.settle(delivery, Verdict.DEAD, reason)

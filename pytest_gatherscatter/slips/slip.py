@@ -12,12 +12,14 @@ Pure functions of slips, which are immutable. The rules:
 5. Mandatory steps are run last, in order, whatever has happened.
 """
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from pytest_gatherscatter.wire.codec import size
+from pytest_gatherscatter.wire.names import ID_PATTERN, slip_key
 from pytest_gatherscatter.wire.slips import MOST_STEPS, Attempt, Outcome, Slip, Status, Step, Task
 
 MOST_BYTES = 512 * 1024
@@ -32,6 +34,8 @@ kills its processor would kill them all, one after the other."""
 
 LONGEST_BACKOFF = 3600.0
 """Seconds between two attempts, however often the backoff was doubled."""
+
+_ASKER = re.compile(re.escape(slip_key("")) + ID_PATTERN.removeprefix("^"))
 
 _UNKNOWN: frozenset[Status] = frozenset({"interrupted", "timed-out", "cancelled", "expired"})
 """What may have been done, all or in part; so it is undone as if it were."""
@@ -71,6 +75,9 @@ def check(slip: Slip) -> None:
     Raises:
         ValueError: naming step and field.
     """
+    # A key that is no key, or that a processor may not use, would cost it its connection.
+    if slip.reply_to and _ASKER.fullmatch(slip.reply_to) is None:
+        raise ValueError(f"reply_to: {slip.reply_to[:40]!r} is nobody who gives out slips")
     before: set[int] = set()
     last = False
     for step in slip.steps:

@@ -215,6 +215,14 @@ def test_a_message_on_which_the_machine_breaks_is_set_aside() -> None:
     assert paper.properties[0].headers["gs-reason"] == "ZeroDivisionError: a bug"
 
 
+def test_what_was_kept_of_another_step_keeps_nothing_of_this_one() -> None:
+    """A step that broke may leave such an effect; a queue whose delivery stays brings no more."""
+    pump, paper, _ = made(lambda out, _: out.keep(1))
+    pump.take(delivered(codec.encode(PROBE)), now=0.0)
+    pump.take(delivered(codec.encode(READING), number=2), now=0.1)
+    assert paper.lines == [("settle", 2, Verdict.ACK)]
+
+
 def test_a_lost_link_fails_what_was_open_and_forgets_deliveries() -> None:
     """They come again on the next generation; acking them there would close the channel."""
     pump, paper, machine = made(lambda out, _: out.send("agent.scope", PROBE))

@@ -1,11 +1,15 @@
 """The waiting room over a broker whose confirms are late: RabbitMQ's are, it writes first."""
 
+import msgspec
+import pytest
+
 from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.machine import (
     Confirmed,
     Effect,
     Exited,
     Input,
+    Keep,
     LinkUp,
     Received,
     Recovered,
@@ -22,6 +26,7 @@ from pytest_gatherscatter.slips.room import DOUBT
 from pytest_gatherscatter.slips.route import TOO_LATE
 from pytest_gatherscatter.slips.template import Template
 from pytest_gatherscatter.wire.messages import Message
+from pytest_gatherscatter.wire.names import WAITING_KEY, steps_key
 from pytest_gatherscatter.wire.slips import KeepSlip, RunStep, Slip, SlipOver, Step, Task
 
 FACTS = ProcessorFacts(
@@ -33,10 +38,15 @@ TASK = Task(number=1, attempt=1)
 WALL = 1000.0
 
 
-def slip(*, timeout: float = 2 * LONG, deadline: float | None = None) -> Slip:
+def slip(
+    *,
+    timeout: float = 2 * LONG,
+    deadline: float | None = None,
+    reply_to: str = "slip.0123abcd",
+) -> Slip:
     """One step, on its way."""
     step = Step(number=1, process="power", command="on", timeout=timeout, retries=1)
-    return Slip(id="ab" * 8, name="n", steps=(step,), reply_to="slip.x", deadline=deadline)
+    return Slip(id="ab" * 8, name="n", steps=(step,), reply_to=reply_to, deadline=deadline)
 
 
 class Play:
@@ -58,10 +68,11 @@ class Play:
         self.settled |= {one.delivery: one.verdict for one in effects if isinstance(one, Settle)}
         return effects
 
-    def hear(self, message: Message) -> tuple[int, list[Effect]]:
+    def hear(self, message: Message, *, key: str = "") -> tuple[int, list[Effect]]:
         """Let it hear a message; returns its delivery too."""
         self._deliveries += 1
-        return self._deliveries, self.tell(Received(message, self._deliveries))
+        key = key or (WAITING_KEY if isinstance(message, KeepSlip) else steps_key("power"))
+        return self._deliveries, self.tell(Received(message, self._deliveries, key=key))
 
 
 def one_sent(effects: list[Effect]) -> Send:
@@ -84,6 +95,46 @@ def test_what_is_back_in_the_room_before_its_confirm_is_kept() -> None:
         play.tell(Confirmed(left.id))
         assert play.settled == {first: Verdict.ACK}
         assert second not in play.settled
+
+
+def test_what_makes_no_sense_in_the_room_is_set_aside() -> None:
+    """No branches of a chain, no step that is not there; nothing waits for it."""
+    branches = slip()
+    first = msgspec.structs.replace(branches.steps[0], after=())
+    branches = msgspec.structs.replace(branches, steps=(first,))
+    twice = msgspec.structs.replace(branches, steps=(first, first))
+    strange = Task(number=7, attempt=1)
+    for keep in (
+        KeepSlip(slip=slip(), why="parallel"),
+        KeepSlip(slip=slip(), why="parallel", task=TASK),
+        KeepSlip(slip=slip(), why="elsewhere"),
+        KeepSlip(slip=slip(), why="elsewhere", task=strange),
+        KeepSlip(slip=twice, why="parallel"),
+        KeepSlip(slip=branches, why="parallel", launched=(strange,)),
+    ):
+        play = Play()
+        delivery, effects = play.hear(keep)
+        assert play.settled == {delivery: Verdict.DEAD}, keep
+        assert not [one for one in effects if isinstance(one, Keep)], keep
+
+
+def test_a_queue_of_steps_is_no_waiting_room() -> None:
+    """What waits there would hold a slot of its queue, for as long as it waits."""
+    play = Play()
+    keep = KeepSlip(slip=slip(), why="retry", task=TASK, seconds=1e6)
+    delivery, _ = play.hear(keep, key=steps_key("power"))
+    assert play.settled == {delivery: Verdict.DEAD}
+
+
+@pytest.mark.parametrize(
+    "key", ["gatherer", "slip.", "slip.x", "slip.0123abcd.x", "slip." + "0" * 500]
+)
+def test_a_slip_whose_end_nobody_could_be_told_is_set_aside(key: str) -> None:
+    """A processor would try for ever to say it, or be cut off for it each time."""
+    play = Play()
+    delivery, effects = play.hear(RunStep(slip=slip(reply_to=key), task=TASK))
+    assert play.settled == {delivery: Verdict.DEAD}
+    assert not [one for one in effects if isinstance(one, Run)]
 
 
 def test_a_slip_is_given_to_the_room_when_its_step_has_taken_long() -> None:
