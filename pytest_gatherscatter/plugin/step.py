@@ -188,33 +188,24 @@ class Steps:
 
     def progressed(self, step: OpenStep) -> StepProgressed:
         """Say how far a step is, as the lab hears it."""
-        return StepProgressed(
-            run=self.run,
-            test=speakable(self.test)[:LABEL],
-            number=step.number,
-            step=speakable(step.name)[:LABEL],
-            started_wall=step.started_wall,
-            seconds=step.seconds,
-            depth=step.depth,
-            done=step.done,
-            total=step.total,
-            text=speakable(step.text)[:LABEL],
-        )
+        return StepProgressed(**self._facts(step), text=speakable(step.text)[:LABEL])
 
     def _finished(self, step: Step) -> StepFinished:
-        return StepFinished(
-            run=self.run,
-            test=speakable(self.test)[:LABEL],
-            number=step.number,
-            step=speakable(step.name)[:LABEL],
-            started_wall=step.started_wall,
-            seconds=step.seconds,
-            outcome=step.outcome,
-            depth=step.depth,
-            done=step.done,
-            total=step.total,
-            text=speakable(step.why or step.text)[:LABEL],
-        )
+        text = speakable(step.why or step.text)[:LABEL]
+        return StepFinished(**self._facts(step), outcome=step.outcome, text=text)
+
+    def _facts(self, step: OpenStep | Step) -> dict[str, Any]:
+        return {
+            "run": self.run,
+            "test": speakable(self.test)[:LABEL],
+            "number": step.number,
+            "step": speakable(step.name)[:LABEL],
+            "started_wall": step.started_wall,
+            "seconds": step.seconds,
+            "depth": step.depth,
+            "done": step.done,
+            "total": step.total,
+        }
 
     # ── what the report carries ────────────────────────────────────────────────────────
 
