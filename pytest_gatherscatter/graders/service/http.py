@@ -13,7 +13,13 @@ from collections.abc import Mapping
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from pytest_gatherscatter.errors import GraderFailed, GradingTimedOut
 from pytest_gatherscatter.graders.grader import Grade, Grader, GraderRequest
@@ -86,7 +92,7 @@ class HttpGrader(Grader):
         ).encode()
         asked = Retrying(
             stop=stop_after_attempt(self._retries + 1),
-            wait=wait_exponential_jitter(initial=0.2, max=5.0),
+            wait=wait_exponential(multiplier=0.2, max=5.0) + wait_random(0.0, 0.2),
             retry=retry_if_exception_type(_Passing),
             sleep=lambda pause: time.sleep(max(0.0, min(pause, until - time.monotonic()))),
             reraise=True,
@@ -112,8 +118,8 @@ class HttpGrader(Grader):
             connection.sock.settimeout(max(0.001, min(self._read, left)))
             headers = {"Content-Type": "application/json", "Accept": "application/json"}
             connection.request("POST", self._target, body, headers)
-            answer = connection.getresponse()
-            found = self._all(answer, connection, until)
+            with connection.getresponse() as answer:
+                found = self._all(answer, connection, until)
         except TimeoutError:
             if time.monotonic() >= until:
                 raise GradingTimedOut(f"{self._name} has not answered in time") from None

@@ -59,7 +59,7 @@ def run(  # noqa: PLR0913 - what a program is started with
     limits: Limits,
     ended: int,
 ) -> ProgramEnd:
-    """Run a program to its end; ``ended`` is a descriptor that becomes readable to end it early.
+    """Run a program to its end; ``ended`` is a descriptor, readable to end it early, or -1.
 
     Raises:
         OSError: it cannot be started.
@@ -88,7 +88,8 @@ def _limited(words: Sequence[str], limits: Limits) -> list[str]:
     """Let a shell set the limits; ``ulimit -v`` counts KiB."""
     sets = []
     if limits.cpu is not None:
-        sets.append(f"ulimit -t {limits.cpu}")
+        # SIGXCPU says what it was, and comes a second before the SIGKILL, which says nothing.
+        sets += [f"ulimit -S -t {limits.cpu}", f"ulimit -H -t {limits.cpu + 1}"]
     if limits.memory is not None:
         sets.append(f"ulimit -v {max(1, limits.memory // 1024)}")
     if not sets:
@@ -141,7 +142,8 @@ class _Talk:
             if pipe is not None:
                 os.set_blocking(pipe.fileno(), False)
         selector.register(self._over, selectors.EVENT_READ)
-        selector.register(self._ended, selectors.EVENT_READ)
+        if self._ended >= 0:
+            selector.register(self._ended, selectors.EVENT_READ)
         for pipe in (process.stdout, process.stderr):
             selector.register(pipe, selectors.EVENT_READ)  # type: ignore[arg-type] # they are pipes
         if self._left:

@@ -119,7 +119,7 @@ class SubprocessGrader(Grader):
             raise GradingEnded("it was told to end")
         if end.why == "output":
             raise GraderFailed(_with(f"it wrote more than {self._output} bytes", end))
-        if end.status == -signal.SIGXCPU or (end.status == -signal.SIGKILL and self._cpu):
+        if end.status == -signal.SIGXCPU:
             raise GraderFailed(_with(f"it used more than {self._cpu} s of CPU", end))
         if end.status < 0:
             raise GraderKilled(_with(f"it was killed by {_signal(-end.status)}", end))
