@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from pytest_gatherscatter.slips.finished import step_title
 from pytest_gatherscatter.wire.slips import Slip, Status, Step, Task
 
 
@@ -31,6 +32,12 @@ class BeginCommand:
     task: Task
     line: str
     timeout: float
+
+    @property
+    def title(self) -> str:
+        """Name it for people: ``burn-in (229d025caa6654d8) step 2, flash write, attempt 1``."""
+        step = step_title(self.slip, self.task.number, compensating=self.task.compensating)
+        return f"{self.slip.name} ({self.slip.id}) {step}, attempt {self.task.attempt}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,9 +184,7 @@ class ProcessorService:
         """Do what the machine asks for; called by the pump."""
         match effect.command:
             case BeginCommand() as order:
-                step = f"{order.slip.name} ({order.slip.id}) step {order.task.number}"
-                undo = " (undone)" if order.task.compensating else ""
-                log.info("%s%s, attempt %d", step, undo, order.task.attempt)
+                log.info("%s", order.title)
                 self._programs.begin(effect.id, order)
             case EndCommand() as order:
                 self._programs.end(order)

@@ -383,6 +383,10 @@ class Programs:
             text="; ".join(word for word in words if word),
             added=tuple(program.spoken.added),
         )
+        if status != "done":
+            how = number or ("" if exit_status is None else f"exit status {exit_status}")
+            said = ", ".join(word for word in (status, how, over.text) if word)
+            log.info("%s: %s", program.order.title, said)
         del self._programs[program.run]
         self._post(Exited(program.run, over))
         self._ended += 1

@@ -13,6 +13,7 @@ import pytest
 from shells import until
 
 from pytest_gatherscatter.machine import Exited, Input, Told
+from pytest_gatherscatter.slips.finished import step_title
 from pytest_gatherscatter.slips.order import BeginCommand, CommandMoved, CommandOver, EndCommand
 from pytest_gatherscatter.slips.service import log as logs
 from pytest_gatherscatter.slips.service import program as programs
@@ -79,8 +80,9 @@ def pid_in(path: Path) -> int:
     return int(path.read_text())
 
 
-def test_how_commands_end(runner: Runner, tmp_path: Path) -> None:
+def test_how_commands_end(runner: Runner, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Status, signal, output, environment and log; a silent one leaves no log."""
+    caplog.set_level("INFO", "gatherscatter.processor")
     before = time.time()
     over = runner.run("printf '%s-%s-%s-%s' $GS_SLIP $GS_STEP $GS_ATTEMPT $GS_PROCESS; echo e >&2")
     assert (over.status, over.exit_status, over.signal, over.text) == ("done", 0, "", "")
@@ -92,6 +94,8 @@ def test_how_commands_end(runner: Runner, tmp_path: Path) -> None:
     assert (silent.status, silent.exit_status, silent.log) == ("failed", 3, "")
     killed = runner.run("kill -9 $$")
     assert (killed.status, killed.exit_status, killed.signal) == ("failed", None, "SIGKILL")
+    head = f"{SLIP.name} ({SLIP.id}) {step_title(SLIP, 1)}, attempt "
+    assert caplog.messages == [head + "2: failed, exit status 3", head + "3: failed, SIGKILL"]
     wrong = runner.run("no-such-program")
     assert (wrong.status, wrong.exit_status) == ("failed", 127)
     assert "no-such-program" in wrong.stderr_tail
