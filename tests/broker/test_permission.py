@@ -47,6 +47,8 @@ USERS = {
     "spawner": ("originator worker", ()),
     "rack": ("processor", ("rack1",)),
     "giver": ("dispatcher", ()),
+    "judge": ("examiner", ("judge1",)),
+    "pupil": ("requester", ()),
 }
 """Logins with their roles, and whose agent they are."""
 
@@ -96,6 +98,13 @@ def printed(*words: str) -> str:
         assert status(["permissions", *words]) == 0
     return told.getvalue()
 
+
+FROM = (
+    *("sh", "-c"),
+    'at="$1"; shift; exec "$0" -m pytest_gatherscatter "$@" < "$at"',
+    sys.executable,
+)
+"""Starts ``gatherscatter`` with a file as its standard input; the first word names it."""
 
 Deed = Callable[[BlockingChannel, Guarded, str], object]
 """Something on a channel, in a lab, with an exclusive queue of one's own."""
@@ -150,6 +159,9 @@ runners_inbox = Place(names.supervisor_queue, "0123456789abcdef")
 steps_queue = Place(names.steps_queue, "power")
 waiting = Place(names.waiting_queue)
 others_processor = Place(names.processor_queue, "rack2")
+others_examiner = Place(names.examiner_queue, "judge2")
+others_grades = Place(names.grade_queue, "0123456789abcdef")
+gradings = Place(names.grading_queue, "waveform")
 captures = Place(names.section_queue, "0123456789abcdef")
 other_events = Place(names.event_exchange, other=True)
 other_direct = Place(names.direct_exchange, other=True)
@@ -287,6 +299,26 @@ FORBIDDEN: dict[str, dict[str, Deed]] = {
         "say that a step ended": say(events, "slip.ended.0123456789abcdef"),
         "hear of all slips": hear(events, "slip.over.*"),
     },
+    "judge": {
+        **NOT_AN_OPERATORS,
+        "have another examiner's inbox": have(others_examiner),
+        "have an asker's answers": have(others_grades, exclusive=False),
+        "hear an asker's answers": hear(direct, "grade.0123456789abcdef"),
+        "hear all that is graded": hear(events, "grading.answered.waveform"),
+        "hear of sections": hear(events, "section.go.default"),
+        "seek examiners": say(events, "examiner.sought"),
+    },
+    "pupil": {
+        **NOT_AN_OPERATORS,
+        "have an examiner's inbox": have(others_examiner),
+        "have a queue of requests": have(gradings, exclusive=False),
+        "take others' requests": take(gradings),
+        "hear requests": hear(direct, "grading.waveform"),
+        "answer in an examiner's place": say(direct, "grade.0123456789abcdef"),
+        "call a request a suspect": say(direct, "suspects.waveform"),
+        "say that something was graded": say(events, "grading.answered.waveform"),
+        "hear all answers": hear(direct, "grade.*"),
+    },
 }
 """What each login may not."""
 
@@ -347,6 +379,9 @@ def test_the_same_deeds_are_allowed_where_they_belong(guarded: Guarded) -> None:
         ("runner", say(direct, "job.0123456789abcdef")),
         ("runner", hear(events, names.LISTENER_SOUGHT)),
         ("runner", say(direct, "ping.0123456789abcdef")),
+        ("judge", have(gradings, exclusive=False)),
+        ("judge", say(direct, "grade.0123456789abcdef")),
+        ("pupil", hear(direct, "grade.0123456789abcdef")),
     ]
     for user, deed in allowed:
         assert refusals(guarded, user, {user: deed}) == {user: None}
@@ -519,6 +554,24 @@ def test_slips_are_processed(shells: dict[str, Shell]) -> None:
     assert (looked.returncode, "rack1" in looked.stdout) == (0, True), looked.stderr
     wished = giver.run("slips", "cancel", "0123456789abcdef", "--wait", "1s")
     assert "ACCESS_REFUSED" not in wished.stderr, wished.stderr
+
+
+def test_results_are_judged(shells: dict[str, Shell]) -> None:
+    """Who judges and who asks need no more than their roles; what kills is a suspect, then dead."""
+    judge, pupil = shells["judge"], shells["pupil"]
+    program = judge.folder / "judge.sh"
+    program.write_text("grep -q kill && kill -9 $$\necho '{\"passed\": true}'\n")
+    with (judge.folder / "gatherscatter.toml").open("a") as settings:
+        settings.write('\n[[grader]]\nname = "trace"\nkind = "subprocess"\nattempts = 2\n')
+        settings.write(f"options = {{ command = ['sh', '{program}'] }}\n")
+    judge.start("graders", "serve", "--name", "judge1").says("serves trace")
+    for payload, code in (("1", 0), ('"kill"', 75)):
+        (pupil.folder / "payload").write_text(payload)
+        asking = pupil.start("payload", "graders", "request", "trace", how=FROM)
+        assert asking.ends() == code, asking.text
+    assert "2 attempts ended with their grader" in asking.text
+    looked = pupil.run("graders", "status")
+    assert (looked.returncode, "judge1" in looked.stdout) == (0, True), looked.stderr
 
 
 def test_commands_for_rabbitmqctl(rabbitmq_node: rabbitmq.Node, lab: str) -> None:
