@@ -47,6 +47,10 @@ KEPT = 10.0
 """Seconds for which an answer without a queue is kept: an asker whose broker was restarted is back
 by then; one that was killed is not waited for by those behind it."""
 
+UNWANTED = 5.0
+"""Seconds after its deadline from which nobody waits for an answer: whoever asked has given up two
+seconds after it, and clocks do not agree to the second."""
+
 GONE = 60.0
 """Seconds for which an asker that was given up is not waited for again."""
 
@@ -341,7 +345,8 @@ class ExaminerMachine:
             case.send = None
             if returned and case.give_up_at is None:
                 known = self._gone.get(case.reply_to, -GONE) + GONE > now
-                case.give_up_at = now if known else now + KEPT
+                wanted = case.request.deadline + UNWANTED - self._wall(now)
+                case.give_up_at = now if known else now + min(KEPT, max(0.0, wanted))
             if case.give_up_at is not None and now >= case.give_up_at:
                 self._give_up(case, "whoever asked is gone", now)
                 return

@@ -9,7 +9,13 @@ from msgspec import Raw
 from pytest_gatherscatter import machine
 from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.graders.case import GraderFacts
-from pytest_gatherscatter.graders.examiner import AGAIN, KEPT, ExaminerFacts, ExaminerMachine
+from pytest_gatherscatter.graders.examiner import (
+    AGAIN,
+    KEPT,
+    UNWANTED,
+    ExaminerFacts,
+    ExaminerMachine,
+)
 from pytest_gatherscatter.graders.order import (
     BeginGrading,
     Done,
@@ -184,6 +190,15 @@ def test_an_answer_that_nobody_takes_is_kept_for_a_while() -> None:
     run = begun(lab.ask("aaaaaaab"))["aaaaaaab"]
     said = lab.over(run)
     assert settled(lab.tell(machine.Returned(sent(said).id))) == [(2, Verdict.DEAD)]
+
+
+def test_an_answer_that_nobody_waits_for_is_not_kept() -> None:
+    """Past its deadline whoever asked has given up."""
+    lab = Lab()
+    run = begun(lab.ask("aaaaaaaa", seconds=10.0))["aaaaaaaa"]
+    lab.now += 10.0 + UNWANTED
+    said = lab.over(run)
+    assert settled(lab.tell(machine.Returned(sent(said).id))) == [(1, Verdict.DEAD)]
 
 
 def test_what_drains_gives_back_without_an_attempt() -> None:

@@ -109,15 +109,17 @@ class GradeLab:
         return [found[one] for one in ids]
 
 
-@pytest.fixture(params=["embedded", "rabbitmq"])
+@pytest.fixture
 def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GradeLab]:
-    """A lab on each broker."""
-    made = GradeLab(tmp_path, request.getfixturevalue(f"{request.param}_url"))
+    """A lab, on the embedded broker unless a test says another one."""
+    broker = getattr(request, "param", "embedded")
+    made = GradeLab(tmp_path, request.getfixturevalue(f"{broker}_url"))
     with ExitStack() as stack:
         stack.callback(made.shell.end)
         yield made
 
 
+@pytest.mark.parametrize("lab", ["embedded", "rabbitmq"], indirect=True)
 def test_examiners_are_killed_and_every_request_has_one_answer(lab: GradeLab) -> None:
     """Two of them take turns in dying; what was begun is begun again, and nothing said twice."""
     alive = [lab.serve(), lab.serve()]
