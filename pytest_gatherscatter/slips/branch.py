@@ -11,9 +11,8 @@ from typing import Final
 
 from pytest_gatherscatter.slips import route
 from pytest_gatherscatter.slips.held import AGAIN, RENEW, Held, Holding, has
-from pytest_gatherscatter.slips.memory import key_of
-from pytest_gatherscatter.slips.slip import merge, plan, ready
-from pytest_gatherscatter.wire.slips import KeepSlip, SlipOver, Task
+from pytest_gatherscatter.slips.slip import merge, plan, ready, step_of
+from pytest_gatherscatter.wire.slips import KeepSlip, Slip, SlipOver, Task
 
 SETTLE: Final = 1.0
 """Seconds after the room has changed hands until what runs in parallel goes out again: what came
@@ -23,8 +22,8 @@ back meanwhile stands behind it in the queue."""
 class Branches:
     """The part of the waiting room that lets branches go and joins them."""
 
-    def __init__(self, hold: Holding, wall: Callable[[float], float], *, patience: float) -> None:
-        self._hold, self._wall, self._patience = hold, wall, patience
+    def __init__(self, hold: Holding, wall: Callable[[float], float]) -> None:
+        self._hold, self._wall = hold, wall
 
     def join(self, keep: KeepSlip, deliveries: list[int], *, redelivered: bool, now: float) -> None:
         """Join a copy of a slip with what is known of it."""
@@ -79,32 +78,45 @@ class Branches:
         trunk.due = min(later)
 
     def _probe(self, trunk: Held, now: float) -> None:
-        """Ask after what the keeper before may have let go, where it will not be let go again.
+        """Say again what the keeper before may have let go, though the slip is halted.
 
-        What is halted waits for what has begun; and who goes on with it has to know what that is.
+        What is halted waits for what has begun. Such a task goes through its queue behind what was
+        let go before; if it comes back here, and nobody has it, then it was never begun.
         """
         slip = trunk.slip
-        again = plan(route.halted(slip, wall=self._wall(now))).tasks
+        again = self._ready(trunk, now)
         for task in ready(slip):
             if task in trunk.launched or task in trunk.probed or task in again:
                 continue
             trunk.probed.add(task)
             trunk.launched.add(task)
-            keep = KeepSlip(slip=slip, why="elsewhere", task=task)
-            until = now + self._patience
-            held = Held(keep, slip, [], since=now, due=now, until=until, probe=True)
-            self._hold.held.setdefault(key_of(slip.id, task), held)
+            self._hold.say(trunk, *route.run_step(slip, task, doubt=True))
 
-    def never_begun(self, probe: Held, now: float) -> None:
-        """Take a task for one that was never let go, of which nobody knows anything."""
-        self._hold.forget(probe)
-        trunk = self._hold.held.get(probe.slip.id)
-        if trunk is not None and probe.keep.task is not None:
-            trunk.launched.discard(probe.keep.task)
+    def _ready(self, trunk: Held, now: float) -> tuple[Task, ...]:
+        return plan(route.halted(trunk.slip, wall=self._wall(now))).tasks
+
+    def may_begin(self, slip: Slip, task: Task, now: float) -> bool:
+        """Whether a task that was never begun may be let go: nothing may once a slip is halted."""
+        trunk = self._hold.held.get(slip.id)
+        step = step_of(slip, task.number)
+        if trunk is None or step is None:
+            return False  # the slip is over; else it goes out again when the slip itself is here
+        return task.compensating or step.mandatory or task in self._ready(trunk, now)
+
+    def never_begun(self, held: Held, now: float) -> None:
+        """Drop a task that was never begun, and shall not be any more."""
+        self._hold.forget(held)
+        trunk = self._hold.held.get(held.slip.id)
+        if trunk is not None and held.keep.task is not None:
+            trunk.launched.discard(held.keep.task)
             self.launch(trunk, now)
 
     def unrouted(self, trunk: Held, task: Task, now: float) -> None:
         """Let a step of a joined slip wait for its queue."""
+        if task in trunk.probed:  # nobody can have it
+            trunk.launched.discard(task)
+            self.launch(trunk, now)
+            return
         until = trunk.unrouted.setdefault(task, now + trunk.slip.route_wait)
         trunk.launched.discard(task)
         if now < until:

@@ -28,7 +28,7 @@ class Work:
     ``leased``: it is in the waiting room instead, where it goes at ``lease_at``. ``patience`` is
     for how many seconds it may wait for a slot; ``given_back``: it was never begun. ``run`` is the
     id of its command; ``onward`` is what is to be said when that is over, and ``send`` the id of
-    saying it.
+    saying it; with ``doubt`` it was said, and nobody knows whether it got through.
     """
 
     slip: Slip
@@ -43,6 +43,7 @@ class Work:
     onward: route.Onward | None = None
     send: int | None = None
     again: float | None = None
+    doubt: bool = False
     patience: float = 0.0
 
     @property

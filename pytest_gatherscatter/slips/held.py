@@ -31,9 +31,7 @@ class Held:
     """One slip in the room. ``deliveries`` are settled when it has left.
 
     With ``doubt`` it was another keeper's, who may have let it go on; with ``unbegun`` a processor
-    says that it has let go of it. A ``probe`` is no copy: the keeper before may have let this task
-    go, and it is only asked after; with ``unmet`` somebody says that nothing of it is with those
-    who could begin it. ``since`` is when it came, ``due`` when it is looked at next,
+    says that it has let go of it. ``since`` is when it came, ``due`` when it is looked at next,
     ``until`` when its patience is over, or its rest after the room has changed hands. Of a slip
     that is joined here ``launched`` are the tasks that went out, or may have, those that were
     ``probed`` included; ``not_before`` says when a step
@@ -48,8 +46,6 @@ class Held:
     until: float
     doubt: bool = False
     unbegun: bool = False
-    probe: bool = False
-    unmet: bool = False
     launched: set[Task] = field(default_factory=set)
     probed: set[Task] = field(default_factory=set)
     not_before: dict[int, float] = field(default_factory=dict)

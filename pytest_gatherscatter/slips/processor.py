@@ -232,13 +232,11 @@ class ProcessorMachine:
             self._say_seen(seek, "unbegun")
         elif self._known(key):
             self._say_seen(seek, "dropped", self._memory.ended.get(key))
-        elif seek.process in self.facts.processes:
-            self._say_seen(seek, "unmet")
 
     def _say_seen(
         self,
         seek: m.SeekStep,
-        standing: Literal["running", "ahead", "unbegun", "unmet", "dropped"],
+        standing: Literal["running", "ahead", "unbegun", "dropped"],
         end: End | None = None,
     ) -> None:
         seen = m.StepSeen(

@@ -28,7 +28,7 @@ from pytest_gatherscatter.slips import route
 from pytest_gatherscatter.slips.branch import Branches
 from pytest_gatherscatter.slips.held import AGAIN, RENEW, Held, Holding, has
 from pytest_gatherscatter.slips.memory import Memory, key_of
-from pytest_gatherscatter.slips.slip import add, is_chain, note, plan, process_of
+from pytest_gatherscatter.slips.slip import add, is_chain, note, plan
 from pytest_gatherscatter.slips.stray import Strays
 from pytest_gatherscatter.slips.work import UNHEARD
 from pytest_gatherscatter.wire.messages import Name
@@ -80,7 +80,7 @@ class Room:
         self._out, self._name, self._wall, self._patience = out, name, wall, patience
         self._memory = memory
         self._hold = Holding(out)
-        self._branches = Branches(self._hold, wall, patience=patience)
+        self._branches = Branches(self._hold, wall)
         self._strays = Strays(self._hold, wall)
         self._wakes_at = float("inf")
 
@@ -117,8 +117,6 @@ class Room:
             self._hold.forget(held)
         elif told.standing == "running":
             held.until, held.unbegun = now + self._patience, False
-        elif told.standing == "unmet":
-            held.unmet = True
         elif told.standing == "unbegun":  # unless another one says that it has a copy
             held.unbegun = True
             held.until = held.due = min(held.until, now + ANSWERS)
@@ -245,7 +243,7 @@ class Room:
         if held.outgoing is not None:
             self._hold.say(held, *held.outgoing)
             return
-        if now - held.since >= RENEW and not held.probe:
+        if now - held.since >= RENEW:
             self._renew(held, now)
         match held.keep.why:
             case "elsewhere" | "doubt":
@@ -276,7 +274,6 @@ class Room:
             self._hold.drop([delivery])
         elif known is not None and not known.leaving:
             known.deliveries.append(delivery)
-            known.probe &= keep.why != "elsewhere"
             if keep.why == "elsewhere" and known.keep.why != "elsewhere":
                 known.keep, known.due, known.until = keep, now, now + self._patience
         else:
@@ -299,6 +296,7 @@ class Room:
             stray = self._strays.take(key)
             if stray is not None:
                 held.deliveries += stray.deliveries
+                held.doubt |= stray.keep.doubt
                 self._hold.remember(key)
                 self._go_on(held, stray.slip, now, delay=stray.keep.seconds)
 
@@ -309,15 +307,14 @@ class Room:
     def _seek(self, held: Held, now: float) -> None:
         task = held.keep.task
         assert task is not None  # noqa: S101 - who waits here is looked for by it
-        # Where nobody serves a probe's process, it may lie in the queue, and will be begun.
-        if now < held.until or (held.probe and not held.unmet):
+        if now < held.until:
             held.due = now + ASK
-            process = process_of(held.slip, task) if held.probe else None
-            seek = SeekStep(slip=held.slip.id, task=task, asker=self._name, process=process)
+            seek = SeekStep(slip=held.slip.id, task=task, asker=self._name)
             self._out.publish(STEP_SOUGHT, seek)
-        elif held.probe:
-            self._branches.never_begun(held, now)
         elif held.keep.why == "doubt" or held.unbegun:
+            if not is_chain(held.slip) and not self._branches.may_begin(held.slip, task, now):
+                self._branches.never_begun(held, now)
+                return
             self._hold.leave(held, *route.run_step(held.slip, task, doubt=held.doubt))
         else:
             by = held.keep.processor or "the processor that had begun it"
@@ -347,7 +344,7 @@ class Room:
             self._hold.drop([delivery])
         elif held is not None and not held.leaving:
             held.deliveries.append(delivery)
-            held.doubt |= redelivered
+            held.doubt |= redelivered or keep.doubt
             self._hold.remember(key)
             self._go_on(held, keep.slip, now, delay=keep.seconds)
         else:

@@ -60,15 +60,6 @@ def step_of(slip: Slip, number: int) -> Step | None:
     return next((step for step in slip.steps if step.number == number), None)
 
 
-def process_of(slip: Slip, task: Task) -> str:
-    """Return the process whose queue a task goes to.
-
-    Raises:
-        LookupError: the slip has no such step.
-    """
-    return next(step.process for step in slip.steps if step.number == task.number)
-
-
 def check(slip: Slip) -> None:
     """Check what no type can say, of a slip as people write it or as it came in.
 

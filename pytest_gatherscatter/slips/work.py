@@ -253,7 +253,9 @@ class Works:
 
     def _hand_in(self, work: Work, delay: float = 0.0) -> None:
         """Let the waiting room go on with a slip that is not here itself."""
-        keep = KeepSlip(slip=work.slip, why="returned", task=work.task, seconds=delay)
+        keep = KeepSlip(
+            slip=work.slip, why="returned", task=work.task, seconds=delay, doubt=work.doubt
+        )
         work.onward = WAITING_KEY, keep
 
     def _say(self, work: Work, now: float) -> None:
@@ -302,7 +304,7 @@ class Works:
         self._leases.failed(effect, now)
         work = self._sends.pop(effect, None)
         if work is not None:
-            work.send = None
+            work.send, work.doubt = None, True
             self._later(work, now)
 
     def _later(self, work: Work, now: float) -> None:
@@ -329,6 +331,7 @@ class Works:
         for work in [one for one in self._works.values() if one.given_back]:
             del self._works[work.key]
         for work in self._works.values():
+            work.doubt |= work.send is not None
             work.delivery, work.send = None, None
         self._sends.clear()
         self._leases.clear()

@@ -151,7 +151,7 @@ class KeepSlip(Message, frozen=True, kw_only=True):
     how it went. ``doubt``: ``task`` begins if nobody has, or had, another copy. ``retry``: ``task``
     is due in ``seconds``. ``unrouted``: ``task`` found no queue; it may for ``seconds`` yet.
     ``unheard``: it is over, and who gave it out was not there to hear it; it is said again for
-    ``seconds``.
+    ``seconds``. What is returned with ``doubt`` may have been handed on, too.
     Redelivered: the room has changed hands.
     """
 
@@ -161,6 +161,7 @@ class KeepSlip(Message, frozen=True, kw_only=True):
     launched: Annotated[tuple[Task, ...], Meta(max_length=MOST_STEPS)] = ()
     processor: Label = ""
     seconds: Seconds = 0.0
+    doubt: bool = False
 
 
 class SlipOver(Message, frozen=True, kw_only=True):
@@ -177,22 +178,18 @@ class SlipOver(Message, frozen=True, kw_only=True):
 
 
 class SeekStep(Message, frozen=True, kw_only=True):
-    """The waiting room → all processors: who has this attempt, or has come further?
-
-    With a ``process``, who serves it and has never met the attempt says that too.
-    """
+    """The waiting room → all processors: who has this attempt, or has come further?"""
 
     slip: Id
     task: Task
     asker: Name
-    process: Name | None = None
 
 
 class StepSeen(Message, frozen=True, kw_only=True):
     """Processor → the waiting room, answering each time it has anything to say.
 
     ``running``: it runs here. ``ahead``: it was handed on, or a later step is or was here.
-    ``unbegun``: it was here and never begun. ``unmet``: it was never here. ``dropped``: it was
+    ``unbegun``: it was here and never begun. ``dropped``: it was
     begun here, in an earlier life of the processor or while its connection was lost, and its slip
     was not handed on for all it knows; if it had ended, ``end`` says how, with the steps that were
     ``added``.
@@ -201,7 +198,7 @@ class StepSeen(Message, frozen=True, kw_only=True):
     slip: Id
     task: Task
     processor: Name
-    standing: Literal["running", "ahead", "unbegun", "unmet", "dropped"]
+    standing: Literal["running", "ahead", "unbegun", "dropped"]
     end: Attempt | None = None
     added: Annotated[tuple[Step, ...], Meta(max_length=MOST_STEPS)] = ()
 

@@ -4,12 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_gatherscatter.broker.port import Delivered, PortEvent
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import asker_topology, processor_topology
 from pytest_gatherscatter.journal import MemoryJournal
 from pytest_gatherscatter.machine import Exited, Recovered, Run, Told
-from pytest_gatherscatter.simulation.connection import SimulatedLink
 from pytest_gatherscatter.simulation.network import Network
 from pytest_gatherscatter.simulation.party import LAB, Party
 from pytest_gatherscatter.simulation.slips.watch import Watch
@@ -25,9 +23,6 @@ from pytest_gatherscatter.slips.order import (
 )
 from pytest_gatherscatter.slips.processor import ProcessorFacts, ProcessorMachine
 from pytest_gatherscatter.wire.slips import Slip, SlipOver, Status, Step
-
-OVER = "SlipOver/1"
-"""The type of the message that a slip is over."""
 
 STOP = 0.2
 """Seconds that a command takes to end when it is told to."""
@@ -142,15 +137,6 @@ class Processor(Party):
     def _stood_still(self) -> None:
         if self.pump is not None:
             self.pump.feed(Told(StoodStill()), now=self.now)
-
-    def heard(self, link: SimulatedLink, events: list[PortEvent]) -> None:
-        """Take what came in one packet."""
-        super().heard(link, events)
-        for event in events:
-            if isinstance(event, Delivered) and event.properties.type == OVER:
-                told = self.world.read(event.body, OVER)
-                if isinstance(told, SlipOver):
-                    self._watch.told(told.slip.id, self.name, self.life)
 
     def ended(self) -> None:
         """Its commands are gone with it."""

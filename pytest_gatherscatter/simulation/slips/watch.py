@@ -12,11 +12,19 @@ from dataclasses import dataclass, field
 
 from pytest_gatherscatter.simulation.network import Network
 from pytest_gatherscatter.simulation.party import LAB, Party
-from pytest_gatherscatter.simulation.world import Violated, World
+from pytest_gatherscatter.simulation.world import Heard, Kind, Said, Sight, Violated, World
 from pytest_gatherscatter.slips.memory import Key, key_of
 from pytest_gatherscatter.slips.slip import MOST_INTERRUPTIONS, step_of
 from pytest_gatherscatter.wire.names import steps_queue
-from pytest_gatherscatter.wire.slips import Outcome, RunStep, Slip, Step, Task
+from pytest_gatherscatter.wire.slips import (
+    Outcome,
+    RunStep,
+    Slip,
+    SlipOver,
+    SlipStepEnded,
+    Step,
+    Task,
+)
 
 
 @dataclass(slots=True)
@@ -38,8 +46,11 @@ class Way:
 class Watch:
     """Sees commands begin and end, and slips come back; raises at the first broken rule."""
 
+    kinds: frozenset[Kind] = frozenset({(Heard, SlipOver), (Said, SlipStepEnded)})
+
     def __init__(self, world: World, network: Network) -> None:
         self.world, self.network = world, network
+        world.show(self)
         self.ways: dict[str, Way] = {}
         self.troubled: set[str] = set()
         """Processors that something befell; of any other nothing may be given up."""
@@ -130,9 +141,17 @@ class Watch:
         if lost:
             raise Violated("no slip is lost", f"{', '.join(lost)} never came back")
 
-    def told(self, slip: str, processor: str, life: int) -> None:
-        """Note that a processor heard of a slip's end, in this life of it."""
-        self.ways[slip].told.add((processor, life))
+    def see(self, sight: Sight) -> None:
+        """Note who heard of a slip's end, in which life; and what is said of whose copy may lie."""
+        match sight:
+            case Heard(party=party, message=SlipOver(slip=slip)):
+                lives = {(one.name, one.life) for one in self.processors if one.name == party}
+                self.ways[slip.id].told |= lives
+            case Said(message=SlipStepEnded(slip=slip, attempt=attempt)):
+                if attempt.status == "interrupted":
+                    self._lies(self.ways[slip])
+            case _:
+                pass
 
     def _known_to_be_over(self, way: Way) -> bool:
         """Whether somebody is there who has heard that a slip is over."""
