@@ -23,9 +23,6 @@ settings.register_profile("lab", deadline=None, suppress_health_check=[HealthChe
 settings.load_profile("lab")
 
 
-COMPUTING = 2
-"""Workers that play seeds and states; the others wait for processes most of the time."""
-
 FIRST = (
     *("simulation", "plugin", "sections/service", "embedded", "cli", "broker"),
     *("slips/service", "testfiles/service"),
@@ -33,14 +30,9 @@ FIRST = (
 """Folders in the order in which they are begun: what takes long is not to be left for the end."""
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Share the tests out for ``--dist loadgroup``: a file each, in the order of ``FIRST``.
-
-    A file's tests share what it starts. Those of the simulation start nothing and only compute: no
-    more than two workers are busy with them, so that who waits finds a processor when it goes on.
-    """
-    if not getattr(config.option, "loadgroup", False):
+    """Bring the tests into that order, where they are shared out in their order."""
+    if getattr(config.option, "loadscopereorder", True):
         return
     here = Path(__file__).parent
     turns = {folder: number for number, folder in enumerate(FIRST)}
@@ -50,11 +42,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return min(turns.get("/".join(parts[:depth]), len(FIRST)) for depth in (1, 2))
 
     items.sort(key=turn)
-    for number, item in enumerate(items):
-        place = item.path.relative_to(here)
-        group = f"computing {number % COMPUTING}" if turn(item) == 0 else str(place)
-        if place.parts[0] != "faults":  # which say for themselves what belongs together
-            item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Share them out as ``sharing.py`` says, with ``--dist loadfile``."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from sharing import Sharing  # noqa: PLC0415 - only where there is xdist
+
+    return Sharing(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,17 +14,12 @@ from faults.table import WITHIN, Sees, cases, sees
 
 
 def parameters() -> list[object]:
-    """Name the cases; those that kill a RabbitMQ node share one, hence a process, and come first.
+    """Name the cases; those that kill a RabbitMQ node share one (``sharing.py``), and come first.
 
-    Each takes some boots of a node: the other process plays the rest meanwhile.
+    Each takes some boots of a node: the other processes play the rest meanwhile.
     """
     return [
-        pytest.param(
-            party,
-            case,
-            id="-".join((party, *case.values())),
-            marks=[pytest.mark.xdist_group("rabbitmq")] if kills_rabbitmq(party, case) else [],
-        )
+        pytest.param(party, case, id="-".join((party, *case.values())))
         for party, case in sorted(cases(), key=lambda each: not kills_rabbitmq(*each))
     ]
 
