@@ -16,7 +16,6 @@ from pytest_gatherscatter.broker.topology import gatherer_topology
 from pytest_gatherscatter.broker.url import safe_url
 from pytest_gatherscatter.errors import (
     BrokerError,
-    BrokerLost,
     BrokerUnreachable,
     GathererPresent,
     JournalDamaged,
@@ -35,7 +34,6 @@ from pytest_gatherscatter.sections.service.asker import Asker
 from pytest_gatherscatter.sections.service.chronicle import Chronicle
 from pytest_gatherscatter.settings import Settings
 from pytest_gatherscatter.wire import messages as m
-from pytest_gatherscatter.wire.names import gatherer_queue
 
 log = logging.getLogger("gatherscatter.gatherer")
 
@@ -104,7 +102,6 @@ class GathererService:
             GathererPresent: another gatherer of this lab answers, now or after a lost connection.
             NameTaken: something owns the gatherer's queue and neither answers nor goes away.
             BrokerUnreachable, LoginRefused, BrokerRefused: as they say.
-            BrokerLost: somebody deleted the gatherer's queue: nobody could reach it any more.
             JournalDamaged, JournalTaken, JournalUnwritable: the state directory is unusable.
         """
         journal = self._journal()
@@ -132,7 +129,6 @@ class GathererService:
             driver = Driver(link, pump)
             while not stop():
                 self._turn(driver, link)
-                self._check_inbox(link)
                 if len(journal) > LONG_JOURNAL or journal.size > LARGE_JOURNAL:
                     journal.snapshot(self.machine.snapshot())
             log.info("the gatherer ended")
@@ -203,14 +199,6 @@ class GathererService:
             raise
         if isinstance(link.trouble, NameTaken) and not was_taken:
             self._ask_incumbent()
-
-    def _check_inbox(self, link: Link) -> None:
-        """See that the queue is there: its end is told by the broker, and never comes back."""
-        inbox = gatherer_queue(self.lab)
-        if all(queue.name != inbox for queue in link.topology.queues):
-            raise BrokerLost(
-                f"somebody deleted {inbox}, by which the gatherer is reached; start it again"
-            )
 
     def _ask_incumbent(self) -> None:
         """Raise ``GathererPresent`` if whoever owns the name answers."""
