@@ -8,7 +8,7 @@ set-up, a consume, is waited for. An error among them closes the channel and say
 lab shares is looked for first, which needs no rights on the broker, and made where it is missing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -98,8 +98,17 @@ class Connection:
     @property
     def product(self) -> str:
         """What the broker calls itself; empty before it has."""
-        told = getattr(self._connection, "server_properties", None) or {}
+        told = self._told()
         return " ".join(str(told[key]) for key in ("product", "version") if key in told)
+
+    @property
+    def instance(self) -> str:
+        """Which start of a broker it is that forgets everything at its end; else empty."""
+        return str(self._told().get("instance", ""))
+
+    def _told(self) -> Mapping[str, Any]:
+        """Return what the broker says of itself."""
+        return getattr(self._connection, "server_properties", None) or {}
 
     # ── set-up, in callbacks ───────────────────────────────────────────────────────────
 

@@ -131,6 +131,12 @@ class Link:
         connection = self._upkeep.connection
         return "" if connection is None else connection.product
 
+    @property
+    def instance(self) -> str:
+        """Another one for each start of the embedded broker; empty while down, and of RabbitMQ."""
+        connection = self._upkeep.connection
+        return "" if connection is None else connection.instance
+
     # ── opening and turning ────────────────────────────────────────────────────────────
 
     @interruptible

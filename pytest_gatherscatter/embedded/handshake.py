@@ -4,6 +4,7 @@ Three requests in a fixed order, each answered; from the last answer on the conn
 Pure, as the session that it belongs to.
 """
 
+import secrets
 from collections.abc import Mapping
 from enum import Enum
 from hmac import compare_digest
@@ -37,6 +38,7 @@ _PROPERTIES: FieldTable = {
     "product": "pytest-gatherscatter embedded broker",
     "platform": "Python",
     "information": "for one machine; forgets everything at its end",
+    "instance": secrets.token_hex(8),  # so that who comes back knows whether it has forgotten
     "capabilities": _CAPABILITIES,
 }
 

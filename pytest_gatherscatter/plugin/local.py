@@ -177,9 +177,7 @@ def _await(lab: Lab, settings: Settings, names: frozenset[str]) -> None:
             with contextlib.suppress(NoGatherer):
                 status = asker.ask(AskStatus(), LabStatus)
                 missing = names - {agent.agent for agent in status.agents}
-                missing |= {
-                    who for who, queue in unserved.items() if not _is_served(asker, queue)
-                }
+                missing |= {who for who, queue in unserved.items() if not _is_served(asker, queue)}
             if missing:
                 time.sleep(LOOK)
 

@@ -20,6 +20,7 @@ from pytest_gatherscatter.quantity import LONGEST
 from pytest_gatherscatter.slips.asker import (
     GRACE,
     AskerMachine,
+    AskState,
     CancelWish,
     Checked,
     Refusal,
@@ -62,6 +63,8 @@ class SlipRun:
         """What processors said of it beforehand."""
         self._where = safe_url(url)
         self._lost_at: float | None = None
+        self._broker = ""
+        """Which start of the embedded broker knows the slip."""
         self._news: deque[SlipNews] = deque()
         self._refusal: Refusal | None = None
         self._silence: Silence | None = None
@@ -120,7 +123,7 @@ class SlipRun:
         Raises:
             SlipRefused: a processor would not run it; nothing was begun.
             SlipLost: nobody has said how it ended: it was waited for until after its deadline, or
-                long enough after it was cancelled.
+                long enough after it was cancelled; or the embedded broker was started anew.
             BrokerLost: the broker was away for too long; the slip goes on without us.
         """
         if not self._news:
@@ -167,6 +170,10 @@ class SlipRun:
     def _see_link(self) -> None:
         if self._link.up:
             self._lost_at = None
+            broker, self._broker = self._broker, self._link.instance
+            if self.machine.life.state is AskState.UNDERWAY and broker not in {"", self._broker}:
+                slip = f"slip {self.slip.name} ({self.slip.id})"
+                raise SlipLost(f"the embedded broker was started anew, and has forgotten {slip}")
         elif self._lost_at is None:
             self._lost_at = time.monotonic()
         elif time.monotonic() - self._lost_at >= LOST:

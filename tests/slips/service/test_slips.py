@@ -8,14 +8,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import brokerprocess
 import pytest
 from shells import Actor, Shell, until
 
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.port import Delivered, Properties
-from pytest_gatherscatter.broker.topology import Consumer, Topology
-from pytest_gatherscatter.errors import SlipRefused
-from pytest_gatherscatter.slips.asker import SlipNews
+from pytest_gatherscatter.broker.topology import Consumer, Topology, processor_topology
+from pytest_gatherscatter.errors import SlipLost, SlipRefused
+from pytest_gatherscatter.slips.asker import AskState, SlipNews
 from pytest_gatherscatter.slips.document import document
 from pytest_gatherscatter.slips.service.asker import SlipRun
 from pytest_gatherscatter.wire import names
@@ -294,3 +295,30 @@ def test_garbage_in_a_queue(lab: SlipLab) -> None:
     assert "missing required field" in str(reasons[1])
     over, _ = lab.run(step("power", "off"))
     assert over.outcome == "done"
+
+
+def test_who_waits_for_a_slip_hears_that_the_embedded_broker_has_forgotten_it(
+    tmp_path: Path,
+) -> None:
+    """It comes back where it was, with nothing in it; nobody would ever say how the slip ended."""
+    path = tmp_path / "broker.json"
+    broker = brokerprocess.start(path)
+    slip = document([{"process": "power", "command": "on"}], "s").slip(
+        {}, id=secrets.token_hex(8), now=1e9, timeout=None
+    )
+    taker = Link(broker.address.url, processor_topology("lab", "rack1", ["power"], 1), name="t")
+    with (
+        ExitStack() as stack,
+        taker,
+        SlipRun("lab", broker.address.url, slip, checks=False) as run,
+    ):
+        taker.open(10)
+        until(lambda: run.poll(0.1) == [] and run.machine.life.state is AskState.UNDERWAY)
+        broker.process.kill()
+        broker.process.wait()
+        again = brokerprocess.start(path)
+        stack.callback(again.process.wait)
+        stack.callback(again.process.kill)
+        assert again.address.url == broker.address.url
+        with pytest.raises(SlipLost, match="started anew, and has forgotten slip s"):
+            until(lambda: run.poll(1.0) is None)
