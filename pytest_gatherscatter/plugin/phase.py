@@ -63,7 +63,9 @@ class Phases:
         from pytest_gatherscatter.plugin.slip import SlipRunner  # noqa: PLC0415 - few need it
 
         self._progress(request.node)
-        return SlipRunner(self.run, request.node)
+        runner = SlipRunner(self.run, request.node)
+        request.addfinalizer(runner.close)
+        return runner
 
     def grades(self, request: pytest.FixtureRequest) -> "GradeRunner":
         """Return what asks for the grades of one test."""

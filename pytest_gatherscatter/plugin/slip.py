@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 
-from pytest_gatherscatter.errors import GatherScatterError, SectionMisused, SettingsInvalid
+from pytest_gatherscatter.errors import (
+    GatherScatterError,
+    SectionMisused,
+    SettingsInvalid,
+    SlipLost,
+)
 from pytest_gatherscatter.plugin.run import Run
 from pytest_gatherscatter.quantity import seconds
 from pytest_gatherscatter.sections.service.visit import owner_line
@@ -46,6 +51,11 @@ class SlipRunner:
     def __init__(self, run: Run, item: pytest.Item) -> None:
         self._run = run
         self._item = item
+        self._closed = False
+
+    def close(self) -> None:
+        """Cancel what other threads still wait for: the test is over."""
+        self._closed = True
 
     def __call__(
         self,
@@ -121,6 +131,7 @@ class SlipRunner:
         ):
             try:
                 while going.result is None:
+                    self._check_open(slip)
                     for news in going.poll(LOOK):
                         shown.take(news)
                     show(shown.text(time.monotonic()), shown.what)
@@ -132,6 +143,10 @@ class SlipRunner:
                     raise KeyboardInterrupt(f"while slip {slip.name} ran; it {end}") from None
                 raise
         return FinishedSlip(going.result)
+
+    def _check_open(self, slip: Slip) -> None:
+        if self._closed:
+            raise SlipLost(f"slip {slip.name}: its test was over before it")
 
     @staticmethod
     def _cancel(going: SlipRun, shown: "Shown") -> None:

@@ -9,7 +9,8 @@ import userrun
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 MISUSES = """
-import pytest
+import contextlib
+import threading
 
 
 def test_unknown_command(gs_run_slip):
@@ -19,6 +20,14 @@ def test_unknown_command(gs_run_slip):
 def test_in_a_section(gs_run_slip, critical_section):
     with critical_section():
         gs_run_slip("burn-in.toml")
+
+
+def test_leaves_one_to_a_thread(gs_run_slip):
+    def wait():
+        with contextlib.suppress(BaseException):
+            gs_run_slip({"step": [{"process": "nobody", "command": "x"}], "route_wait": "1h"})
+
+    threading.Thread(target=wait).start()
 
 
 def test_fails(gs_run_slip):
@@ -41,7 +50,7 @@ def test_burn_in_over_two_processors(tmp_path: Path) -> None:
         home=tmp_path,
     )
     said = done.stdout
-    assert "3 failed, 2 passed" in said, said
+    assert "3 failed, 3 passed" in said, said
     assert "slip burn-in failed: step 3, board selftest: failed, exit status 3 after" in said
     assert "  0.91 A is above 0.5 A" in said
     assert "  undoing step 1, power off: done after" in said
