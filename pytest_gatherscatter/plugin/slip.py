@@ -100,6 +100,9 @@ class SlipRunner:
     def _slip(
         self, given: Steps, params: Mapping[str, object], timeout: float | str | None
     ) -> Slip:
+        if not isinstance(params, Mapping):
+            problem = f"{params!r} is no mapping of names to values"
+            raise SettingsInvalid("gs_run_slip(): params", problem)
         try:
             limit = None if timeout is None else seconds(timeout)
         except (TypeError, ValueError) as error:

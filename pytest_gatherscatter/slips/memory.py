@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from pytest_gatherscatter.errors import JournalDamaged
 from pytest_gatherscatter.wire.slips import Attempt, Slip, SlipOver, Step, Task
 
 Key: TypeAlias = tuple[str, int, bool, int]
@@ -53,17 +54,28 @@ class Memory:
         self._ends: OrderedDict[str, SlipOver] = OrderedDict()
 
     def recover(self, events: Iterable[Mapping[str, Any]]) -> None:
-        """Fold what was recorded in earlier lives."""
-        for event in events:
-            key: Key = (event["slip"], event["number"], event["compensating"], event["attempt"])
-            if event["what"] == "begun":
-                self.cut.add(key)
-            else:
-                self.cut.discard(key)
-                added = msgspec.convert(event["added"], tuple[Step, ...])
-                self.ended[key] = End(msgspec.convert(event["end"], Attempt), added)
+        """Fold what was recorded in earlier lives.
+
+        Raises:
+            JournalDamaged: a record is none of a processor's, or of another version.
+        """
+        for number, event in enumerate(events, start=1):
+            try:
+                self._fold(event)
+            except (KeyError, TypeError, ValueError) as error:
+                problem = f"not an event of this version: {type(error).__name__} {error}"
+                raise JournalDamaged("the processor's journal", number, problem) from None
         for key in list(self.ended)[:-MOST]:
             del self.ended[key]
+
+    def _fold(self, event: Mapping[str, Any]) -> None:
+        key: Key = (event["slip"], event["number"], event["compensating"], event["attempt"])
+        if event["what"] == "begun":
+            self.cut.add(key)
+        else:
+            added = msgspec.convert(event["added"], tuple[Step, ...])
+            self.ended[key] = End(msgspec.convert(event["end"], Attempt), added)
+            self.cut.discard(key)
 
     def fold(self, running: Iterable[Key]) -> list[dict[str, Any]]:
         """Return the events that a journal needs to tell all of this, with what runs now."""

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from pytest_gatherscatter.broker.port import Verdict
+from pytest_gatherscatter.errors import JournalDamaged
 from pytest_gatherscatter.machine import (
     Confirmed,
     Effect,
@@ -186,3 +187,13 @@ def test_a_step_whose_own_time_is_over_before_the_deadline_is_tried_again() -> N
     said = one_sent(play.tell(Exited(begun.id, over), at=4.0)).message
     assert isinstance(said, RunStep)
     assert (said.task.attempt, said.slip.progress[0].status) == (2, "timed-out")
+
+
+@pytest.mark.parametrize(
+    "event", [{"what": "opened", "token": 1}, {"what": "ended", "slip": "s", "number": 1}]
+)
+def test_a_journal_of_something_else_is_refused(event: dict[str, object]) -> None:
+    """With the number of its line; nothing is known of what it tells."""
+    machine = ProcessorMachine(FACTS, Repertoire({}), now=0.0)
+    with pytest.raises(JournalDamaged, match="line 1 is damaged .not an event of this version"):
+        machine.handle(Recovered((event,), wall=WALL), now=0.0)

@@ -14,7 +14,7 @@ from pytest_gatherscatter.broker.interrupt import held, strike
 from pytest_gatherscatter.broker.link import HEARTBEAT, Link
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import processor_topology
-from pytest_gatherscatter.errors import JournalTaken, NameTaken, SettingsInvalid
+from pytest_gatherscatter.errors import JournalDamaged, JournalTaken, NameTaken, SettingsInvalid
 from pytest_gatherscatter.host.directory import private, state_directory
 from pytest_gatherscatter.journal import FileJournal
 from pytest_gatherscatter.machine import Recovered, Run, Told
@@ -85,7 +85,7 @@ class ProcessorService:
         repertoire = Repertoire(processes, allow_shell=settings.allow_shell)
         self.machine = ProcessorMachine(facts, repertoire, now=time.monotonic())
         # A lab's name holds no dot: no two labs share a journal.
-        path = state / "processor" / f"{lab}.{settings.name}" / "journal"
+        path = self._path = state / "processor" / f"{lab}.{settings.name}" / "journal"
         try:
             self._journal = _FoldedJournal(path, self.machine.fold)
         except JournalTaken as error:
@@ -116,10 +116,10 @@ class ProcessorService:
         Raises:
             BrokerUnreachable, LoginRefused, BrokerRefused: as they say, at the first connection.
             SettingsInvalid: another processor has the name.
+            JournalDamaged: its journal is of something else.
         """
         try:
-            events = self._journal.read()
-            self._driver.pump.feed(Recovered(events, time.time()), now=time.monotonic())
+            self._recover()
             self._open(stops)
             self._introduce()
             said, end = 0, math.inf
@@ -139,6 +139,14 @@ class ProcessorService:
             self._programs.close()
             self._link.close()
             self._journal.close()
+
+    def _recover(self) -> None:
+        """Start from what is on record."""
+        events = self._journal.read()
+        try:
+            self._driver.pump.feed(Recovered(events, time.time()), now=time.monotonic())
+        except JournalDamaged as error:
+            raise JournalDamaged(str(self._path), error.line, error.problem) from None
 
     def _open(self, stops: Callable[[], int]) -> None:
         """Connect; who has died with the name is waited for."""
