@@ -8,6 +8,7 @@ skipped, with one reason for all, or fail if ``GS_REQUIRE_RABBITMQ=1`` says that
 import fcntl
 import os
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,6 +53,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     from sharing import Sharing  # noqa: PLC0415 - only where there is xdist
 
     return Sharing(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """Have each test give signals their handlers back: the next one may wait for Ctrl-C."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    after = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    assert after == before
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -119,9 +119,9 @@ def serve(
     from pytest_gatherscatter.graders.service.examiner import ExaminerService  # noqa: PLC0415
     from pytest_gatherscatter.graders.service.metrics import Metrics  # noqa: PLC0415
 
-    stop, reload = Stop(parent_pid), Reload()
     current = first = asked.settings(config)
     told = _checked(current, given)
+    stop, reload = Stop(parent_pid), Reload()
     accounts: list[Account] = []
     metrics: Metrics | None = None
 

@@ -27,6 +27,7 @@ SAMPLES: dict[str, object] = {
     "events": ["section.go.b1"],
     "processes": ["cut"],
     "slots": 2,
+    "threads": {"waveform": 3},
     "prefetch": 4,
 }
 """What parties are called, by the parameter that takes it; any other is an identifier."""
@@ -85,7 +86,13 @@ def test_bindings_and_consumers_name_what_is_declared(name: str) -> None:
 def test_no_name_is_longer_than_a_short_string(name: str) -> None:
     """AMQP names and keys fit in 255 bytes, with the longest names that people may give."""
     longest = "n" * 64
-    people = {"lab": longest, "name": longest, "benches": [longest], "processes": [longest]}
+    people: dict[str, object] = {
+        "lab": longest,
+        "name": longest,
+        "benches": [longest],
+        "processes": [longest],
+    }
+    people["threads"] = {longest: 1}
     topology = made(name, SAMPLES | people, "f" * 32)
     for text in (
         *(queue.name for queue in topology.queues),
