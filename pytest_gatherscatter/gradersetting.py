@@ -67,6 +67,26 @@ def _attempts(value: object, base: Path) -> int:
     return number
 
 
+HERE = "{here}"
+"""What stands in options for the folder of the settings, which is not where a grader runs."""
+
+
+def _options(value: object, base: Path) -> dict[str, Any]:
+    return {key: _placed(one, str(base.absolute())) for key, one in options_of(value, base).items()}
+
+
+def _placed(value: Any, here: str) -> Any:  # noqa: ANN401 - whatever TOML may hold
+    match value:
+        case str():
+            return value.replace(HERE, here)
+        case list():
+            return [_placed(one, here) for one in value]
+        case dict():
+            return {key: _placed(one, here) for key, one in value.items()}
+        case _:
+            return value
+
+
 GRADER_READERS: Mapping[str, Reader] = MappingProxyType(
     {
         "name": named("grader"),
@@ -76,7 +96,7 @@ GRADER_READERS: Mapping[str, Reader] = MappingProxyType(
         "timeout": wait(),
         "slow": wait(),
         "attempts": _attempts,
-        "options": options_of,
+        "options": _options,
     }
 )
 

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,7 +28,7 @@ from pytest_gatherscatter.graders.service.builtin import PythonGrader, SleepGrad
 from pytest_gatherscatter.graders.service.http import HttpGrader
 from pytest_gatherscatter.graders.service.kind import kinds, make
 from pytest_gatherscatter.graders.service.subprocess import SubprocessGrader
-from pytest_gatherscatter.gradersetting import GraderSettings
+from pytest_gatherscatter.gradersetting import GraderSettings, read_graders
 from pytest_gatherscatter.wire.grading import GradingFile
 
 
@@ -243,3 +244,14 @@ def test_each_thread_has_a_grader_of_its_own() -> None:
     made = make(settings, kinds())
     assert len({id(one) for one in made}) == 3
     assert all(isinstance(one, Grader) for one in made)
+
+
+def test_the_first_example_of_the_page_grades(tmp_path: Path) -> None:
+    """As it is written, from wherever it is served: its program stands beside the settings."""
+    page = (Path(__file__).parents[3] / "docs" / "graders.md").read_text()
+    for kind, name in (("toml", "gatherscatter.toml"), ("python", "judge.py")):
+        (tmp_path / name).write_text(page.split(f"```{kind}\n# {name}\n", 1)[1].split("```", 1)[0])
+    file = tmp_path / "gatherscatter.toml"
+    (settings,) = read_graders(file, tomllib.loads(file.read_text())["grader"])
+    grade = make(settings, kinds())[0].grade(asked({"samples": [0.1, 4.9]}))
+    assert (grade.passed, grade.score, grade.message) == (True, 4.9, "peak 4.9 V")
