@@ -70,7 +70,8 @@ class Forked:
     def send_signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it ended, and that is being told
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         """Send SIGTERM."""
