@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from faults.brokers import Mortal
@@ -283,7 +284,8 @@ class Stage:
         self.unlock_bench()
         for actor in self.shell.started:
             if actor.process.poll() is None:
-                os.killpg(actor.process.pid, signal.SIGKILL)  # and what it started
+                with suppress(ProcessLookupError):  # it ended, and that is being told
+                    os.killpg(actor.process.pid, signal.SIGKILL)  # and what it started
         for proxy in self.proxies.values():
             proxy.let_go()
         self.shell.end()
