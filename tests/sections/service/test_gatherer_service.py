@@ -255,7 +255,9 @@ def test_sigterm_ends_it_cleanly(both: Gatherers) -> None:
         process.terminate()
         assert process.wait(5) == 0
         assert "Traceback" not in both.log()
+        began = time.monotonic()
         both.serve()
+        assert time.monotonic() - began < 5
         assert "still has the gatherer's name" not in both.log()  # it says so of a first refusal
 
 
