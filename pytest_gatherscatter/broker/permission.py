@@ -200,6 +200,7 @@ def _originator(lab: str, agents: Iterable[str]) -> Rights:
             direct: (_key(names.supervisor_key, ID),),
             events: (
                 re.escape(names.job_event("offered", "")) + ID,
+                re.escape(names.job_event("finished", "")) + ID,
                 re.escape(names.LISTENER_SOUGHT),
             ),
         },
@@ -335,6 +336,16 @@ def _requester(lab: str, agents: Iterable[str]) -> Rights:
     )
 
 
+def _recorder(lab: str, agents: Iterable[str]) -> Rights:
+    """It says nothing to anybody, but for what it sets aside."""
+    mine = tuple(re.escape(agent) for agent in agents) or (NAME,)
+    queues = tuple(_queue(names.record_queue, lab, one) for one in mine)
+    # It hears of all that ended, and so binds with the wildcards themselves.
+    return _watching(lab, tuple(map(re.escape, names.recorded_events()))) + Rights(
+        configure=queues, write=(*queues, re.escape(names.dead(lab))), read=queues
+    )
+
+
 ROLES: Mapping[str, Callable[[str, Iterable[str]], Rights]] = MappingProxyType(
     {
         "gatherer": _gatherer,
@@ -349,6 +360,7 @@ ROLES: Mapping[str, Callable[[str, Iterable[str]], Rights]] = MappingProxyType(
         "dispatcher": _dispatcher,
         "examiner": _examiner,
         "requester": _requester,
+        "recorder": _recorder,
     }
 )
 """The rights of each role, by lab and, for who has an inbox of that name, by agents.
@@ -357,7 +369,7 @@ An observer looks (``status``, ``watch``, ``doctor``), an operator also steers (
 ``leave``). An originator gives test files out, a worker (``--gs-worker``) and a listener have them
 run by processes that have no connection of their own but in the sections of their tests, as a
 workload. A dispatcher gives slips out, and asks for processors. A requester asks for
-grades, and for examiners.
+grades, and for examiners. A recorder writes down what ended.
 """
 
 

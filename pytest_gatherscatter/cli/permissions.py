@@ -56,8 +56,8 @@ def permissions(  # noqa: PLR0913 - each is an option
     """
     agents = names("agent", agents)
     labs = names("lab", labs) or ("default",)
-    if agents and not {"monitor", "processor", "examiner"} & set(roles):
-        text = "goes with --role monitor, processor or examiner: nobody else has a name"
+    if agents and not {"monitor", "processor", "examiner", "recorder"} & set(roles):
+        text = "goes with --role monitor, processor, examiner or recorder: nobody else has a name"
         raise SettingsInvalid("--agent", text)
     login = user or (agents[0] if len(agents) == 1 and len(roles) == 1 else roles[0])
     given = permission.rights(roles, labs, agents)

@@ -136,7 +136,7 @@ def ping_key(asker: str) -> str:
 
 
 def job_event(what: str, job: str) -> str:
-    """Key of a job's event: ``what`` is ``offered``."""
+    """Key of a job's event: ``what`` is ``offered`` or ``finished``."""
     return f"job.{what}.{job}"
 
 
@@ -220,9 +220,24 @@ def grading_event(what: str, queue: str) -> str:
     return f"grading.{what}.{queue}"
 
 
+def record_queue(lab: str, name: str) -> str:
+    """Name the durable queue of what a recorder has to write down; one party consumes it."""
+    return f"gs.{lab}.record.{name}"
+
+
 def step_event(what: str, run: str) -> str:
     """Key of the steps of a run's tests: ``what`` is ``progressed`` or ``finished``."""
     return f"step.{what}.{run}"
+
+
+def recorded_events() -> tuple[str, ...]:
+    """Keys on the event exchange that a recorder hears: how things ended."""
+    return (
+        grading_event("answered", "*"),
+        section_event("changed", "*"),
+        slip_event("over", "*"),
+        job_event("finished", "*"),
+    )
 
 
 def bench_events(bench: str) -> tuple[str, ...]:

@@ -49,6 +49,7 @@ USERS = {
     "giver": ("dispatcher", ()),
     "judge": ("examiner", ("judge1",)),
     "pupil": ("requester", ()),
+    "clerk": ("recorder", ("book1",)),
 }
 """Logins with their roles, and whose agent they are."""
 
@@ -162,6 +163,8 @@ others_processor = Place(names.processor_queue, "rack2")
 others_examiner = Place(names.examiner_queue, "judge2")
 others_grades = Place(names.grade_queue, "0123456789abcdef")
 gradings = Place(names.grading_queue, "waveform")
+clerks_queue = Place(names.record_queue, "book1")
+others_record = Place(names.record_queue, "book2")
 captures = Place(names.section_queue, "0123456789abcdef")
 other_events = Place(names.event_exchange, other=True)
 other_direct = Place(names.direct_exchange, other=True)
@@ -319,6 +322,17 @@ FORBIDDEN: dict[str, dict[str, Deed]] = {
         "say that something was graded": say(events, "grading.answered.waveform"),
         "hear all answers": hear(direct, "grade.*"),
     },
+    "clerk": {
+        **NOT_AN_OPERATORS,
+        "have another recorder's queue": have(others_record, exclusive=False),
+        "hear all that happens": hear(events, "#"),
+        "hear of sections that begin": hear(events, "section.go.default"),
+        "speak to the gatherer": say(direct, "gatherer"),
+        "ask for a grade": say(direct, "grading.waveform"),
+        "say that something was graded": say(events, "grading.answered.waveform"),
+        "say that a slip is over": say(events, "slip.over.0123456789abcdef"),
+        "hear an asker's answers": hear(direct, "grade.0123456789abcdef"),
+    },
 }
 """What each login may not."""
 
@@ -328,6 +342,8 @@ def refusals(at: Guarded, user: str, deeds: Mapping[str, Deed]) -> dict[str, int
     codes: dict[str, int | None] = {}
     with pika.BlockingConnection(pika.URLParameters(at.urls[user])) as connection:
         mine = names.reply_queue(at.lab, secrets.token_hex(8))
+        if user == "clerk":  # who asks nobody anything has no queue for answers
+            mine = clerks_queue(at)
         connection.channel().queue_declare(mine, exclusive=True)
         for what, deed in deeds.items():
             codes[what] = None
@@ -382,6 +398,10 @@ def test_the_same_deeds_are_allowed_where_they_belong(guarded: Guarded) -> None:
         ("judge", have(gradings, exclusive=False)),
         ("judge", say(direct, "grade.0123456789abcdef")),
         ("pupil", hear(direct, "grade.0123456789abcdef")),
+        ("clerk", hear(events, "grading.answered.*")),
+        ("clerk", hear(events, "slip.over.*")),
+        ("clerk", say(dead, "")),
+        ("sender", say(events, "job.finished.0123456789abcdef")),
     ]
     for user, deed in allowed:
         assert refusals(guarded, user, {user: deed}) == {user: None}
