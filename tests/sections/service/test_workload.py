@@ -21,6 +21,7 @@ from pytest_gatherscatter.errors import (
     SectionVetoed,
 )
 from pytest_gatherscatter.sections.section import Demand, SectionState, verdict
+from pytest_gatherscatter.sections.service import workload
 from pytest_gatherscatter.sections.service.workload import Workloads
 from pytest_gatherscatter.sections.workload.memory import EMPTY_PAUSE
 from pytest_gatherscatter.settings import Settings
@@ -134,7 +135,35 @@ def test_a_failed_finding(here: Lab) -> None:
     assert "scope: peak_v = 5.71 V" in error.text
 
 
-def test_too_long_is_overdue(here: Lab) -> None:
+class Stopwatch:
+    """Stands for the module ``time``: each look costs 7 s, but none while a body runs."""
+
+    def __init__(self) -> None:
+        self.now = time.monotonic()
+        self.body = 0.0
+
+    def monotonic(self) -> float:
+        """Look at it."""
+        self.now += self.body or 7.0
+        self.body = 0.0
+        return self.now
+
+
+def test_what_is_told_is_the_bodys_time_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts from when the body may begin to when it is over: no wait before, none after."""
+    watch = Stopwatch()
+    monkeypatch.setattr(workload, "time", watch)
+    workloads = Workloads(Settings(), Found(None, "none", "none"), run="0" * 16, locks=tmp_path)
+    visit = workloads.gather(Demand(name="sleep", bench="b", test="t", max_duration=0.5))
+    workloads.enter(visit)
+    watch.body = 1.5
+    (error,) = verdict(workloads.leave(visit, "passed"))
+    assert error.told == "DUT: section 'sleep' took 1.5 s, 0.5 s were allowed"
+
+
+def test_too_long_is_overdue(here: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that runs past max_duration is told so, with a gatherer and without."""
     workloads = here.workloads()
     for _ in range(2):
@@ -147,6 +176,14 @@ def test_too_long_is_overdue(here: Lab) -> None:
             here.gatherer()
             time.sleep(EMPTY_PAUSE)
     assert visit.coordinated
+    visit = workloads.gather(demand(here, max_duration=0.05))
+    started = workloads.enter(visit).started
+    assert started is not None
+    watch = Stopwatch()
+    watch.now, watch.body = started, 1.5
+    monkeypatch.setattr(workload, "time", watch)
+    (error,) = verdict(workloads.leave(visit, "passed"))
+    assert "took 1.5 s, 0.05 s were allowed" in error.text
 
 
 # ── nobody there ───────────────────────────────────────────────────────────────────────
