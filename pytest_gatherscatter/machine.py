@@ -102,7 +102,8 @@ class Received(Struct, frozen=True):
 
     ``reply_to`` is the key on which the sender takes answers; ``user`` is the login that the
     broker vouches for, if the sender set it; ``key`` is the one that it was sent with, which the
-    broker may allow to some logins only.
+    broker may allow to some logins only. ``id`` and ``sent`` (Unix seconds) are what its sender
+    says of the message, if anything: the same id is the same message once more.
     """
 
     message: Message
@@ -111,6 +112,8 @@ class Received(Struct, frozen=True):
     user: str | None = None
     redelivered: bool = False
     key: str = ""
+    id: str = ""
+    sent: int | None = None
 
 
 class Woken(Struct, frozen=True):

@@ -26,6 +26,7 @@ class Properties(Struct, frozen=True):
 
     ``ttl`` is the message's time to live in seconds (AMQP's ``expiration`` in milliseconds).
     ``user_id`` is checked by the broker against the login; it is never taken on trust.
+    ``timestamp`` is when it was published, in Unix seconds; a link writes it into each message.
     """
 
     type: str | None = None
@@ -34,6 +35,7 @@ class Properties(Struct, frozen=True):
     reply_to: str | None = None
     user_id: str | None = None
     ttl: float | None = None
+    timestamp: int | None = None
     headers: dict[str, str | int] = {}
 
 

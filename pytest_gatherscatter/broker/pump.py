@@ -193,11 +193,15 @@ class Pump:
             user=event.properties.user_id,
             redelivered=event.redelivered,
             key=event.key,
+            id=event.properties.message_id or "",
+            sent=event.properties.timestamp,
         )
         try:
             self._handle(received, delivery, now)
         except JournalUnwritable:
             raise
+        except MessageUnreadable as error:
+            self._bury(delivery, event, error.reason, now)
         except Exception as error:
             if self._strict:
                 raise

@@ -295,6 +295,7 @@ class ExaminerMachine:
         answer = self._answer_to(request.request, request.queue, outcome, text, request.attempt)
         waited = max(0.0, self._wall(began) - request.created) if request.created else 0.0
         facts: dict[str, object] = {"waited": waited, "took": max(0.0, now - began)}
+        facts["owner"] = request.owner
         if over is not None and outcome == "graded":
             details = answer.details if over.details is None else over.details
             facts |= {"passed": over.passed, "score": over.score, "details": details}

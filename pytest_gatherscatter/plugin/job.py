@@ -6,6 +6,7 @@ ledger need is most of what the originator has to import, and its workers get re
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -56,6 +57,7 @@ class JobRun:
         self.ended: news.JobEnded | None = None
         known = wanted.memory.known
         self.status = Status(session.config, Forecast(wanted.names, known))
+        self._began = time.monotonic()
         self._session = session
         self._config = session.config
         self._wanted = wanted
@@ -92,10 +94,19 @@ class JobRun:
             self.ended = service.lost(str(error))
             raise
         self._replay.settle()
+        if self._spawned is None:  # else nobody but our own workers can hear it
+            service.sum_up(self._summary())
         if self.ended is not None and (self.ended.text or self.ended.unrun):
             text = self.ended.text or "not all that was found was run"
             if not session.shouldstop and self.ended.status <= pytest.ExitCode.TESTS_FAILED:
                 session.shouldfail = session.shouldfail or text
+
+    def _summary(self) -> news.Summary:
+        """Count as the last line of pytest's terminal does."""
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        stats = {} if reporter is None else reporter.stats
+        counts = {word: len(reports) for word, reports in stats.items() if word}
+        return news.Summary(time.monotonic() - self._began, counts)
 
     def _facts(self) -> JobFacts:
         terms, wishes, names, chooser, _ = self._wanted

@@ -55,6 +55,8 @@ FORGOTTEN = frozenset(
         "wakes",
         "_wake_at",
         "purposes",  # outcomes come at once
+        "ends",  # on its way to a recorder, who has no part in a section
+        "unsaid",
         "_asked",
         "_join_effect",
         "missed",  # whether a line of the log was said

@@ -121,14 +121,22 @@ class Ledger:
                 return self.job.out.take()  # nothing follows from it, and it comes most often
             case Failed(effect):
                 self.job.said.pop(effect, None)
-            case Told(StopJob(text)):
-                self._stop(text, now)
-            case Told(news.Outfit() as outfit):
-                self._equip(outfit)
+            case Told(request):
+                self._asked(request, now)
             case _:
                 pass
         self._go_on(now)
         return self.job.out.take()
+
+    def _asked(self, request: object, now: float) -> None:
+        """Do what the originator's own process asks for."""
+        match request:
+            case StopJob(text):
+                self._stop(text, now)
+            case news.Outfit() as outfit:
+                self._equip(outfit)
+            case news.Summary() as summary:
+                self._sum_up(summary)
 
     # ── who comes and goes ─────────────────────────────────────────────────────────────
 
@@ -367,6 +375,29 @@ class Ledger:
             return
         job.life.to(JobState.OVER, now=now)
         job.out.run(self.end(job.stopped))
+
+    def _sum_up(self, summary: news.Summary) -> None:
+        """Tell all who watch, and who records, how the job ended; it waits for the confirm."""
+        job, counts = self.job, summary.counts
+        books = job.books.values()
+        told = m.JobFinished(
+            job=job.facts.job,
+            originator=job.facts.originator,
+            root=job.facts.terms.root,
+            seconds=summary.seconds,
+            workers=len(job.crew.workers),
+            files=len(books),
+            tests=sum(len(one.tests or ()) for one in books),
+            passed=counts.get("passed", 0),
+            failed=counts.get("failed", 0),
+            errors=counts.get("error", 0),
+            skipped=counts.get("skipped", 0),
+            xfailed=counts.get("xfailed", 0),
+            xpassed=counts.get("xpassed", 0),
+            unrun=sum(len(one.open_tests) for one in books),
+            text=job.stopped,
+        )
+        job.said[job.out.publish(job_event("finished", job.facts.job), told)] = ""
 
     def end(self, text: str) -> news.JobEnded:
         """Say what was not run by now; ``text`` says why."""

@@ -3,6 +3,8 @@
 The originator's pytest replays them as its own session. Reports are JSON that a worker wrote.
 """
 
+from collections.abc import Mapping
+
 from msgspec import Raw, Struct
 
 
@@ -11,6 +13,17 @@ class Outfit(Struct, frozen=True):
 
     worker: str
     input: Raw
+
+
+class Summary(Struct, frozen=True):
+    """How the originator's pytest counted the tests of its job, to be put on record (``Told``).
+
+    ``seconds`` is how long the job took. ``counts`` are by the words of pytest's own summary:
+    ``passed``, ``failed``, ``error``, ``skipped``, ``xfailed``, ``xpassed``.
+    """
+
+    seconds: float
+    counts: Mapping[str, int]
 
 
 class WorkerCame(Struct, frozen=True):

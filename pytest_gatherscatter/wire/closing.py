@@ -11,7 +11,7 @@ from pytest_gatherscatter.wire.message import (
     Text,
     Token,
 )
-from pytest_gatherscatter.wire.part import MemberReport
+from pytest_gatherscatter.wire.part import MemberReport, SectionResult
 
 # ── a section, from leaving to closed ──────────────────────────────────────────────────
 
@@ -60,7 +60,10 @@ class SectionClosed(Message, frozen=True, kw_only=True):
 
 
 class SectionChanged(Message, frozen=True, kw_only=True):
-    """Gatherer → all: an event to watch, at each change of a section's state."""
+    """Gatherer → all: an event to watch, at each change of a section's state.
+
+    The last one has its ``result``; said by two gatherers, the first counts.
+    """
 
     section: Id
     name: Label
@@ -68,6 +71,7 @@ class SectionChanged(Message, frozen=True, kw_only=True):
     state: Label
     token: Token = 0
     text: Text = ""
+    result: SectionResult | None = None
 
 
 class StepProgressed(Message, frozen=True, kw_only=True):

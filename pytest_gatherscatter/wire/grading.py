@@ -75,8 +75,8 @@ class GradeAnswer(Message, frozen=True, kw_only=True):
     """Examiner → who asked, and all who watch: a request has ended.
 
     ``passed``, ``score`` and ``details`` are of one that was graded; ``text`` is the grader's
-    message, or what went wrong. ``waited`` and ``took`` are seconds in the queue and in the grader.
-    Redelivered, or said by two: the first counts.
+    message, or what went wrong. ``waited`` and ``took`` are seconds in the queue and in the grader,
+    ``owner`` is who asked. Redelivered, or said by two: the first counts.
     """
 
     request: Id
@@ -86,6 +86,7 @@ class GradeAnswer(Message, frozen=True, kw_only=True):
     score: Score = None
     text: Text = ""
     details: Raw = field(default_factory=lambda: Raw(b"{}"))
+    owner: Label = ""
     examiner: Label = ""
     host: Label = ""
     attempt: Attempts = 1

@@ -66,6 +66,7 @@ from pytest_gatherscatter.wire.part import (
     Hold,
     MemberReport,
     SectionEnd,
+    SectionResult,
     SectionStatus,
 )
 from pytest_gatherscatter.wire.presence import (
@@ -151,6 +152,7 @@ __all__ = [
     "SectionGo",
     "SectionMessage",
     "SectionRefused",
+    "SectionResult",
     "SectionStatus",
     "SectionStopped",
     "SectionWaiting",

@@ -127,6 +127,27 @@ class SectionEnd(Part, frozen=True, kw_only=True):
     text: Text = ""
 
 
+class SectionResult(Part, frozen=True, kw_only=True):
+    """What came of a section, for who records it: all that its gatherer knows at its end.
+
+    ``verdict`` is as in :class:`SectionEnd`, ``text`` says why; ``outcome`` is what its workload
+    said, if it did. ``seconds`` is from its start to its stop. ``skew`` and ``reports`` are as in
+    :class:`SectionClosed`, of those that were committed and closed.
+    """
+
+    test: Label
+    owner: Label
+    run: Id
+    verdict: Label
+    text: Text = ""
+    cause: Label = ""
+    outcome: Label = ""
+    seconds: float | None = None
+    skew: float | None = None
+    skew_bound: float | None = None
+    reports: tuple[MemberReport, ...] = ()
+
+
 class BenchStatus(Part, frozen=True, kw_only=True):
     """A bench as ``status`` shows it: who is in, who waits, who holds."""
 

@@ -29,6 +29,9 @@ from pytest_gatherscatter.wire.message import (
 FilePath: TypeAlias = Annotated[str, Meta(max_length=4096)]
 """A test file's path below the job's root, with ``/``: what is before ``::`` in a nodeid."""
 
+Total: TypeAlias = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""Tests of a whole job: of each of its files there may be as many as :data:`Count` can say."""
+
 MOST_CHOSEN = 200_000
 """Characters of chosen ids in a grant: of up to four bytes each, below the 1 MiB of a message."""
 
@@ -250,6 +253,30 @@ class JobOver(Message, frozen=True, kw_only=True):
     text: Text = ""
 
 
+class JobFinished(Message, frozen=True, kw_only=True):
+    """Originator → all: how a job ended, for who records it. Redelivered: the same.
+
+    ``files`` and ``tests`` are what was found; the others count tests as pytest's summary does.
+    ``unrun`` were found and not run; ``text`` says why it ended before all was run, if it did.
+    """
+
+    job: Id
+    originator: Label
+    root: Text
+    seconds: Age
+    workers: Count = 0
+    files: Count = 0
+    tests: Total = 0
+    passed: Total = 0
+    failed: Total = 0
+    errors: Total = 0
+    skipped: Total = 0
+    xfailed: Total = 0
+    xpassed: Total = 0
+    unrun: Total = 0
+    text: Text = ""
+
+
 class ListenerTold(Message, frozen=True, kw_only=True):
     """Listener → originator, as a keepalive of a job that it has; unroutable: the job is over.
 
@@ -310,6 +337,7 @@ TestFileMessage: TypeAlias = (
     | JobAlive
     | LeaveJob
     | JobOver
+    | JobFinished
     | ListenerTold
     | SeekListeners
     | ListenerSeen

@@ -1,10 +1,12 @@
 """What is true of a lab at this moment, and the words the gatherer says about it."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_gatherscatter.machine import Effects
 from pytest_gatherscatter.sections.gatherer.bench import Bench
@@ -110,6 +112,10 @@ class Lab:
         self._wakes: set[float] = set()
         self._benches_at_most = MOST_BENCHES
         self._news: dict[str, m.SectionChanged] = {}
+        self.ends: dict[int, m.SectionChanged] = {}
+        """What was said of ends, by effect, and is not confirmed yet."""
+        self.unsaid: list[m.SectionChanged] = []
+        """What was said of ends, and got lost."""
 
     def bench(self, name: str) -> Bench:
         """Return the bench of this name; it exists from its first mention, while there is room."""
@@ -185,17 +191,37 @@ class Lab:
         del self.ended[section]
         self.sections.pop(section, None)
 
-    def tell_news(self) -> None:
+    def tell_news(self, result: Callable[[SectionRecord], m.SectionResult]) -> None:
         """Tell those who watch how the sections stand that moved in this step.
 
         It comes last, since others wait for what the step does; of several moves in one step
-        the last is told.
+        the last is told. The last of all comes with its ``result``, and is said again where it got
+        lost: it goes on record.
         """
         if not self._news:
             return
         for changed in self._news.values():
-            self.out.publish(section_event("changed", changed.bench), changed)
+            section = self.sections.get(changed.section)
+            if section is not None and section.state in ENDED:
+                self._tell_end(replace(changed, result=result(section)))
+            else:
+                self.out.publish(section_event("changed", changed.bench), changed)
         self._news.clear()
+
+    def _tell_end(self, changed: m.SectionChanged) -> None:
+        self.ends[self.out.publish(section_event("changed", changed.bench), changed)] = changed
+
+    def end_lost(self, effect: int) -> None:
+        """Keep what was to be said of an end, if ``effect`` was that, until somebody can hear."""
+        changed = self.ends.pop(effect, None)
+        if changed is not None and len(self.unsaid) < MOST_ENDED:
+            self.unsaid.append(changed)
+
+    def tell_ends(self) -> None:
+        """Say again what got lost of ends."""
+        unsaid, self.unsaid = self.unsaid, []
+        for changed in unsaid:
+            self._tell_end(changed)
 
     def ask(self, what: str, section: SectionRecord, agent: str, message: m.Message) -> None:
         """Send an agent something whose return means that it is gone."""

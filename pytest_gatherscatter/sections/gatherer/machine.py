@@ -26,6 +26,7 @@ from pytest_gatherscatter.sections.gatherer.lab import KEPT, UNTAKEN, GathererFa
 from pytest_gatherscatter.sections.gatherer.presence import Presence
 from pytest_gatherscatter.sections.gatherer.record import SectionRecord
 from pytest_gatherscatter.sections.gatherer.recovery import recover, snapshot
+from pytest_gatherscatter.sections.gatherer.result import result
 from pytest_gatherscatter.sections.gatherer.state import ENDED, GATHERS, SectionState
 from pytest_gatherscatter.sections.gatherer.steering import Steering
 from pytest_gatherscatter.wire import messages as m
@@ -79,6 +80,7 @@ class Gatherer:
                 lab.unreadable += 1
             case LinkUp():
                 self._presence.announce(now=now)
+                lab.tell_ends()
             case LinkDown():
                 self._presence.cut_off()
             case Recovered(events, wall):
@@ -86,7 +88,7 @@ class Gatherer:
             case _:
                 pass
         self._progress(now)
-        lab.tell_news()
+        lab.tell_news(result)
         return lab.out.take()
 
     def snapshot(self) -> list[Mapping[str, Any]]:
@@ -105,6 +107,10 @@ class Gatherer:
 
     def _outcome(self, message: Confirmed | Returned | Failed, now: float) -> None:
         """Learn from what became of a publish; a lost connection says nothing of the other."""
+        if isinstance(message, Failed):
+            self.lab.end_lost(message.effect)
+        else:
+            self.lab.ends.pop(message.effect, None)
         purpose = self.lab.purposes.pop(message.effect, None)
         if purpose is None or isinstance(message, Failed):
             return

@@ -7,7 +7,7 @@ from pytest_gatherscatter.sections.gatherer.state import SectionState
 from pytest_gatherscatter.sections.hook import clip
 from pytest_gatherscatter.sections.section import finding_line
 from pytest_gatherscatter.sections.verdict import SectionVerdict, verdict_of
-from pytest_gatherscatter.wire.messages import SectionEnd
+from pytest_gatherscatter.wire.messages import SectionEnd, SectionResult
 
 RECENT = 20
 """Ended sections that ``status`` shows: what a person asks about who comes to see what happened."""
@@ -89,6 +89,27 @@ def facts(section: SectionRecord) -> dict[str, object]:
             "reports": [reported(report) for report in closed.reports],
         }
     return stated
+
+
+def result(section: SectionRecord) -> SectionResult:
+    """State what came of an ended section to whoever records it."""
+    left, closed = section.left, section.closed
+    seconds = None
+    if left is not None and left.started is not None and left.stopped is not None:
+        seconds = left.stopped - left.started
+    return SectionResult(
+        test=section.entered.test,
+        owner=section.entered.owner,
+        run=section.entered.run,
+        verdict=verdict(section).value,
+        text=why(section),
+        cause=section.cause,
+        outcome="" if left is None else left.outcome,
+        seconds=seconds,
+        skew=None if closed is None else closed.skew,
+        skew_bound=None if closed is None else closed.skew_bound,
+        reports=() if closed is None else closed.reports,
+    )
 
 
 def shown(section: SectionRecord, *, now: float) -> SectionEnd:

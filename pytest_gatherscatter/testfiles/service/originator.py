@@ -12,7 +12,7 @@ from pytest_gatherscatter.broker.topology import job_topology
 from pytest_gatherscatter.errors import BrokerError
 from pytest_gatherscatter.machine import Run, Told
 from pytest_gatherscatter.testfiles.ledger import Ledger, StopJob
-from pytest_gatherscatter.testfiles.news import JobEnded, News, Outfit
+from pytest_gatherscatter.testfiles.news import JobEnded, News, Outfit, Summary
 from pytest_gatherscatter.testfiles.state import JobFacts
 
 CONNECT = 30.0
@@ -88,6 +88,10 @@ class OriginatorService:
     def stop(self, text: str) -> None:
         """Let the job end, for ``text``."""
         self._driver.post(Told(StopJob(text)))
+
+    def sum_up(self, summary: Summary) -> None:
+        """Put on record how the job ended; it is said when the service is closed."""
+        self._driver.tell(Told(summary))
 
     def close(self) -> None:
         """Let go of the broker; the workers see at once that nobody counts on them any more."""
