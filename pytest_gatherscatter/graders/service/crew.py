@@ -79,13 +79,13 @@ class Crew:
         with self._lock:
             bell = self._bells.get(run)
             if bell is not None:
-                os.eventfd_write(bell, 1)
+                _ring(bell)
 
     def close(self, seconds: float) -> list[Stuck]:
         """Let all threads end, and wait for them; say which have not in so many seconds."""
         with self._lock:
             for bell in self._bells.values():
-                os.eventfd_write(bell, 1)
+                _ring(bell)
         for _ in self._threads:
             self._orders.put(None)
         until = time.monotonic() + seconds
@@ -112,7 +112,8 @@ class Crew:
             over = self._judge(grader, order, bell)
             with self._lock:
                 del self._bells[run]
-            os.close(bell)
+                with contextlib.suppress(OSError):  # a grader may have closed it
+                    os.close(bell)
             self._at.pop(name, None)
             self._post(Exited(run, over))
         with contextlib.suppress(Exception):
@@ -134,16 +135,34 @@ class Crew:
             )
             return _over(grader.grade(told))
         except GradingTimedOut as error:
-            return GradingOver("timed-out", text=str(error))
+            return GradingOver("timed-out", text=_said(error))
         except GraderKilled as error:
-            return GradingOver("killed", text=str(error))
+            return GradingOver("killed", text=_said(error))
         except GradingEnded as error:
-            return GradingOver("ended", text=str(error))
+            return GradingOver("ended", text=_said(error))
         except (GraderFailed, RequestInvalid) as error:
-            return GradingOver("failed", text=str(error))
+            return GradingOver("failed", text=_said(error))
         except BaseException as error:
             log.debug("request %s", request.request, exc_info=True)
-            return GradingOver("failed", text=f"{type(error).__name__}: {error}")
+            return GradingOver("failed", text=f"{type(error).__name__}: {_said(error)}")
+
+
+def _ring(bell: int) -> None:
+    with contextlib.suppress(OSError):  # a grader may have closed it
+        os.eventfd_write(bell, 1)
+
+
+def _said(error: BaseException) -> str:
+    """Write what an error says in text that can be sent, whatever it does when it is asked."""
+    try:
+        return _plain(str(error))
+    except BaseException:  # noqa: BLE001 - of somebody's class
+        return "it cannot say what went wrong"
+
+
+def _plain(text: str) -> str:
+    """Write a text without what UTF-8 cannot: half of a pair."""
+    return text.encode(errors="replace").decode()
 
 
 def _over(grade: object) -> GradingOver:
@@ -158,6 +177,6 @@ def _over(grade: object) -> GradingOver:
         "graded",
         passed=grade.passed,
         score=None if score is None else float(score),
-        text=grade.message.encode(errors="replace").decode(),
+        text=_plain(grade.message),
         details=plain_json("its details", dict(grade.details), MOST_DETAILS),
     )
