@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
+from msgspec.structs import asdict
 
 from pytest_gatherscatter.cli import serving
 from pytest_gatherscatter.cli.option import Asked, examples, lab_options, need_url
-from pytest_gatherscatter.cli.output import say_json, say_table
+from pytest_gatherscatter.cli.output import complain, say_json, say_table
 from pytest_gatherscatter.cli.stop import SLICE, Stop, minded
 from pytest_gatherscatter.errors import GatherScatterError, SettingsInvalid
 from pytest_gatherscatter.gradersetting import EXAMINER_READERS, ExaminerSettings
@@ -282,7 +283,7 @@ def request(  # noqa: PLR0913 - each is an option
 
     patience = _time("--timeout", timeout)
     payload = _payload()
-    sent = read_files({path.name: path for path in files})
+    sent = read_files(_named(files))
     settings = asked.settings()
     url, owner, stop = need_url(settings), _owner(), Stop()
     view = GradeView(count, as_json=as_json)
@@ -311,11 +312,25 @@ def request(  # noqa: PLR0913 - each is an option
 
 
 def _payload() -> object:
-    text = sys.stdin.read()
+    if sys.stdin.isatty():
+        complain("the payload is read from standard input, as JSON; Ctrl-D ends it")
+    text = sys.stdin.buffer.read()
     try:
         return msgspec.json.decode(text) if text.strip() else None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsInvalid("standard input", f"is no JSON: {error}") from None
+
+
+def _named(files: Sequence[Path]) -> dict[str, Path]:
+    """Name each file as itself.
+
+    Raises:
+        SettingsInvalid: two of them have one name.
+    """
+    named = {path.name: path for path in files}
+    if len(named) < len(files):
+        raise SettingsInvalid("--file", "two files have one name")
+    return named
 
 
 @graders.command(
@@ -344,7 +359,12 @@ def status(asked: Asked, *, wait: str, as_json: bool) -> int:
             queue: {"waiting": waiting, "agents": agents}
             for queue, (waiting, agents) in queues.items()
         }
-        say_json({"agents": msgspec.to_builtins(seen), "queues": there})
+        agents = [
+            # Zeros, too, which messages leave out.
+            {**asdict(one), "graders": [asdict(grader) for grader in one.graders]}
+            for one in seen
+        ]
+        say_json({"agents": agents, "queues": there})
     else:
         heads = ("agent", "host", "grader", "kind", "queues", "threads", "busy", "state")
         counts = ("graded", "failed", "slow")

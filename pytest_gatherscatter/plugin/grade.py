@@ -138,6 +138,8 @@ class GradeRunner:
         parallel: int,
     ) -> Iterator[CheckedGrade]:
         """Ask for all, and yield what comes; show for how long nothing did."""
+        if parallel < 1:
+            raise SettingsInvalid("gs_grade.many(): parallel", f"{parallel} must be 1 or more")
         try:
             limit = seconds(timeout)
         except (TypeError, ValueError) as error:

@@ -1,5 +1,6 @@
 """``gatherscatter graders``: what is refused at once, and what people see of grades."""
 
+import io
 import json
 from pathlib import Path
 
@@ -53,6 +54,32 @@ def test_what_is_wrong_is_told_at_once(  # noqa: PLR0913, PLR0917 - a case, and 
     told = capsys.readouterr().err
     assert said in told
     assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"[" * 200_000, b"{} x", b'{"v": NaN}'])
+def test_what_is_no_json_is_told_in_a_line(
+    body: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anybody is asked, whatever bytes they are."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(body)))
+    assert status(["graders", "request", "wave"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("gatherscatter: standard input: is no JSON: ")
+    assert told.count("\n") == 1
+
+
+def test_two_files_of_one_name_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of them would be left out."""
+    words = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "trace.bin").write_text(folder)
+        words += ["--file", str(tmp_path / folder / "trace.bin")]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"1")))
+    assert status(["graders", "request", "wave", *words]) == 2
+    assert capsys.readouterr().err == "gatherscatter: --file: two files have one name\n"
 
 
 def test_right_settings_are_listed(

@@ -32,6 +32,10 @@ def test_no_json(gs_grade):
     gs_grade("signal", {1, 2})
 
 
+def test_none_at_a_time(gs_grade):
+    list(gs_grade.many("signal", [{"samples": [1.0]}], parallel=0))
+
+
 def test_in_a_section(gs_grade, critical_section):
     with critical_section():
         gs_grade("signal", {"samples": [1.0]})
@@ -83,7 +87,7 @@ def test_graders_of_a_package(tmp_path: Path) -> None:
         environ={"PYTHONPATH": str(folder)},
     )
     said = done.stdout
-    assert "7 failed, 3 passed" in said, said
+    assert "8 failed, 3 passed" in said, said
     for line in (
         "DUT: signal does not pass, score 0.5: 1 of 2 samples out of 0 to 5.5",
         "  out: [9.5]",
@@ -92,6 +96,7 @@ def test_graders_of_a_package(tmp_path: Path) -> None:
         "LAB: refused by queue nowhere: there is no queue nowhere",
         "LAB: the grader of queue slow timed out (",
         "LAB: the payload is no plain JSON",
+        "LAB: gs_grade.many(): parallel: 0 must be 1 or more",
         "is quiet, and a grade needs the lab",
     ):
         assert line in said, (line, said)

@@ -1,13 +1,15 @@
 """What may be asked, and what comes back to whoever asked."""
 
 import math
+import os
 from pathlib import Path
 
 import pytest
 from msgspec import Raw
 
+from pytest_gatherscatter.asking import LATE, Ask, Ended
 from pytest_gatherscatter.errors import GradeFailed, NotGraded, RequestInvalid, SettingsInvalid
-from pytest_gatherscatter.graders.asker import LATE, Ask, AskerMachine, Ended
+from pytest_gatherscatter.graders.asker import AskerMachine
 from pytest_gatherscatter.graders.given import GivenGrade
 from pytest_gatherscatter.graders.request import make_request
 from pytest_gatherscatter.graders.service.file import read_files
@@ -44,7 +46,11 @@ def test_files_go_inside_or_by_their_path(tmp_path: Path) -> None:
         (MOST_INLINE, str(folder / "large")),
     ]
     assert sum(len(one.data) for one in made(files=files).files) == 1003
-    for name, given in (("../x", b""), (".x", b""), ("x", folder / "none"), ("x", b"x" * 600_000)):
+    os.mkfifo(folder / "pipe")
+    for name, given in (
+        *(("../x", b""), (".x", b""), ("x", folder / "none"), ("x", b"x" * 600_000)),
+        *(("x", folder), ("x", folder / "pipe")),
+    ):
         with pytest.raises(RequestInvalid):
             read_files({name: given})
 

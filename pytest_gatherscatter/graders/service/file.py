@@ -37,6 +37,8 @@ def read_files(files: Mapping[str, str | Path | bytes]) -> tuple[GradingFile, ..
 def _read(name: str, path: Path, most: int) -> tuple[bytes, str, int, str]:
     """Return its content if it is not too large, else its path; its size and hash."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be read for ever
+            raise RequestInvalid(f"file {name}: {path}: is no file with a size")
         size = path.stat().st_size
         if size <= most:
             data = path.read_bytes()

@@ -212,6 +212,7 @@ def test_drain_reload_and_the_account(lab: GradeLab) -> None:
     (agent,) = told["agents"]
     facts: dict[str, Any] = {one["name"]: one for one in agent["graders"]}
     assert (agent["examiner"], facts["judge"]["threads"]) == ("rack1", 2)
+    assert (facts["judge"]["busy"], facts["nap"]["graded"]) == (0, 0)
     assert told["queues"]["judge"] == {"agents": 1, "waiting": 0}
     figure = 'grader_graded_total{examiner="rack1",grader="judge"} 1\n'
     metrics = examiner.says("metrics are at").rpartition(" ")[2]
