@@ -14,7 +14,15 @@ IMPURE = {
     *("socket", "select", "selectors", "ssl", "threading", "_thread", "asyncio", "subprocess"),
     *("multiprocessing", "concurrent", "time", "datetime", "pytest", "pika", "tenacity"),
 }
-PURE = ("machine.py", "quantity.py", "errors.py", "wire/*", "broker/port.py", "broker/topology.py")
+PURE = (
+    "asking.py",
+    "machine.py",
+    "quantity.py",
+    "errors.py",
+    "wire/*",
+    "broker/port.py",
+    "broker/topology.py",
+)
 PURE_EMBEDDED = ("vhost", "exchange", "queue", "record", "refusal", "directory", "flow")
 PATHS = {str(path.relative_to(ROOT)): path for path in sorted(ROOT.rglob("*.py"))}
 

@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 import msgspec
 import pytest
 
+from pytest_gatherscatter.asking import Ended
 from pytest_gatherscatter.broker.port import Verdict
-from pytest_gatherscatter.graders.asker import AskerMachine, Ended
+from pytest_gatherscatter.graders.asker import AskerMachine
 from pytest_gatherscatter.graders.case import Desk
 from pytest_gatherscatter.graders.examiner import ExaminerMachine
 from pytest_gatherscatter.simulation.graders.play import FAULTS, play

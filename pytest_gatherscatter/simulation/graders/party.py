@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
+from pytest_gatherscatter.asking import Ask, Ended
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import examiner_topology, grade_topology
-from pytest_gatherscatter.graders.asker import Ask, AskerMachine, Ended
+from pytest_gatherscatter.graders.asker import AskerMachine
 from pytest_gatherscatter.graders.case import GraderFacts
 from pytest_gatherscatter.graders.examiner import ExaminerFacts, ExaminerMachine
 from pytest_gatherscatter.graders.order import BeginGrading, Done, Drain, EndGrading, GradingOver
