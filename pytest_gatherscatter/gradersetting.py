@@ -60,6 +60,13 @@ def _threads(value: object, base: Path) -> int:
     return number
 
 
+def _queues(value: object, base: Path) -> tuple[str, ...]:
+    queues = names_of("queue")(value, base)
+    if not queues:
+        raise ValueError("a grader without a queue does nothing; without the key it has its name's")
+    return queues
+
+
 def _attempts(value: object, base: Path) -> int:
     number = count(value, base)
     if not 1 <= number <= MOST_ATTEMPTS:
@@ -91,7 +98,7 @@ GRADER_READERS: Mapping[str, Reader] = MappingProxyType(
     {
         "name": named("grader"),
         "kind": string,
-        "queues": names_of("queue"),
+        "queues": _queues,
         "threads": _threads,
         "timeout": wait(),
         "slow": wait(),

@@ -6,7 +6,9 @@
 import importlib
 import random
 import select
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from pytest_gatherscatter.errors import GraderFailed, GradingEnded, GradingTimedOut, SettingsInvalid
@@ -74,14 +76,18 @@ class PythonGrader(Grader):
 
 
 def _import(target: str) -> Callable[..., object]:
+    """Return what ``package.module:function`` names; the current directory counts."""
     module, colon, name = target.partition(":")
     if not colon or not name:
         raise SettingsInvalid("target", f"{target!r} must be package.module:function")
+    directory = str(Path.cwd())
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
     try:
         found: object = importlib.import_module(module)
         for word in name.split("."):
             found = getattr(found, word)
-    except Exception as error:  # noqa: BLE001 - whatever somebody's module does when it is imported
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a module does when imported
         text = f"{target!r} cannot be imported: {type(error).__name__}: {error}"
         raise SettingsInvalid("target", text[:1000]) from None
     if not callable(found):

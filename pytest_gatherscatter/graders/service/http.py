@@ -172,6 +172,8 @@ def _url(value: object) -> str:
     if parts.username or parts.password:
         raise ValueError("a password in a URL is seen by everybody; it is not taken")
     _ = parts.port  # says so if it is none
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError(f"{value!r}: blanks and what is not ASCII must be written %XX")
     return value
 
 

@@ -54,7 +54,7 @@ def kinds() -> dict[str, type[Grader]]:
     try:
         plugins.load_setuptools_entrypoints(GROUP)
         found = plugins.hook.gatherscatter_graders()
-    except Exception as error:  # noqa: BLE001 - whatever somebody's package does when it is imported
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a package does when imported
         text = f"a package of graders is broken: {type(error).__name__}: {error}"
         raise SettingsInvalid(f"entry points {GROUP}", text[:1000]) from None
     known = dict(BUILT_IN)
@@ -80,6 +80,6 @@ def make(settings: GraderSettings, known: Mapping[str, type[Grader]]) -> list[Gr
         return [kind.from_config(settings.options) for _ in range(settings.threads)]
     except SettingsInvalid as error:
         raise SettingsInvalid(f"{settings.where}: options.{error.where}", error.problem) from None
-    except Exception as error:  # noqa: BLE001 - of somebody's grader
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - of somebody's grader
         text = f"{type(error).__name__}: {error}"
         raise SettingsInvalid(f"{settings.where}: options", text[:1000]) from None

@@ -163,6 +163,8 @@ def _signal(number: int) -> str:
 def _command(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
         raise TypeError(f"{value!r} must be a list of words, the program first")
+    if any("\0" in one for one in value):
+        raise ValueError(f"{value!r}: no program can be given a word with a NUL")
     return tuple(value)
 
 
@@ -179,4 +181,7 @@ def _directories(value: object) -> tuple[Path, ...]:
 def _environment(value: object) -> Mapping[str, str]:
     if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
         raise TypeError(f"{value!r} must be a table of texts")
+    for name, text in value.items():
+        if not name or "=" in name or "\0" in name + text:
+            raise ValueError(f"{name!r}: no variable can be called so, or have such a value")
     return value

@@ -224,14 +224,33 @@ def test_a_function_and_a_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
         ("http", {"url": "ftp://x"}, "options.url: 'ftp://x' must be http://HOST"),
         ("http", {"url": "http://u:p@x"}, "options.url: a password in a URL"),
         ("python", {"target": "no.such:thing"}, "options.target: 'no.such:thing' cannot be"),
+        (
+            "python",
+            {"target": "leaving:x"},
+            "options.target: 'leaving:x' cannot be imported: S",
+        ),
+        ("subprocess", {"command": ["true", "a\0b"]}, "options.command: ['true', 'a\\x00b']: no"),
+        (
+            "subprocess",
+            {"command": ["true"], "environment": {"A=": "x"}},
+            "options.environment: 'A=': no variable",
+        ),
+        ("http", {"url": "http://x/a b"}, "options.url: 'http://x/a b': blanks and what is not"),
         ("sleep", {"min": "2s", "max": "1s"}, "options.max: 1 s is less than min, 2 s"),
         ("guess", {}, "kind: there is no kind 'guess'; there are http, python, sleep, subprocess"),
     ],
 )
 def test_wrong_options_are_told_by_their_names(
-    kind: str, options: dict[str, object], text: str
+    kind: str,
+    options: dict[str, object],
+    text: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Before anybody is served."""
+    """Before anybody is served, also where a module ends the process; here is where it looks."""
+    monkeypatch.syspath_prepend(str(tmp_path / "elsewhere"))  # and puts back what is added
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "leaving.py").write_text("raise SystemExit(3)")
     settings = GraderSettings(name="g", kind=kind, options=options, where="file: grader g")
     with pytest.raises(SettingsInvalid) as told:
         make(settings, kinds())
