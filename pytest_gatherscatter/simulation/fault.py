@@ -96,7 +96,7 @@ class Trouble:
                 if forgets:
                     victim.forget()
                 if moves:
-                    victim.move(self.lab.clock())
+                    victim.move(self.lab.world.clock())
             if stays and isinstance(victim, Visitor):
                 victim.plans.clear()
                 self._done()
@@ -122,7 +122,7 @@ class Trouble:
             victims = [one for one in self.lab.workloads if one.host is host and one.alive]
             for one in victims:
                 one.die("dies with its host", at_once=True)
-            host.lose_power(self.lab.clock())
+            host.lose_power(self.lab.world.clock())
             for one in victims:
                 self.world.after(back, one.start)
 

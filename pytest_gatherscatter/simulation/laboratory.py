@@ -10,18 +10,11 @@ from pytest_gatherscatter.sections.workload.machine import Workload
 from pytest_gatherscatter.simulation.authority import Authority
 from pytest_gatherscatter.simulation.host import Host, Plan
 from pytest_gatherscatter.simulation.instrument import Instrument, Temper
-from pytest_gatherscatter.simulation.network import Network
+from pytest_gatherscatter.simulation.network import DELAYS, Network
 from pytest_gatherscatter.simulation.person import Person
 from pytest_gatherscatter.simulation.stranger import Stranger
 from pytest_gatherscatter.simulation.visitor import Visitor
 from pytest_gatherscatter.simulation.world import VirtualClock, World
-
-DRIFT = 50e-6
-"""Each clock's own drift, so that two of them part by 100 ppm at the most, as assumed."""
-
-DELAYS = (*(0.00003,) * 6, 0.0003, 0.003)
-"""Seconds of a usual way on top of the shortest. Most labs are quick ones, as most are: where a
-clock is read well at once, no second probe costs the play its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +42,11 @@ class Laboratory:
             twice=0.05 if rough else 0.0,
         )
         self.benches = ("north", "south")[: chance.choice((1, 1, 2))]
-        self.hosts = [Host(name, self.clock()) for name in ("ant", "bee")]
+        self.hosts = [Host(name, world.clock()) for name in ("ant", "bee")]
         names = ("scope", "thermal", "psu")[: chance.choice((1, 1, 2, 2, 3))]
         self.required = frozenset(n for n in names[:1] if chance.random() < 0.3)  # noqa: PLR2004
         self.monitors = [self._monitor(name) for name in names]
-        clocks = (self.clock(), self.clock(), self.hosts[0].clock)
+        clocks = (world.clock(), world.clock(), self.hosts[0].clock)
         self.gatherer = self._authority("gatherer", chance.choice(clocks))
         self.authorities = [self.gatherer]
         self.twins: list[Instrument] = []
@@ -69,7 +62,7 @@ class Laboratory:
 
     def rival(self) -> Authority:
         """Make one more gatherer; it knows nothing, as on another machine."""
-        rival = self._authority(f"gatherer{len(self.authorities)}", self.clock())
+        rival = self._authority(f"gatherer{len(self.authorities)}", self.world.clock())
         self.authorities.append(rival)
         for one in self.authorities:
             one.others = [other for other in self.authorities if other is not one]
@@ -86,7 +79,7 @@ class Laboratory:
     def stranger(self) -> Stranger:
         """Make somebody who means no good."""
         agents = tuple(one.agent for one in self.monitors)
-        return Stranger(self.world, self.network, self.clock(), self.benches, agents)
+        return Stranger(self.world, self.network, self.world.clock(), self.benches, agents)
 
     def _authority(self, name: str, clock: VirtualClock) -> Authority:
         make = self.cast.gatherer
@@ -105,12 +98,6 @@ class Laboratory:
             report_timeout=4.0,
         )
         return self._visitor(f"proof of {bench}", self.hosts[0], [Plan(demand, body=0.1)])
-
-    def clock(self) -> VirtualClock:
-        """Make a clock of its own, as after a reboot."""
-        chance, name = self.world.random, f"c10c{len(self.world.clocks):04x}"
-        offset, drift = chance.uniform(0.0, 1e5), chance.uniform(-DRIFT, DRIFT)
-        return VirtualClock(self.world, name, offset, drift)
 
     def _monitor(self, name: str) -> Instrument:
         chance = self.world.random
@@ -140,7 +127,7 @@ class Laboratory:
             self.world,
             self.network,
             name,
-            self.clock(),
+            self.world.clock(),
             benches,
             temper,
             agent=agent,

@@ -100,7 +100,7 @@ class Moments:
         def come_back() -> None:
             victim.after_crash = lambda: None
             if boots:
-                victim.move(self.lab.clock())
+                victim.move(self.lab.world.clock())
             self.world.after(back, victim.start)
 
         self._wait(Heard, kind, doom, by=victim.name, nth=nth)

@@ -20,6 +20,10 @@ USER = "lab"
 SHORTEST = 0.0001
 """Seconds of the fastest way to the broker: loopback and two schedulers."""
 
+DELAYS = (*(0.00003,) * 6, 0.0003, 0.003)
+"""Seconds of a usual way on top of the shortest. Most labs are quick ones, as most are: where a
+clock is read well at once, no second probe costs the play its time."""
+
 
 class Network:
     """One broker. ``mean`` is the usual delay of one way in seconds, beside ``SHORTEST``.

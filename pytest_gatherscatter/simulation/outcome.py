@@ -7,20 +7,20 @@ from typing import Self
 from pytest_gatherscatter.simulation.world import BodyBegan, Kind, Sight, Violated, VisitEnded
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a seed. ``bodies`` counts coordinated ones, ``alone`` the others."""
+    """What came of a seed, whatever was played."""
 
     seed: int
     violated: Violated | None
     history: list[Sight] = field(repr=False)
     """All that was seen, if the story was to be kept."""
-    steps: int
-    virtual: float
-    bodies: int
-    alone: int
-    visits: Counter[str]
     faults: tuple[str, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What is worth a number over many seeds, each by its name in the plural."""
+        return {}
 
     @property
     def line(self) -> str:
@@ -28,6 +28,17 @@ class Outcome:
         faults = ", ".join(self.faults) or "no fault"
         verdict = f"BROKEN {self.violated}" if self.violated else "holds"
         return f"seed {self.seed} ({faults}): {verdict}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SectionsOutcome(Outcome):
+    """What came of a lab of sections. ``bodies`` counts coordinated ones, ``alone`` the others."""
+
+    steps: int
+    virtual: float
+    bodies: int
+    alone: int
+    visits: Counter[str]
 
 
 class Count:
@@ -62,7 +73,7 @@ class Total:
     faults: Counter[str] = field(default_factory=Counter)
     bad: dict[int, str] = field(default_factory=dict)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: SectionsOutcome) -> None:
         """Count a seed in."""
         self.seeds += 1
         self.steps += outcome.steps

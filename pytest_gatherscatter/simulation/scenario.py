@@ -4,15 +4,15 @@ Everything is drawn from the seed before and while the world runs. When the last
 gone on, a person resets the lab, and what was asked to prepare must come to its end.
 """
 
-from pytest_gatherscatter.errors import GatherScatterError
 from pytest_gatherscatter.simulation.fault import Trouble
 from pytest_gatherscatter.simulation.instrument import Temper
 from pytest_gatherscatter.simulation.invariant import rules
 from pytest_gatherscatter.simulation.laboratory import Cast, Laboratory
-from pytest_gatherscatter.simulation.outcome import Count, Outcome
+from pytest_gatherscatter.simulation.outcome import Count, SectionsOutcome
+from pytest_gatherscatter.simulation.play import Play
 from pytest_gatherscatter.simulation.promise import promises
 from pytest_gatherscatter.simulation.rule import Rule
-from pytest_gatherscatter.simulation.world import Onlooker, Violated, World
+from pytest_gatherscatter.simulation.world import Onlooker, Violated
 from pytest_gatherscatter.wire.messages import ResetLab
 
 LONGEST = 900.0
@@ -36,12 +36,11 @@ PROVEN = 60.0
 """Seconds for the last section of a play, far over all its waits."""
 
 
-class Play:
+class SectionsPlay(Play[SectionsOutcome]):
     """One seed's lab, ready to run; with ``story`` it can be told afterwards."""
 
     def __init__(self, seed: int, cast: Cast | None = None, *, story: bool = False) -> None:
-        self.seed = seed
-        self.world = World(seed, story=story)
+        super().__init__(seed, story=story)
         self.lab = Laboratory(self.world, cast or Cast(), self._look)
         self.trouble = Trouble(self.lab, self._look)
         self.count = Count()
@@ -54,17 +53,9 @@ class Play:
             self.world.show(onlooker)
         self._visitors = self.lab.workloads
 
-    def run(self) -> Outcome:
-        """Play it to its end, or to the first violation."""
-        violated: Violated | None = None
-        try:
-            self._run()
-        except Violated as error:
-            violated = error
-        except (GatherScatterError, AssertionError, LookupError, TypeError, ValueError) as error:
-            violated = Violated("no machine breaks", f"{type(error).__name__}: {error}")
-            violated.__cause__ = error
-        return Outcome(
+    def outcome(self, violated: Violated | None) -> SectionsOutcome:
+        """Say what came of it."""
+        return SectionsOutcome(
             seed=self.seed,
             violated=violated,
             history=self.world.history,
@@ -76,7 +67,8 @@ class Play:
             faults=tuple(self.trouble.told),
         )
 
-    def _run(self) -> None:
+    def perform(self) -> None:
+        """Let everybody start, and see them through; then the lab must work again."""
         world, lab, chance = self.world, self.lab, self.world.random
         late = chance.choice((0.0, 0.0, 0.0, 4.0))
         world.after(late * chance.random(), lab.gatherer.start)
@@ -169,6 +161,6 @@ class Play:
         self.world.over = all(one.finished for one in self._visitors)
 
 
-def play(seed: int, cast: Cast | None = None, *, story: bool = False) -> Outcome:
+def play(seed: int, cast: Cast | None = None, *, story: bool = False) -> SectionsOutcome:
     """Play one seed."""
-    return Play(seed, cast, story=story).run()
+    return SectionsPlay(seed, cast, story=story).run()

@@ -20,6 +20,9 @@ from pytest_gatherscatter.wire.messages import Message
 EPOCH = 1_790_000_000.0
 """Unix time at the world's beginning: any will do, as long as it is the same in each run."""
 
+DRIFT = 50e-6
+"""Each clock's own drift, so that two of them part by 100 ppm at the most, as assumed."""
+
 HAIR = 1e-6
 """Seconds by which a timer fires late: conversions between clocks round, and must not round
 to before the time that was asked for."""
@@ -361,6 +364,12 @@ class World:
         if message is None:
             message = self._messages[body] = codec.decode(body, kind)
         return message
+
+    def clock(self) -> VirtualClock:
+        """Make a clock of its own, as after a reboot."""
+        chance, name = self.random, f"c10c{len(self.clocks):04x}"
+        offset, drift = chance.uniform(0.0, 1e5), chance.uniform(-DRIFT, DRIFT)
+        return VirtualClock(self, name, offset, drift)
 
     def tell(self, party: str, what: str) -> None:
         """Note something for the story."""

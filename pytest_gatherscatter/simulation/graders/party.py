@@ -3,16 +3,16 @@
 from collections.abc import Callable
 
 from pytest_gatherscatter.asking import Ask, Ended
-from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import examiner_topology, grade_topology
 from pytest_gatherscatter.graders.asker import AskerMachine
 from pytest_gatherscatter.graders.case import GraderFacts
 from pytest_gatherscatter.graders.examiner import ExaminerFacts, ExaminerMachine
 from pytest_gatherscatter.graders.order import BeginGrading, Done, Drain, EndGrading, GradingOver
 from pytest_gatherscatter.machine import Exited, Recovered, Run, Told
+from pytest_gatherscatter.simulation.companion import Client, Server
 from pytest_gatherscatter.simulation.graders.watch import GradeWatch
 from pytest_gatherscatter.simulation.network import Network
-from pytest_gatherscatter.simulation.party import LAB, Party
+from pytest_gatherscatter.simulation.party import LAB
 from pytest_gatherscatter.simulation.world import EPOCH, VirtualClock, World
 from pytest_gatherscatter.wire.grading import GradeRequest
 
@@ -23,12 +23,14 @@ KILLER = "k"
 """The owner of requests that kill whoever grades them."""
 
 
-class Examiner(Party):
+class Examiner(Server):
     """An examiner that dies and comes back; what its threads do dies with it.
 
     ``fails`` is how often a grader breaks, ``slow`` its longest time in seconds, ``deaf`` whether
     its threads cannot be ended.
     """
+
+    drain_word = Drain()
 
     def __init__(  # noqa: PLR0913, PLR0917 - what an examiner is told
         self,
@@ -49,8 +51,6 @@ class Examiner(Party):
         self._fails, self._slow, self._deaf = fails, slow, deaf
         self._threads = {one.name: one.threads for one in graders}
         self._runs: dict[int, BeginGrading] = {}
-        self.at_begin: Callable[[], None] = _nothing
-        """Called when a thread has begun, for faults that wait for it."""
 
     def begin(self) -> None:
         """Take requests."""
@@ -64,21 +64,16 @@ class Examiner(Party):
         )
         machine = self._make(facts, now=self.now)
         threads = {queue: one.threads for one in self._graders for queue in one.queues}
-        link = self.connect(examiner_topology(LAB, self.name, threads))
-        self.pump = Pump(machine, link, LAB, sender=self.world.id(), run=self._do, strict=True)
+        self.connect(examiner_topology(LAB, self.name, threads))
+        self.pump = self.join(machine, self.world.id(), run=self._do)
         self.pump.feed(Recovered((), wall=EPOCH + self.world.now), now=self.now)
 
     def drain(self) -> None:
-        """Hear a SIGTERM."""
-        self.world.tell(self.name, "is told to end")
-        connection = self.link.connection
-        if connection is not None:
-            connection.cancel()
+        """Hear a SIGTERM, and consume nothing any more, whatever becomes of the connection."""
         if self._topology is not None:
-            for consumer in self._topology.consumers[1:]:  # all but its inbox: for good
+            for consumer in self._topology.consumers[1:]:  # all but its inbox
                 self._topology = self._topology.without_consumer(consumer.queue)
-        if self.pump is not None:
-            self.pump.feed(Told(Drain()), now=self.now)
+        super().drain()
 
     def ended(self) -> None:
         """Its threads are gone with it."""
@@ -132,12 +127,8 @@ class Examiner(Party):
         self.pump.feed(Exited(run, over), now=self.now)
 
 
-def _nothing() -> None:
-    """Let a moment pass."""
-
-
-class Requester(Party):
-    """Who asks for some grades, and waits for all of them; it does not die."""
+class Requester(Client):
+    """Who asks for some grades, and waits for all of them."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what it is told
         self,
@@ -151,17 +142,21 @@ class Requester(Party):
         done: Callable[[], None],
         make: Callable[..., AskerMachine] = AskerMachine,
     ) -> None:
-        super().__init__(world, network, name, clock)
-        self._watch, self._requests, self._window = watch, requests, window
-        self._done, self._make = done, make
-        self.left = len(requests)
+        super().__init__(world, network, name, clock, done)
+        self._watch, self._requests, self._window, self._make = watch, requests, window, make
+        self._left = len(requests)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all requests have ended."""
+        return not self._left
 
     def begin(self) -> None:
         """Ask for all of it, each in its time."""
         asker = self.world.id()
         machine = self._make(asker, window=self._window)
-        link = self.connect(grade_topology(LAB, asker))
-        self.pump = Pump(machine, link, LAB, sender=self.world.id(), run=self._do, strict=True)
+        self.connect(grade_topology(LAB, asker))
+        self.pump = self.join(machine, self.world.id(), run=self._do)
         for at, request in self._requests:
             self.later(at, self._ask, request)
 
@@ -174,5 +169,5 @@ class Requester(Party):
     def _do(self, effect: Run) -> None:
         if isinstance(effect.command, Ended):
             self._watch.answered(effect.command.answer)
-            self.left -= 1
-            self._done()
+            self._left -= 1
+            self.done()

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology import asker_topology, processor_topology
 from pytest_gatherscatter.journal import MemoryJournal
 from pytest_gatherscatter.machine import Exited, Recovered, Run, Told
+from pytest_gatherscatter.simulation.companion import Client, Server, nothing
 from pytest_gatherscatter.simulation.network import Network
-from pytest_gatherscatter.simulation.party import LAB, Party
+from pytest_gatherscatter.simulation.party import LAB
 from pytest_gatherscatter.simulation.slips.watch import Watch
 from pytest_gatherscatter.simulation.world import EPOCH, VirtualClock, World
 from pytest_gatherscatter.slips.asker import AskerMachine, CancelWish, Silence
@@ -45,12 +45,14 @@ class Command:
     over: bool = False
 
 
-class Processor(Party):
+class Processor(Server):
     """A processor that journals, dies and recovers; its commands die with it.
 
     ``fails`` is how often a command ends badly, ``slow`` its longest time in seconds; one of
     ``long`` seconds holds no delivery any more.
     """
+
+    drain_word = Drain()
 
     def __init__(  # noqa: PLR0913, PLR0917 - what a processor is told
         self,
@@ -73,9 +75,7 @@ class Processor(Party):
         self._journal = MemoryJournal()
         self._commands: dict[int, Command] = {}
         self.machine: ProcessorMachine | None = None
-        self.at_begin: Callable[[], None] = _nothing
-        """Called when a command has been started, for faults that wait for it."""
-        self.at_end: Callable[[], None] = _nothing
+        self.at_end: Callable[[], None] = nothing
         """Called when a command has ended, before anybody knows."""
         self.cut_at: tuple[int, Callable[[], None]] | None = None
         """The number of the effect before which it is cut off, and how."""
@@ -94,10 +94,8 @@ class Processor(Party):
         )
         self._commands = {}
         machine = self.machine = self._make(facts, _AnyLine(), now=self.now)
-        link = self.connect(processor_topology(LAB, self.name, self.processes, self._slots))
-        self.pump = Pump(
-            machine, link, LAB, sender=self.world.id(), journal=self, run=self._do, strict=True
-        )
+        self.connect(processor_topology(LAB, self.name, self.processes, self._slots))
+        self.pump = self.join(machine, self.world.id(), journal=self, run=self._do)
         recovered = Recovered(self._journal.read(), wall=EPOCH + self.world.now)
         self.pump.feed(recovered, now=self.now)
         self._journal.snapshot(machine.fold())
@@ -116,19 +114,11 @@ class Processor(Party):
         self._journal.append(event)
         self.count_effect()
 
-    def forget(self) -> None:
-        """Lose the state directory."""
+    def start_anew(self) -> None:
+        """Come back without the state directory."""
         self.world.tell(self.name, "its state directory is lost")
         self._journal = MemoryJournal()
-
-    def drain(self) -> None:
-        """Hear a SIGTERM."""
-        self.world.tell(self.name, "is told to end")
-        connection = self.link.connection
-        if connection is not None:
-            connection.cancel()
-        if self.pump is not None:
-            self.pump.feed(Told(Drain()), now=self.now)
+        self.start()
 
     def _thaw(self) -> None:
         self.step(self._stood_still)
@@ -175,11 +165,7 @@ class Processor(Party):
         self.pump.feed(Exited(run, over), now=self.now)
 
 
-def _nothing() -> None:
-    """Let a moment pass."""
-
-
-class Customer(Party):
+class Customer(Client):
     """Who gives one slip out and waits for it."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what it is told
@@ -193,9 +179,14 @@ class Customer(Party):
         asker: str,
         done: Callable[[], None],
     ) -> None:
-        super().__init__(world, network, name, clock)
-        self._watch, self._slip, self._asker, self._done = watch, slip, asker, done
-        self.finished = False
+        super().__init__(world, network, name, clock, done)
+        self._watch, self._slip, self._asker = watch, slip, asker
+        self._back = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether its slip is back, or given up."""
+        return self._back
 
     def begin(self) -> None:
         """Give the slip out."""
@@ -203,8 +194,8 @@ class Customer(Party):
         machine = AskerMachine(
             self._slip, asker=self._asker, checks=False, lasts=86400.0, now=self.now
         )
-        link = self.connect(asker_topology(LAB, self._asker, self._slip.id))
-        self.pump = Pump(machine, link, LAB, sender=self.world.id(), run=self._do, strict=True)
+        self.connect(asker_topology(LAB, self._asker, self._slip.id))
+        self.pump = self.join(machine, self.world.id(), run=self._do)
 
     def cancel(self) -> None:
         """Hear a Ctrl-C."""
@@ -215,13 +206,13 @@ class Customer(Party):
     def _do(self, effect: Run) -> None:
         match effect.command:
             case SlipOver(slip=slip, outcome=outcome):
-                self.finished = True
+                self._back = True
                 self._watch.over(slip, outcome)
-                self._done()
+                self.done()
             case Silence(text):  # it is told so, and has waited for as long as it said
                 self.world.tell(self.name, text)
-                self.finished = True
+                self._back = True
                 self._watch.gave_up(self._slip)
-                self._done()
+                self.done()
             case _:
                 pass
