@@ -22,6 +22,7 @@ PURE = (
     "wire/*",
     "broker/port.py",
     "broker/topology.py",
+    "broker/servicetopology.py",
 )
 PURE_EMBEDDED = ("vhost", "exchange", "queue", "record", "refusal", "directory", "flow")
 PATHS = {str(path.relative_to(ROOT)): path for path in sorted(ROOT.rglob("*.py"))}

@@ -248,7 +248,7 @@ def gatherer_topology(lab: str) -> Topology:
     """
     direct = names.direct_exchange(lab)
     keys = ((direct, names.GATHERER_KEY), (direct, names.STEER_KEY))
-    return lab_topology(lab, shared=False) + _inbox(lab, names.gatherer_queue(lab), keys)
+    return lab_topology(lab, shared=False) + own_inbox(lab, names.gatherer_queue(lab), keys)
 
 
 def agent_topology(lab: str, name: str, benches: Iterable[str]) -> Topology:
@@ -256,14 +256,14 @@ def agent_topology(lab: str, name: str, benches: Iterable[str]) -> Topology:
     events = names.event_exchange(lab)
     keys = [(names.direct_exchange(lab), names.agent_key(name)), (events, names.GATHERER_STARTED)]
     keys += [(events, key) for bench in benches for key in names.bench_events(bench)]
-    return lab_topology(lab) + _inbox(lab, names.agent_queue(lab, name), keys)
+    return lab_topology(lab) + own_inbox(lab, names.agent_queue(lab, name), keys)
 
 
 def reply_topology(lab: str, reply_id: str, events: Iterable[str] = ()) -> Topology:
     """Build an asker's: the exclusive queue of its answers, and ``events`` (keys) if any."""
     keys = [(names.direct_exchange(lab), names.reply_key(reply_id))]
     keys += [(names.event_exchange(lab), key) for key in events]
-    return lab_topology(lab) + _inbox(lab, names.reply_queue(lab, reply_id), keys)
+    return lab_topology(lab) + own_inbox(lab, names.reply_queue(lab, reply_id), keys)
 
 
 def job_topology(lab: str, job: str) -> Topology:
@@ -272,7 +272,7 @@ def job_topology(lab: str, job: str) -> Topology:
         (names.direct_exchange(lab), names.job_key(job)),
         (names.event_exchange(lab), names.JOB_SOUGHT),
     )
-    return lab_topology(lab) + _inbox(lab, names.job_queue(lab, job), keys)
+    return lab_topology(lab) + own_inbox(lab, names.job_queue(lab, job), keys)
 
 
 def supervisor_topology(lab: str, supervisor: str) -> Topology:
@@ -281,7 +281,7 @@ def supervisor_topology(lab: str, supervisor: str) -> Topology:
         (names.direct_exchange(lab), names.supervisor_key(supervisor)),
         (names.event_exchange(lab), names.job_event("offered", "*")),
     )
-    return lab_topology(lab) + _inbox(lab, names.supervisor_queue(lab, supervisor), keys)
+    return lab_topology(lab) + own_inbox(lab, names.supervisor_queue(lab, supervisor), keys)
 
 
 def listener_topology(lab: str, listener: str) -> Topology:
@@ -294,7 +294,7 @@ def listener_topology(lab: str, listener: str) -> Topology:
 def ping_topology(lab: str, asker: str) -> Topology:
     """Build that of who asks for listeners: the exclusive queue of their answers."""
     keys = ((names.direct_exchange(lab), names.ping_key(asker)),)
-    return lab_topology(lab) + _inbox(lab, names.reply_queue(lab, asker), keys)
+    return lab_topology(lab) + own_inbox(lab, names.reply_queue(lab, asker), keys)
 
 
 def processor_topology(lab: str, name: str, processes: Iterable[str], slots: int) -> Topology:
@@ -329,7 +329,7 @@ def processor_topology(lab: str, name: str, processes: Iterable[str], slots: int
         bindings=(Binding(waiting, direct, names.WAITING_KEY),),
         consumers=(Consumer(waiting, ROOM_PREFETCH),),
     )
-    inbox = _inbox(lab, names.processor_queue(lab, name), keys)
+    inbox = own_inbox(lab, names.processor_queue(lab, name), keys)
     return lab_topology(lab) + inbox + work + room
 
 
@@ -337,7 +337,7 @@ def slip_watcher_topology(lab: str, asker: str, events: Iterable[str] = ()) -> T
     """Build that of who asks for processors: the exclusive queue of their answers, and events."""
     keys = [(names.direct_exchange(lab), names.slip_key(asker))]
     keys += [(names.event_exchange(lab), key) for key in events]
-    return lab_topology(lab) + _inbox(lab, names.reply_queue(lab, asker), keys)
+    return lab_topology(lab) + own_inbox(lab, names.reply_queue(lab, asker), keys)
 
 
 def asker_topology(lab: str, asker: str, slip: str) -> Topology:
@@ -380,7 +380,7 @@ def examiner_topology(lab: str, name: str, threads: Mapping[str, int]) -> Topolo
         bindings=tuple(Binding(queue, direct, key) for queue, key, _ in found),
         consumers=tuple(Consumer(queue, prefetch) for queue, _, prefetch in found),
     )
-    inbox = _inbox(lab, names.examiner_queue(lab, name), ((events, names.EXAMINER_SOUGHT),))
+    inbox = own_inbox(lab, names.examiner_queue(lab, name), ((events, names.EXAMINER_SOUGHT),))
     return lab_topology(lab) + inbox + work
 
 
@@ -423,7 +423,7 @@ def observer_topology(lab: str, reply_id: str) -> Topology:
     An observer bound to everything on the direct exchange would make an absent gatherer
     routable; so it binds to the events only. ``reply_id`` names its exclusive queue.
     """
-    return lab_topology(lab) + _inbox(
+    return lab_topology(lab) + own_inbox(
         lab, names.reply_queue(lab, reply_id), ((names.event_exchange(lab), "#"),)
     )
 
@@ -450,12 +450,14 @@ def section_topology(lab: str, section: str, *, prefetch: int | None = None) -> 
     )
 
 
-def _inbox(lab: str, queue: str, keys: Iterable[tuple[str, str]]) -> Topology:
+def own_inbox(
+    lab: str, queue: str, keys: Iterable[tuple[str, str]], prefetch: int = INBOX_PREFETCH
+) -> Topology:
     """Build an exclusive inbox with its bindings ``(exchange, key)`` and its consumer."""
     return Topology(
         queues=(
             Queue(queue, exclusive=True, arguments={"x-dead-letter-exchange": names.dead(lab)}),
         ),
         bindings=tuple(Binding(queue, exchange, key) for exchange, key in dict.fromkeys(keys)),
-        consumers=(Consumer(queue),),
+        consumers=(Consumer(queue, prefetch),),
     )

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from pytest_gatherscatter.broker import topology
+from pytest_gatherscatter.broker import servicetopology, topology
+from pytest_gatherscatter.broker.servicetopology import balanced_topology, balancer_topology
 from pytest_gatherscatter.broker.topology import (
     Binding,
     Consumer,
@@ -13,9 +14,11 @@ from pytest_gatherscatter.broker.topology import (
     Queue,
     Topology,
     agent_topology,
+    examiner_topology,
     gatherer_topology,
     lab_topology,
     observer_topology,
+    processor_topology,
     reply_topology,
     section_topology,
 )
@@ -28,13 +31,14 @@ SAMPLES: dict[str, object] = {
     "processes": ["cut"],
     "slots": 2,
     "threads": {"waveform": 3},
+    "services": ["service.echo", "grading.waveform", "steps.cut"],
     "prefetch": 4,
 }
 """What parties are called, by the parameter that takes it; any other is an identifier."""
 
 MAKERS: dict[str, Callable[..., Topology]] = {
     name.removesuffix("_topology"): made
-    for name, made in vars(topology).items()
+    for name, made in (vars(topology) | vars(servicetopology)).items()
     if name.endswith("_topology")
 }
 """All that there are, so that none can be forgotten here."""
@@ -93,6 +97,7 @@ def test_no_name_is_longer_than_a_short_string(name: str) -> None:
         "processes": [longest],
     }
     people["threads"] = {longest: 1}
+    people["services"] = [f"{kind}.{longest}" for kind in ("service", "grading", "steps")]
     topology = made(name, SAMPLES | people, "f" * 32)
     for text in (
         *(queue.name for queue in topology.queues),
@@ -185,3 +190,35 @@ def test_taking_a_queue_out() -> None:
     assert name in {queue.name for queue in quiet.queues}
     assert quiet.consumers == gatherer_topology("x").consumers
     assert whole.without_queue(name) == gatherer_topology("x")
+
+
+def test_a_service_is_declared_as_by_who_serves_it_alone() -> None:
+    """A balancer, and workers behind it, may stand before an examiner and a processor."""
+    services = ["grading.waveform", "steps.cut"]
+    alone = examiner_topology("x", "scope", {"waveform": 3})
+    alone += processor_topology("x", "bench", ["cut"], 2)
+    theirs = balanced_topology("x", "0123abcd", services, 10)
+    whole = theirs + balancer_topology("x", services)  # a queue in two ways would be refused here
+    for queue in ("gs.x.grading.waveform", "gs.x.steps.cut"):
+        (declared,) = alone.only_queue(queue).queues
+        for other in (theirs, whole):
+            assert other.only_queue(queue).queues == (declared,)
+            assert set(other.only_queue(queue).bindings) == set(alone.only_queue(queue).bindings)
+
+
+def test_a_balancer_has_its_queues_for_itself() -> None:
+    """Nobody else consumes a service, or reads who was known; clients find it with no worker."""
+    services = ["service.echo", "steps.cut"]
+    prefetch = {
+        one.queue: (one.prefetch, one.exclusive)
+        for one in balancer_topology("x", services).consumers
+    }
+    assert prefetch == {
+        "gs.x.service.echo": (65535, True),
+        "gs.x.steps.cut": (256, True),
+        **dict.fromkeys(("gs.x.known.service.echo", "gs.x.known.steps.cut"), (8, True)),
+        **dict.fromkeys(("gs.x.balancer.service.echo", "gs.x.balancer.steps.cut"), (256, False)),
+    }
+    workers = balanced_topology("x", "0123abcd", services, 65_000)
+    assert workers.consumers == (Consumer("gs.x.balanced.0123abcd", 65_256),)
+    assert {"gs.x.service.echo", "gs.x.steps.cut"} <= {queue.name for queue in workers.queues}
