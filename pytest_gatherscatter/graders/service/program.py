@@ -1,7 +1,9 @@
 """Runs one program for a grader, within limits, and sees all of its end.
 
-It is the leader of a process group; whatever ends it ends the group. What is given to it is written
-while what it says is read, so that neither waits for the other. Its limits (CPU, memory) are set by
+It is the leader of a process group; whatever ends it ends the group, also the death of this
+process, by a guard. That one knows the group before the program is told what to do: one that was
+started and not guarded yet reads the end of its input. What is given to it is written while what
+it says is read, so that neither waits for the other. Its limits (CPU, memory) are set by
 a shell that then becomes the program: nothing of Python runs between fork and exec, which with
 many threads may hang.
 """
@@ -17,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from pytest_gatherscatter.host.guard import Guard
 
 CHUNK = 64 * 1024
 
@@ -58,6 +62,7 @@ def run(  # noqa: PLR0913 - what a program is started with
     environ: Mapping[str, str],
     limits: Limits,
     ended: int,
+    guard: Guard,
 ) -> ProgramEnd:
     """Run a program to its end; ``ended`` is a descriptor, readable to end it early, or -1.
 
@@ -74,9 +79,11 @@ def run(  # noqa: PLR0913 - what a program is started with
         start_new_session=True,
     )
     try:
+        guard.watch(process.pid)
         return _Talk(process, stdin, limits, ended).run()
     finally:
         _kill(process.pid)  # what it left behind in its group; not waited for yet, so still its own
+        guard.spare(process.pid)
         process.wait()
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from pytest_gatherscatter.errors import (
 from pytest_gatherscatter.graders.grader import Grade, Grader, GraderRequest
 from pytest_gatherscatter.graders.option import Options
 from pytest_gatherscatter.graders.service.program import Limits, ProgramEnd, run
+from pytest_gatherscatter.host.guard import Guard
 from pytest_gatherscatter.quantity import seconds, size
 from pytest_gatherscatter.wire.grading import GradingFile
 
@@ -59,6 +61,7 @@ class SubprocessGrader(Grader):
         command = told.need("command", _command)
         if shutil.which(command[0]) is None:
             raise SettingsInvalid("command", f"there is no program {command[0]!r}")
+        _guard()  # here by one thread, before there are others
         return cls(
             command,
             told.get("output", size, OUTPUT),
@@ -88,6 +91,7 @@ class SubprocessGrader(Grader):
                     environ={**os.environ, **self._environment, "GS_REQUEST": request.id},
                     limits=Limits(request.seconds, self._output, self._cpu, self._memory),
                     ended=request.ended,
+                    guard=_guard(),
                 )
             except OSError as error:
                 raise GraderFailed(f"{self._command[0]} cannot be started: {error}") from None
@@ -126,6 +130,12 @@ class SubprocessGrader(Grader):
         if end.status:
             raise GraderFailed(_with(f"exit status {end.status}", end))
         return read_grade(end.stdout, "it")
+
+
+@cache
+def _guard() -> Guard:
+    """Return the guard of this process; it ends with it."""
+    return Guard()
 
 
 def read_grade(body: bytes, who: str) -> Grade:

@@ -20,9 +20,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from pytest_gatherscatter.host.guard import SHELL, USUAL, Guard
 from pytest_gatherscatter.machine import Exited, Input, Told
 from pytest_gatherscatter.slips.order import BeginCommand, CommandMoved, CommandOver, EndCommand
-from pytest_gatherscatter.slips.service.guard import SHELL, USUAL, Guard
 from pytest_gatherscatter.slips.service.log import LogFile, prune
 from pytest_gatherscatter.slips.slip import step_of
 from pytest_gatherscatter.slips.spoken import Spoken, Tail

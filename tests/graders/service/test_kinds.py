@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -100,8 +101,19 @@ def test_how_a_program_fails(
         shell(line, **options).grade(asked())
 
 
+EXAMINER = """
+import sys
+
+from pytest_gatherscatter.graders.grader import GraderRequest
+from pytest_gatherscatter.graders.service.subprocess import SubprocessGrader
+
+grader = SubprocessGrader.from_config({"command": ["sh", "-c", sys.argv[1]]})
+grader.grade(GraderRequest("ab" * 8, "q", None))
+"""
+
+
 def test_a_program_ends_with_all_that_it_started(tmp_path: Path) -> None:
-    """When its time is over, when it is told to, and when it has ended itself."""
+    """When its time is over, it is told to, it has ended itself, or its examiner was killed."""
     line = f"sleep 60 & echo $! > {tmp_path}/pid; "
 
     def gone() -> bool:
@@ -121,6 +133,12 @@ def test_a_program_ends_with_all_that_it_started(tmp_path: Path) -> None:
     os.close(bell)
     until(gone)
     assert shell(line + """echo '{"passed": true}'""").grade(asked()) == Grade(passed=True)
+    until(gone)
+    (tmp_path / "pid").unlink()
+    examiner = subprocess.Popen([sys.executable, "-c", EXAMINER, line + "wait"])
+    until((tmp_path / "pid").exists)
+    examiner.kill()  # it has no time to end anybody
+    examiner.wait()
     until(gone)
 
 

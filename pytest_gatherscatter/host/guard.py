@@ -1,13 +1,13 @@
-"""A small process that ends the commands of a processor that was killed.
+"""A small process that ends the programs of an agent that was killed.
 
-No signal reaches a process group whose processor had no time to send one, and the kernel's own
+No signal reaches a process group whose agent had no time to send one, and the kernel's own
 signal at a parent's death (``PR_SET_PDEATHSIG``) goes to one process, not to what that started.
-So a shell of one MiB reads from a pipe which groups there are. When the processor ends, in
-whatever way, the pipe does, and what is still on the list is killed: at once, since the slip is
-somebody else's by then.
+So a shell of one MiB reads from a pipe which groups there are. When the agent ends, in whatever
+way, the pipe does, and what is still on the list is killed: at once, since the slip or the request
+is somebody else's by then.
 
-A group is on the list before its command begins (see ``program``), and off it before its number
-can be another's.
+A group is on the list before its program has anything to do, and off it before its number can be
+another's.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ USUAL = (
 
 
 class Guard:
-    """The guard of one processor; may be used from any thread."""
+    """The guard of one agent; may be used from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
