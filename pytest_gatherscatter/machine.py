@@ -212,8 +212,9 @@ class Machine(Protocol):
 class Effects:
     """Collects the effects of one step and gives each its id."""
 
-    def __init__(self) -> None:
-        self._ids = count(1)
+    def __init__(self, step: int = 1) -> None:
+        """Count ids by ``step``: those of a machine around another one go the other way."""
+        self._ids = count(step, step)
         self._step: list[Effect] = []
 
     def send(

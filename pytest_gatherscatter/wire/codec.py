@@ -15,15 +15,21 @@ import msgspec
 from pytest_gatherscatter.errors import MessageUnreadable
 from pytest_gatherscatter.wire.kind import AnyMessage
 from pytest_gatherscatter.wire.messages import Message, Part
+from pytest_gatherscatter.wire.roundrobin import Assign
 
 VERSION = 1
 
 MAX_BODY = 1024 * 1024
 """Bytes in a body: far below RabbitMQ 4's 16 MiB, and a chunk of an artifact fits (256 KiB)."""
 
+ENVELOPE = 4 * 1024
+"""Bytes that an ``Assign`` may have beside the message that it holds, which may be one of the
+largest: ids, names and a key of less than 512 bytes each."""
+
 _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(AnyMessage)}
 _TYPES = {kind: f"{name}/{VERSION}" for name, kind in _KINDS.items()}
 _KNOWN = {text: kind for kind, text in _TYPES.items()}
+_ASSIGN = _TYPES[Assign]
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _encoder = msgspec.json.Encoder()
 
@@ -54,7 +60,9 @@ def encode(message: Message) -> bytes:
         body = _encoder.encode(message)
     except (UnicodeEncodeError, RecursionError, msgspec.MsgspecError) as error:
         raise MessageUnreadable(f"{type(message).__name__}: {error}"[:500]) from None
-    if len(body) > MAX_BODY:
+    if len(body) > MAX_BODY and (
+        len(body) > MAX_BODY + ENVELOPE or not isinstance(message, Assign)
+    ):
         raise MessageUnreadable(
             f"{type(message).__name__} of {len(body)} bytes, {MAX_BODY} allowed"
         )
@@ -73,7 +81,7 @@ def decode(body: bytes, type_property: str | None = None) -> Message:
         MessageUnreadable: oversized, not JSON, of an unknown kind or version, or with a
             field that is missing or out of range; ``reason`` says which.
     """
-    if len(body) > MAX_BODY:
+    if len(body) > MAX_BODY + (ENVELOPE if type_property == _ASSIGN else 0):
         raise MessageUnreadable(f"body of {len(body)} bytes, {MAX_BODY} allowed")
     kind = None
     if type_property is not None:

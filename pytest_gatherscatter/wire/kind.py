@@ -4,7 +4,10 @@ from typing import TypeAlias
 
 from pytest_gatherscatter.wire.grading import GradingMessage
 from pytest_gatherscatter.wire.messages import SectionMessage
+from pytest_gatherscatter.wire.roundrobin import BalancingMessage
 from pytest_gatherscatter.wire.slips import SlipMessage
 from pytest_gatherscatter.wire.testfiles import TestFileMessage
 
-AnyMessage: TypeAlias = SectionMessage | TestFileMessage | SlipMessage | GradingMessage
+AnyMessage: TypeAlias = (
+    SectionMessage | TestFileMessage | SlipMessage | GradingMessage | BalancingMessage
+)

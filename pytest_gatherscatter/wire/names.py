@@ -18,6 +18,9 @@ JSON Schema's patterns."""
 
 NAME_RULE = "1 to 64 letters, digits, '_' or '-', the first a letter or digit"
 
+SERVICE_PATTERN = r"^(service|grading|steps)\.[A-Za-z0-9][A-Za-z0-9_-]{0,63}$(?!\n)"
+"""What the key of a service's queue may be: a kind of its clients' messages, and a name."""
+
 ID_PATTERN = r"^[0-9a-f]{8,32}$(?!\n)"
 """What an identifier that programs make (a section, a run, an instance) may be."""
 
@@ -35,6 +38,7 @@ PROCESSOR_SOUGHT = "processor.sought"
 JOB_SOUGHT = "job.sought"
 LISTENER_SOUGHT = "listener.sought"
 EXAMINER_SOUGHT = "examiner.sought"
+BALANCER_SOUGHT = "balancer.sought"
 
 _NAME = re.compile(NAME_PATTERN)
 
@@ -223,6 +227,61 @@ def grading_event(what: str, queue: str) -> str:
 def record_queue(lab: str, name: str) -> str:
     """Name the durable queue of what a recorder has to write down; one party consumes it."""
     return f"gs.{lab}.record.{name}"
+
+
+def service_key(name: str) -> str:
+    """Key of the queue of a service that is neither graders' nor processors'."""
+    return f"service.{name}"
+
+
+def service_queue(lab: str, service: str) -> str:
+    """Name the durable work queue of a service, by its key: a grading queue, one of steps."""
+    return f"gs.{lab}.{service}"
+
+
+def known_queue(lab: str, service: str) -> str:
+    """Name the durable queue that holds which workers a balancer of this service knew."""
+    return f"gs.{lab}.known.{service}"
+
+
+def known_key(service: str) -> str:
+    """Key of that queue on the direct exchange."""
+    return f"known.{service}"
+
+
+def balancer_queue(lab: str, service: str) -> str:
+    """Name a balancer's exclusive inbox; owning it is being the balancer of that service."""
+    return f"gs.{lab}.balancer.{service}"
+
+
+def balancer_key(service: str) -> str:
+    """Key of the inbox of a service's balancer on the direct exchange."""
+    return f"balancer.{service}"
+
+
+def balanced_queue(lab: str, address: str) -> str:
+    """Name the exclusive inbox on which workers of one process take what a balancer gives."""
+    return f"gs.{lab}.balanced.{address}"
+
+
+def balanced_key(address: str) -> str:
+    """Key of such an inbox on the direct exchange."""
+    return f"balanced.{address}"
+
+
+def client_queue(lab: str, client: str) -> str:
+    """Name the durable, expiring queue on which a client of services hears the answers."""
+    return f"gs.{lab}.client.{client}"
+
+
+def client_key(client: str) -> str:
+    """Key of what workers answer a client, on the direct exchange."""
+    return f"client.{client}"
+
+
+def balancer_event(what: str, service: str) -> str:
+    """Key of a balancer's event: ``what`` is ``started``."""
+    return f"balancer.{what}.{service}"
 
 
 def step_event(what: str, run: str) -> str:

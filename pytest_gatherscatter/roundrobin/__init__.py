@@ -1,0 +1,1 @@
+"""The round robin: a balancer that gives a service's tasks to workers with free slots."""

@@ -1,0 +1,1 @@
+"""Balancers, workers and clients as processes."""
