@@ -21,7 +21,8 @@ PURE = (
     "errors.py",
     "wire/*",
     "broker/port.py",
-    "broker/topology.py",
+    "broker/topology/*",
+    "broker/permission/*",
     "broker/servicetopology.py",
 )
 PURE_EMBEDDED = ("vhost", "exchange", "queue", "record", "refusal", "directory", "flow")

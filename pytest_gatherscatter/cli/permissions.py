@@ -4,7 +4,9 @@ import shlex
 
 import click
 
-from pytest_gatherscatter.broker import permission
+from pytest_gatherscatter.broker.permission.definition import definitions_of
+from pytest_gatherscatter.broker.permission.right import pattern
+from pytest_gatherscatter.broker.permission.role import ROLES, rights
 from pytest_gatherscatter.cli.option import examples, names
 from pytest_gatherscatter.cli.output import say, say_json
 from pytest_gatherscatter.errors import SettingsInvalid
@@ -22,7 +24,7 @@ from pytest_gatherscatter.errors import SettingsInvalid
     "roles",
     multiple=True,
     required=True,
-    type=click.Choice(tuple(permission.ROLES)),
+    type=click.Choice(tuple(ROLES)),
     help="What the login is for; again for each one that it is for.",
 )
 @click.option("--lab", "labs", multiple=True, metavar="NAME", help="A lab (default: default).")
@@ -60,15 +62,15 @@ def permissions(  # noqa: PLR0913 - each is an option
         text = "goes with --role monitor, processor, examiner or recorder: nobody else has a name"
         raise SettingsInvalid("--agent", text)
     login = user or (agents[0] if len(agents) == 1 and len(roles) == 1 else roles[0])
-    given = permission.rights(roles, labs, agents)
+    given = rights(roles, labs, agents)
     if definitions:
-        say_json(permission.definitions(login, vhost, given, labs))
+        say_json(definitions_of(login, vhost, given, labs))
         return
-    three = map(permission.pattern, (given.configure, given.write, given.read))
+    three = map(pattern, (given.configure, given.write, given.read))
     say(_line("set_permissions", vhost, login, *three))
     for exchange in given.exchanges:
         two = (given.says.get(exchange, ()), given.hears.get(exchange, ()))
-        keys = map(permission.pattern, two)
+        keys = map(pattern, two)
         say(_line("set_topic_permissions", vhost, login, exchange, *keys))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from pytest_gatherscatter.broker.port import PortEvent
-from pytest_gatherscatter.broker.topology import section_topology
+from pytest_gatherscatter.broker.topology.sections import section_topology
 from pytest_gatherscatter.machine import Exited, Run, Told
 from pytest_gatherscatter.sections.hook import Hold, Veto
 from pytest_gatherscatter.sections.monitor.hookcall import (

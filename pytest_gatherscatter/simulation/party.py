@@ -11,12 +11,8 @@ from functools import lru_cache, partial
 from pytest_gatherscatter.broker.port import Delivered as PortDelivered
 from pytest_gatherscatter.broker.port import PortDown, PortEvent, Properties
 from pytest_gatherscatter.broker.pump import Journal, Pump
-from pytest_gatherscatter.broker.topology import (
-    Topology,
-    agent_topology,
-    gatherer_topology,
-    reply_topology,
-)
+from pytest_gatherscatter.broker.topology import Topology, reply_topology
+from pytest_gatherscatter.broker.topology.sections import agent_topology, gatherer_topology
 from pytest_gatherscatter.embedded.record import Message
 from pytest_gatherscatter.machine import Machine, Run
 from pytest_gatherscatter.simulation.connection import HEARTBEAT, MISSES, SimulatedLink

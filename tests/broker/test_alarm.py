@@ -14,7 +14,7 @@ from pytest_gatherscatter.broker.port import (
     Properties,
     PublishConfirmed,
 )
-from pytest_gatherscatter.broker.topology import gatherer_topology
+from pytest_gatherscatter.broker.topology.sections import gatherer_topology
 from pytest_gatherscatter.wire import names
 
 

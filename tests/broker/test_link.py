@@ -38,12 +38,11 @@ from pytest_gatherscatter.broker.topology import (
     Exchange,
     Queue,
     Topology,
-    gatherer_topology,
     lab_topology,
-    processor_topology,
     reply_topology,
-    section_topology,
 )
+from pytest_gatherscatter.broker.topology.sections import gatherer_topology, section_topology
+from pytest_gatherscatter.broker.topology.slips import processor_topology
 from pytest_gatherscatter.broker.upkeep import Upkeep
 from pytest_gatherscatter.broker.url import parse
 from pytest_gatherscatter.embedded.frames import PROTOCOL_HEADER

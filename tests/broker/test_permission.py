@@ -24,9 +24,12 @@ from pika.exceptions import ChannelClosedByBroker
 from shells import Shell
 from suite import MONITORS, SETTINGS
 
-from pytest_gatherscatter.broker import permission
 from pytest_gatherscatter.broker.link import Link
-from pytest_gatherscatter.broker.topology import agent_topology, gatherer_topology, lab_topology
+from pytest_gatherscatter.broker.permission.definition import definitions_of
+from pytest_gatherscatter.broker.permission.right import pattern
+from pytest_gatherscatter.broker.permission.role import ROLES, rights
+from pytest_gatherscatter.broker.topology import lab_topology
+from pytest_gatherscatter.broker.topology.sections import agent_topology, gatherer_topology
 from pytest_gatherscatter.broker.url import parse
 from pytest_gatherscatter.cli.main import status
 from pytest_gatherscatter.errors import BrokerRefused
@@ -612,9 +615,7 @@ def test_commands_for_rabbitmqctl(rabbitmq_node: rabbitmq.Node, lab: str) -> Non
         with Link(url, scope, name="test") as link:
             link.open(10)
     there = json.loads(rabbitmq_node.ctl("export_definitions", "-"))
-    wanted = permission.definitions(
-        lab, "/", permission.rights(["monitor"], [lab], ["scope"]), [lab]
-    )
+    wanted = definitions_of(lab, "/", rights(["monitor"], [lab], ["scope"]), [lab])
     for kind in ("permissions", "topic_permissions"):
         mine = [item for item in there[kind] if item["user"] == lab]
         assert len(mine) == len(wanted[kind])
@@ -635,20 +636,20 @@ def typed(node: rabbitmq.Node, line: str) -> None:
 # ── as text ────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("role", permission.ROLES)
+@pytest.mark.parametrize("role", ROLES)
 def test_a_pattern_fits_whole_names_only(role: str) -> None:
     """No lab whose name begins or ends as ours, or that a dot of a pattern would let in."""
-    given = permission.rights([role], ["lab"])
+    given = rights([role], ["lab"])
     strangers = ("gs.lab2", "xgs.lab", "gsxlab", "gs.lab.to2", "gs.labxto", "gs.lab2.reply.0")
     for some in (given.configure, given.write, given.read):
-        assert not any(re.search(permission.pattern(some), name) for name in ("", *strangers))
+        assert not any(re.search(pattern(some), name) for name in ("", *strangers))
 
 
 def test_rights_add_up() -> None:
     """Two roles in two labs are the rights of all four, each pattern once."""
-    both = permission.rights(["monitor", "workload"], ["a", "b"], ["scope"])
-    apart = permission.rights(["monitor"], ["a", "b"], ["scope"])
-    apart += permission.rights(["workload"], ["b", "a"])
+    both = rights(["monitor", "workload"], ["a", "b"], ["scope"])
+    apart = rights(["monitor"], ["a", "b"], ["scope"])
+    apart += rights(["workload"], ["b", "a"])
     for one, other in ((both.configure, apart.configure), (both.write, apart.write)):
         assert set(one) == set(other)
     assert set(both.exchanges) == {"gs.a", "gs.a.to", "gs.b", "gs.b.to"}

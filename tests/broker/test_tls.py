@@ -17,8 +17,10 @@ from pika.exceptions import AMQPError
 from shells import Shell
 from suite import MONITORS, SETTINGS
 
-from pytest_gatherscatter.broker import dial, permission
+from pytest_gatherscatter.broker import dial
 from pytest_gatherscatter.broker.link import Link
+from pytest_gatherscatter.broker.permission.definition import definitions_of
+from pytest_gatherscatter.broker.permission.role import rights
 from pytest_gatherscatter.broker.port import (
     NO_ROUTE,
     PortDown,
@@ -54,8 +56,8 @@ def users(tls_node: Guarded, lab: str) -> str:
         "users": [{"name": user, "password_hash": "", "tags": ""} for user in roles]
     }
     for user, role in roles.items():
-        given = permission.rights([role], [lab])
-        for kind, items in permission.definitions(user, "/", given, [lab]).items():
+        given = rights([role], [lab])
+        for kind, items in definitions_of(user, "/", given, [lab]).items():
             everything.setdefault(kind, []).extend(items)
     path = folder / f"{lab}.json"
     path.write_text(json.dumps(everything))

@@ -1,7 +1,9 @@
 """Topologies: what each party declares, and that RabbitMQ 4.3 would take all of it."""
 
 import inspect
+import pkgutil
 from collections.abc import Callable, Mapping
+from importlib import import_module
 
 import pytest
 
@@ -13,15 +15,17 @@ from pytest_gatherscatter.broker.topology import (
     Exchange,
     Queue,
     Topology,
-    agent_topology,
-    examiner_topology,
-    gatherer_topology,
     lab_topology,
     observer_topology,
-    processor_topology,
     reply_topology,
+)
+from pytest_gatherscatter.broker.topology.graders import examiner_topology
+from pytest_gatherscatter.broker.topology.sections import (
+    agent_topology,
+    gatherer_topology,
     section_topology,
 )
+from pytest_gatherscatter.broker.topology.slips import processor_topology
 from pytest_gatherscatter.wire import names
 
 SAMPLES: dict[str, object] = {
@@ -36,9 +40,15 @@ SAMPLES: dict[str, object] = {
 }
 """What parties are called, by the parameter that takes it; any other is an identifier."""
 
+ROOMS = [
+    import_module(f"{topology.__name__}.{one.name}")
+    for one in pkgutil.iter_modules(topology.__path__)
+]
+
 MAKERS: dict[str, Callable[..., Topology]] = {
     name.removesuffix("_topology"): made
-    for name, made in (vars(topology) | vars(servicetopology)).items()
+    for module in (topology, servicetopology, *ROOMS)
+    for name, made in vars(module).items()
     if name.endswith("_topology")
 }
 """All that there are, so that none can be forgotten here."""

@@ -7,7 +7,7 @@ import msgspec
 
 from pytest_gatherscatter.broker.inquiry import Inquiry
 from pytest_gatherscatter.broker.port import Properties
-from pytest_gatherscatter.broker.topology import grade_topology
+from pytest_gatherscatter.broker.topology.graders import grade_topology
 from pytest_gatherscatter.graders.asker import AskerMachine, Seen
 from pytest_gatherscatter.wire import codec
 from pytest_gatherscatter.wire.grading import (

@@ -14,7 +14,7 @@ from pytest_gatherscatter import __version__
 from pytest_gatherscatter.broker.drive import Driver
 from pytest_gatherscatter.broker.link import HEARTBEAT, Link
 from pytest_gatherscatter.broker.pump import Pump
-from pytest_gatherscatter.broker.topology import examiner_topology
+from pytest_gatherscatter.broker.topology.graders import examiner_topology
 from pytest_gatherscatter.errors import NameTaken, SettingsInvalid
 from pytest_gatherscatter.graders.case import GraderFacts
 from pytest_gatherscatter.graders.examiner import ExaminerFacts, ExaminerMachine

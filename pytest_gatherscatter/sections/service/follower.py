@@ -8,7 +8,7 @@ import logging
 import time
 from pathlib import Path
 
-from pytest_gatherscatter.broker.topology import section_topology
+from pytest_gatherscatter.broker.topology.sections import section_topology
 from pytest_gatherscatter.errors import (
     BrokerError,
     BrokerUnreachable,

@@ -12,7 +12,7 @@ from pytest_gatherscatter import __version__
 from pytest_gatherscatter.broker.drive import Driver
 from pytest_gatherscatter.broker.link import HEARTBEAT, Link
 from pytest_gatherscatter.broker.pump import Pump
-from pytest_gatherscatter.broker.topology import gatherer_topology
+from pytest_gatherscatter.broker.topology.sections import gatherer_topology
 from pytest_gatherscatter.broker.url import safe_url
 from pytest_gatherscatter.errors import (
     BrokerError,

@@ -15,7 +15,7 @@ from typing import Any
 from pytest_gatherscatter.broker.drive import Driver
 from pytest_gatherscatter.broker.link import HEARTBEAT, Link
 from pytest_gatherscatter.broker.pump import Pump
-from pytest_gatherscatter.broker.topology import agent_topology, section_topology
+from pytest_gatherscatter.broker.topology.sections import agent_topology, section_topology
 from pytest_gatherscatter.broker.url import safe_url
 from pytest_gatherscatter.errors import (
     AgentPresent,

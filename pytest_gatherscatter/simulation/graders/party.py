@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from pytest_gatherscatter.asking import Ask, Ended
-from pytest_gatherscatter.broker.topology import examiner_topology, grade_topology
+from pytest_gatherscatter.broker.topology.graders import examiner_topology, grade_topology
 from pytest_gatherscatter.graders.asker import AskerMachine
 from pytest_gatherscatter.graders.case import GraderFacts
 from pytest_gatherscatter.graders.examiner import ExaminerFacts, ExaminerMachine

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_gatherscatter.broker.topology import asker_topology, processor_topology
+from pytest_gatherscatter.broker.topology.slips import asker_topology, processor_topology
 from pytest_gatherscatter.journal import MemoryJournal
 from pytest_gatherscatter.machine import Exited, Recovered, Run, Told
 from pytest_gatherscatter.simulation.companion import Client, Server, nothing

@@ -12,7 +12,7 @@ import msgspec
 from pytest_gatherscatter.broker.drive import Driver
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.pump import Pump
-from pytest_gatherscatter.broker.topology import asker_topology
+from pytest_gatherscatter.broker.topology.slips import asker_topology
 from pytest_gatherscatter.broker.url import safe_url
 from pytest_gatherscatter.errors import BrokerError, BrokerLost, SlipLost, SlipRefused
 from pytest_gatherscatter.machine import Run, Told

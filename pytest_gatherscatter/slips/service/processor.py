@@ -13,7 +13,7 @@ from pytest_gatherscatter.broker.drive import Driver
 from pytest_gatherscatter.broker.interrupt import held, strike
 from pytest_gatherscatter.broker.link import HEARTBEAT, Link
 from pytest_gatherscatter.broker.pump import Pump
-from pytest_gatherscatter.broker.topology import processor_topology
+from pytest_gatherscatter.broker.topology.slips import processor_topology
 from pytest_gatherscatter.errors import JournalDamaged, JournalTaken, NameTaken, SettingsInvalid
 from pytest_gatherscatter.host.directory import private, state_directory
 from pytest_gatherscatter.journal import FileJournal

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.port import Delivered, PortDown, Properties, Verdict
-from pytest_gatherscatter.broker.topology import slip_watcher_topology
+from pytest_gatherscatter.broker.topology.slips import slip_watcher_topology
 from pytest_gatherscatter.broker.url import safe_url
 from pytest_gatherscatter.errors import BrokerLost, MessageUnreadable
 from pytest_gatherscatter.wire import codec

@@ -14,7 +14,7 @@ from pytest_gatherscatter import __version__
 from pytest_gatherscatter.broker.drive import Driver
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.pump import Pump
-from pytest_gatherscatter.broker.topology import listener_topology
+from pytest_gatherscatter.broker.topology.testfiles import listener_topology
 from pytest_gatherscatter.errors import MessageUnreadable
 from pytest_gatherscatter.host.directory import private, state_directory
 from pytest_gatherscatter.host.process import machine_id

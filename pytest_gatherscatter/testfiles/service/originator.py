@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pytest_gatherscatter.broker.drive import Driver
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.pump import Pump
-from pytest_gatherscatter.broker.topology import job_topology
+from pytest_gatherscatter.broker.topology.testfiles import job_topology
 from pytest_gatherscatter.errors import BrokerError
 from pytest_gatherscatter.machine import Run, Told
 from pytest_gatherscatter.testfiles.ledger import Ledger, StopJob

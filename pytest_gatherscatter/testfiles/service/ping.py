@@ -6,7 +6,7 @@ import time
 
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.port import Delivered, PortDown, Properties, Verdict
-from pytest_gatherscatter.broker.topology import ping_topology
+from pytest_gatherscatter.broker.topology.testfiles import ping_topology
 from pytest_gatherscatter.broker.url import safe_url
 from pytest_gatherscatter.errors import BrokerLost, MessageUnreadable
 from pytest_gatherscatter.wire import codec

@@ -13,7 +13,7 @@ from pytest_gatherscatter import __version__
 from pytest_gatherscatter.broker.drive import Driver
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.pump import Pump
-from pytest_gatherscatter.broker.topology import supervisor_topology
+from pytest_gatherscatter.broker.topology.testfiles import supervisor_topology
 from pytest_gatherscatter.machine import Input, Run, Told
 from pytest_gatherscatter.testfiles.child import AbortChild, EndChild, StartChild, TellChild
 from pytest_gatherscatter.testfiles.service.birth import Born, spawned

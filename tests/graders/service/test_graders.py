@@ -16,7 +16,8 @@ from shells import Actor, Shell, until
 
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.port import Delivered, Properties
-from pytest_gatherscatter.broker.topology import grade_topology, lab_topology
+from pytest_gatherscatter.broker.topology import lab_topology
+from pytest_gatherscatter.broker.topology.graders import grade_topology
 from pytest_gatherscatter.graders.request import make_request
 from pytest_gatherscatter.graders.service.asker import GradeAsker
 from pytest_gatherscatter.wire import codec, names

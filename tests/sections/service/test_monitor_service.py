@@ -18,7 +18,7 @@ from faultproxy import FaultProxy
 
 from pytest_gatherscatter.broker import provider
 from pytest_gatherscatter.broker.port import Delivered
-from pytest_gatherscatter.broker.topology import section_topology
+from pytest_gatherscatter.broker.topology.sections import section_topology
 from pytest_gatherscatter.errors import NoGatherer
 from pytest_gatherscatter.sections.service.asker import Asker
 from pytest_gatherscatter.settings import Settings

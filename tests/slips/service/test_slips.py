@@ -14,7 +14,8 @@ from shells import Actor, Shell, until
 
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.port import Delivered, Properties
-from pytest_gatherscatter.broker.topology import Consumer, Topology, processor_topology
+from pytest_gatherscatter.broker.topology import Consumer, Topology
+from pytest_gatherscatter.broker.topology.slips import processor_topology
 from pytest_gatherscatter.errors import SlipLost, SlipRefused
 from pytest_gatherscatter.slips.asker import AskState, SlipNews
 from pytest_gatherscatter.slips.document import document
