@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from msgspec import Raw
 
-from pytest_gatherscatter.cli.gradeview import GradeView, percentile
+from pytest_gatherscatter.cli.gradeview import GradeView
 from pytest_gatherscatter.cli.main import status
+from pytest_gatherscatter.cli.tally import percentile
 from pytest_gatherscatter.cli.watch import line_of
 from pytest_gatherscatter.wire.grading import GradeAnswer
 
