@@ -61,7 +61,7 @@ def _threads(value: object, base: Path) -> int:
 
 
 def _queues(value: object, base: Path) -> tuple[str, ...]:
-    queues = names_of("queue")(value, base)
+    queues: tuple[str, ...] = names_of("queue")(value, base)
     if not queues:
         raise ValueError("a grader without a queue does nothing; without the key it has its name's")
     return queues

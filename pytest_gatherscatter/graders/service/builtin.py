@@ -5,15 +5,15 @@
 
 import importlib
 import random
-import select
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pytest_gatherscatter.errors import GraderFailed, GradingEnded, GradingTimedOut, SettingsInvalid
+from pytest_gatherscatter.errors import GraderFailed, GradingTimedOut, SettingsInvalid
 from pytest_gatherscatter.graders.grader import Grade, Grader, GraderRequest
 from pytest_gatherscatter.graders.option import Options
+from pytest_gatherscatter.graders.service.bell import wait
 from pytest_gatherscatter.quantity import seconds
 
 
@@ -37,9 +37,7 @@ class SleepGrader(Grader):
         """Sleep."""
         time = random.uniform(self._least, self._most)  # noqa: S311 - no secret
         if time > 0:
-            ended = [] if request.ended < 0 else [request.ended]
-            if select.select(ended, [], [], min(time, request.seconds))[0]:
-                raise GradingEnded("it was told to end")
+            wait(min(time, request.seconds), request.ended)
         if time > request.seconds:
             raise GradingTimedOut(f"it would sleep {time:.3f} s")
         return Grade(passed=True, score=1.0, message=f"slept {time:.3f} s", details={"slept": time})

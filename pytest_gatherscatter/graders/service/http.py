@@ -6,7 +6,9 @@ proxy out of the environment, and goes to no other host than the settings name.
 
 import base64
 import http.client
+import io
 import json
+import socket
 import ssl
 import time
 from collections.abc import Mapping
@@ -24,6 +26,7 @@ from tenacity import (
 from pytest_gatherscatter.errors import GraderFailed, GradingTimedOut
 from pytest_gatherscatter.graders.grader import Grade, Grader, GraderRequest
 from pytest_gatherscatter.graders.option import Options
+from pytest_gatherscatter.graders.service.bell import wait
 from pytest_gatherscatter.graders.service.subprocess import read_grade
 from pytest_gatherscatter.quantity import seconds
 
@@ -37,6 +40,55 @@ SERVER_ERRORS = range(500, 600)
 
 class _Passing(Exception):
     """A failure that may be over the next time."""
+
+
+class _Reader(io.RawIOBase):
+    """What a server says: a file that ends with the time there is, however slowly it is said.
+
+    A socket's own timeout is for one read of many; a head that drips would take for ever.
+
+    Raises:
+        GradingEnded: the grading was told to end.
+        TimeoutError: nothing came for so many seconds, or the time is over.
+    """
+
+    def __init__(self, sock: socket.socket, patience: float, until: float, bell: int) -> None:
+        super().__init__()
+        self._sock, self._patience, self._until, self._bell = sock, patience, until, bell
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # as io calls it
+        """Read what is there, or wait for some of it."""
+        left = min(self._patience, self._until - time.monotonic())
+        if left <= 0:
+            raise TimeoutError
+        here = isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()
+        if not here and not wait(left, self._bell, self._sock.fileno()):
+            raise TimeoutError
+        self._sock.settimeout(left)  # of TLS there may be half a record
+        return self._sock.recv_into(buffer)
+
+
+class _Connected:
+    """A socket as ``http.client`` wants one, that reads by a :class:`_Reader`.
+
+    It closes nothing: where a server closes after its answer, that is read after the connection
+    was closed.
+    """
+
+    def __init__(self, sock: socket.socket, reader: _Reader) -> None:
+        self.sendall = sock.sendall
+        self._reader = reader
+
+    def makefile(self, *_: object) -> io.BufferedReader:
+        """Make the file that the answer is read from."""
+        return io.BufferedReader(self._reader)
+
+    def close(self) -> None:
+        """Leave it to who has made it."""
 
 
 class HttpGrader(Grader):
@@ -94,11 +146,11 @@ class HttpGrader(Grader):
             stop=stop_after_attempt(self._retries + 1),
             wait=wait_exponential(multiplier=0.2, max=5.0) + wait_random(0.0, 0.2),
             retry=retry_if_exception_type(_Passing),
-            sleep=lambda pause: time.sleep(max(0.0, min(pause, until - time.monotonic()))),
+            sleep=lambda pause: _pause(min(pause, until - time.monotonic()), request.ended),
             reraise=True,
         )
         try:
-            return read_grade(asked(self._post, body, until), self._name)
+            return read_grade(asked(self._post, body, until, request.ended), self._name)
         except _Passing as error:
             raise GraderFailed(f"{self._name}: {error}") from None
 
@@ -106,20 +158,22 @@ class HttpGrader(Grader):
     def _name(self) -> str:
         return f"http{'s' * self._secure}://{self._host}"
 
-    def _post(self, body: bytes, until: float) -> bytes:
+    def _post(self, body: bytes, until: float, bell: int) -> bytes:
         """Ask once, in what is left of the time."""
         left = until - time.monotonic()
         if left <= 0:
             raise GradingTimedOut(f"{self._name} has not answered in time")
         connection = self._connection(min(self._connect, left))
+        sock: socket.socket | None = None
         try:
             connection.connect()
-            left = until - time.monotonic()
-            connection.sock.settimeout(max(0.001, min(self._read, left)))
+            sock = connection.sock
+            sock.settimeout(max(0.001, min(self._read, until - time.monotonic())))
+            connection.sock = _Connected(sock, _Reader(sock, self._read, until, bell))
             headers = {"Content-Type": "application/json", "Accept": "application/json"}
             connection.request("POST", self._target, body, headers)
             with connection.getresponse() as answer:
-                found = self._all(answer, connection, until)
+                found = self._all(answer)
         except TimeoutError:
             if time.monotonic() >= until:
                 raise GradingTimedOut(f"{self._name} has not answered in time") from None
@@ -128,6 +182,8 @@ class HttpGrader(Grader):
             raise _Passing(f"{type(error).__name__}: {error}") from None
         finally:
             connection.close()
+            if sock is not None:
+                sock.close()
         if answer.status in SERVER_ERRORS:
             raise _Passing(f"status {answer.status} {answer.reason}: {found[:200]!r}")
         if answer.status != http.HTTPStatus.OK:
@@ -143,24 +199,20 @@ class HttpGrader(Grader):
             )
         return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
 
-    def _all(
-        self,
-        answer: http.client.HTTPResponse,
-        connection: http.client.HTTPConnection,
-        until: float,
-    ) -> bytes:
-        """Read the whole answer: a server that drips bytes is not waited for beyond the time."""
+    def _all(self, answer: http.client.HTTPResponse) -> bytes:
+        """Read the whole answer, if it is no more than there may be."""
         found = bytearray()
         while data := answer.read1(64 * 1024):
             found += data
             if len(found) > MOST_BODY:
                 raise GraderFailed(f"{self._name} answers more than {MOST_BODY} bytes")
-            left = until - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            if connection.sock is not None:  # not any more where the server closes after it
-                connection.sock.settimeout(min(self._read, left))
+        if answer.length:
+            raise _Passing(f"the answer ended {answer.length} bytes too early")
         return bytes(found)
+
+
+def _pause(seconds: float, bell: int) -> None:
+    wait(seconds, bell)
 
 
 def _url(value: object) -> str:

@@ -170,6 +170,16 @@ class Server(BaseHTTPRequestHandler):
                     for _ in range(100):
                         self.wfile.write(b" ")
                         time.sleep(0.05)
+            case "/drips-its-head":
+                with contextlib.suppress(OSError):
+                    for _ in range(100):
+                        self.wfile.write(b"H")
+                        time.sleep(0.05)
+            case "/ends-early":
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.wfile.write(b'{"passed": true}')
             case _:
                 self.send_response(200)
                 self.end_headers()
@@ -194,10 +204,10 @@ def test_a_server_is_asked(server: str, monkeypatch: pytest.MonkeyPatch) -> None
     """Again if it was broken, never elsewhere, and no longer than there is time."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
 
-    def ask(path: str, seconds: float = 30.0, **options: object) -> Grade:
+    def ask(path: str, seconds: float = 30.0, bell: int = -1, **options: object) -> Grade:
         Server.asked.clear()
         return HttpGrader.from_config({"url": server + path, **options}).grade(
-            asked({"v": 1}, seconds)
+            asked({"v": 1}, seconds, ended=bell)
         )
 
     assert ask("/broken-once").score == 1.0
@@ -210,8 +220,15 @@ def test_a_server_is_asked(server: str, monkeypatch: pytest.MonkeyPatch) -> None
         with pytest.raises(GraderFailed, match=text):
             ask(path)
         assert len(Server.asked) == 1
-    with pytest.raises(GradingTimedOut):
-        ask("/drips", 0.4)
+    with pytest.raises(GraderFailed, match="the answer ended 984 bytes too early"):
+        ask("/ends-early", retries=0)
+    for path in ("/drips", "/drips-its-head"):
+        with pytest.raises(GradingTimedOut):
+            ask(path, 0.4)
+    bell = os.eventfd(1)
+    with pytest.raises(GradingEnded):
+        ask("/drips", bell=bell)
+    os.close(bell)
     with pytest.raises(GraderFailed, match="ConnectionRefusedError"):
         HttpGrader.from_config({"url": "http://127.0.0.1:9/", "retries": 0}).grade(asked())
 
