@@ -1,11 +1,13 @@
 """The grader ``subprocess``: a program that reads a request as JSON, and writes a grade as JSON."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -27,6 +29,9 @@ from pytest_gatherscatter.wire.grading import GradingFile
 
 OUTPUT = 1024 * 1024
 """Bytes that a program may write unless the settings say another bound: a message has as many."""
+
+READ = 1024 * 1024
+"""Bytes of a file that are read between two looks at the time."""
 
 SHOWN = 2000
 """Characters of stderr in the text of a failure."""
@@ -73,13 +78,14 @@ class SubprocessGrader(Grader):
 
     def grade(self, request: GraderRequest) -> Grade:
         """Run it."""
+        until = time.monotonic() + request.seconds
         with tempfile.TemporaryDirectory(prefix="gs-grading-") as name:
             directory = Path(name)
             told = {
                 "id": request.id,
                 "queue": request.queue,
                 "payload": request.payload,
-                "files": [self._file(one, directory) for one in request.files],
+                "files": [self._file(one, directory, until) for one in request.files],
                 "seconds": request.seconds,
                 "attempt": request.attempt,
             }
@@ -89,7 +95,7 @@ class SubprocessGrader(Grader):
                     stdin=json.dumps(told).encode(),
                     directory=directory,
                     environ={**os.environ, **self._environment, "GS_REQUEST": request.id},
-                    limits=Limits(request.seconds, self._output, self._cpu, self._memory),
+                    limits=Limits(until - time.monotonic(), self._output, self._cpu, self._memory),
                     ended=request.ended,
                     guard=_guard(),
                 )
@@ -97,7 +103,7 @@ class SubprocessGrader(Grader):
                 raise GraderFailed(f"{self._command[0]} cannot be started: {error}") from None
         return self._grade(end, request)
 
-    def _file(self, file: GradingFile, directory: Path) -> dict[str, object]:
+    def _file(self, file: GradingFile, directory: Path, until: float) -> dict[str, object]:
         """Put a file where the program finds it, or see that it is where it may look."""
         facts = {"name": file.name, "size": file.size, "sha256": file.sha256}
         if not file.path:
@@ -108,11 +114,10 @@ class SubprocessGrader(Grader):
         if not any(path.is_relative_to(one) for one in self._shared):
             raise GraderFailed(f"file {file.name}: {file.path} is below none of option shared")
         try:
-            with path.open("rb") as stream:
-                found = hashlib.file_digest(stream, "sha256").hexdigest()
+            same = path.stat().st_size == file.size and _digest(path, until) == file.sha256
         except OSError as error:
             raise GraderFailed(f"file {file.name}: {file.path}: {error.strerror}") from None
-        if found != file.sha256:
+        if not same:
             raise GraderFailed(f"file {file.name}: {file.path} has changed since it was sent")
         return {**facts, "path": str(path)}
 
@@ -130,6 +135,24 @@ class SubprocessGrader(Grader):
         if end.status:
             raise GraderFailed(_with(f"exit status {end.status}", end))
         return read_grade(end.stdout, "it")
+
+
+def _digest(path: Path, until: float) -> str:
+    """Return a file's hash, in the time there is.
+
+    Raises:
+        GradingTimedOut: it is too large for that.
+        OSError: it cannot be read.
+    """
+    found = hashlib.sha256()
+    if not path.is_file():  # a pipe would be read for ever
+        raise OSError(errno.EINVAL, "is no file with a size")
+    with path.open("rb") as stream:
+        while chunk := stream.read(READ):
+            found.update(chunk)
+            if time.monotonic() >= until:
+                raise GradingTimedOut(f"{path} is too large to be looked at in time")
+    return found.hexdigest()
 
 
 @cache

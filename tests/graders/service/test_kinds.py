@@ -71,6 +71,11 @@ def test_a_program_reads_a_request_and_writes_a_grade(tmp_path: Path) -> None:
     shared.write_text("new")
     with pytest.raises(GraderFailed, match="has changed since it was sent"):
         grader.grade(asked(files=files))
+    shared.unlink()
+    os.mkfifo(shared)  # a pipe would be waited for
+    piped = GradingFile(name="far.bin", size=0, sha256=digest, path=str(shared))
+    with pytest.raises(GraderFailed, match="is no file with a size"):
+        grader.grade(asked(files=(piped,)))
     with pytest.raises(GraderFailed, match="is below none of option shared"):
         SubprocessGrader.from_config({"command": command}).grade(asked(files=files))
 
