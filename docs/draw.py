@@ -18,10 +18,11 @@ from typing import Any, get_args
 import click
 import msgspec
 
-from pytest_gatherscatter import gradersetting, settings
+from pytest_gatherscatter import gradersetting, recordsetting, settings
 from pytest_gatherscatter.cli.main import COMMANDS
 from pytest_gatherscatter.embedded.refusal import UNSUPPORTED
 from pytest_gatherscatter.plugin import options
+from pytest_gatherscatter.record import row
 from pytest_gatherscatter.sections import verdict as verdicts
 from pytest_gatherscatter.sections.gatherer import state as gathererstate
 from pytest_gatherscatter.sections.monitor import arming
@@ -296,6 +297,49 @@ def grader_table() -> str:
     return rows_of(("key of `[[grader]]`", "default", "meaning"), rows)
 
 
+RECORDER_TEXTS = {
+    "database": "where to write, as SQLAlchemy says it; `{here}` is the folder of the settings",
+    "name": "whose queue it is; each name hears of everything",
+    "patience": "for how long the database may fail before the recorder ends",
+}
+
+
+def recorder_table() -> str:
+    """List the keys of ``[recorder]``."""
+    made = recordsetting.RecorderSettings()
+    told = {"database": "must be given", "patience": f"`{made.patience:g}s`"}
+    rows = [
+        (f"`{key}`", told.get(key, f"`{getattr(made, key)}`"), text)
+        for key, text in RECORDER_TEXTS.items()
+        if key in recordsetting.RECORDER_READERS
+    ]
+    return rows_of(("key of `[recorder]`", "default", "meaning"), rows)
+
+
+RECORD_TEXTS = {
+    "grades": "a request to a grader that an examiner has answered",
+    "sections": "a critical section that has ended, or was given up",
+    "slips": "a routing slip that is over",
+    "jobs": "a run of test files (`--gs-dispatch`)",
+}
+
+
+def record_table() -> str:
+    """List what is recorded: the kind, its table, and the columns."""
+    rows = [
+        (
+            f"`{kind}`",
+            RECORD_TEXTS[kind],
+            f"`{table.name}`",
+            ", ".join(name for name in table.columns if name not in row.SAID),
+        )
+        for kind, table in row.KINDS.items()
+    ]
+    steps = [name for name in row.STEPS.columns if name not in row.STEPS.key]
+    rows.insert(3, ("", "each attempt at a step of a slip", "`step`", ", ".join(steps)))
+    return rows_of(("kind", "a row for", "table", "columns"), rows)
+
+
 def monitor_table() -> str:
     """List the keys of a ``[[monitor]]``."""
     defaults = {field.name: field.default for field in fields(settings.MonitorSettings)}
@@ -384,6 +428,8 @@ DRAWN: Mapping[str, Callable[[], str]] = {
     "listener settings": listener_table,
     "processor settings": processor_table,
     "grader settings": grader_table,
+    "recorder settings": recorder_table,
+    "records": record_table,
     "commands": command_table,
     "not implemented": unsupported_table,
 }

@@ -308,6 +308,20 @@ class SlipLost(GatherScatterError):
     exit_code = 75
 
 
+# Records
+
+
+class DatabaseFailed(GatherScatterError):
+    """A database cannot be reached, read or written; ``name`` is its URL without the password."""
+
+    exit_code = 75
+
+    def __init__(self, name: str, reason: str, text: str = "") -> None:
+        super().__init__(f"database {name}: {reason}{text}")
+        self.name = name
+        self.reason = reason
+
+
 # Graders
 
 

@@ -27,6 +27,7 @@ from pytest_gatherscatter.gradersetting import (
     GraderSettings,
     read_graders,
 )
+from pytest_gatherscatter.recordsetting import RECORDER_READERS, RecorderSettings
 from pytest_gatherscatter.settingvalue import (
     COMMANDS,
     LISTENER_READERS,
@@ -186,6 +187,7 @@ class Settings:
     processes: Processes = field(default_factory=dict)
     examiner: ExaminerSettings = field(default_factory=ExaminerSettings)
     graders: tuple[GraderSettings, ...] = ()
+    recorder: RecorderSettings = field(default_factory=RecorderSettings)
     file: Path | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -228,6 +230,7 @@ def load(  # noqa: PLR0913 - each is a source
     processor = ProcessorSettings()
     processes: Processes = {}
     examiner, graders = ExaminerSettings(), tuple[GraderSettings, ...]()
+    recorder = RecorderSettings()
 
     def take(given: Mapping[str, object], name: Callable[[str], str], base: Path) -> None:
         for key, value in given.items():
@@ -248,6 +251,7 @@ def load(  # noqa: PLR0913 - each is a source
         processes = _read_processes(file, table)
         examiner = ExaminerSettings(**_read_table(file, table, "examiner", EXAMINER_READERS))
         graders = read_graders(file, table.get("grader", []))
+        recorder = RecorderSettings(**_read_table(file, table, "recorder", RECORDER_READERS))
         take(flat, lambda key: f"{file}: {key}", file.parent)
         monitors = _read_monitors(file, monitor_tables)
         if monitors:
@@ -270,6 +274,7 @@ def load(  # noqa: PLR0913 - each is a source
         processes=processes,
         examiner=examiner,
         graders=graders,
+        recorder=recorder,
         file=file,
         origins=MappingProxyType(origins),
     )

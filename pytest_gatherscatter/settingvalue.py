@@ -25,7 +25,10 @@ Command: TypeAlias = tuple[str, ...]
 MOST = 256
 """What can be counted of workers and workspaces of one machine: each is some ten MiB or more."""
 
-TABLES = ("examiner", "gatherer", "grader", "listener", "monitor", "process", "processor")
+TABLES = (
+    *("examiner", "gatherer", "grader", "listener", "monitor", "process", "processor"),
+    "recorder",
+)
 """What a settings file may hold beside its plain keys."""
 
 

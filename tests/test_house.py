@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "pytest_gatherscatter"
-ROOMS = ("sections", "slips", "graders", "testfiles", "roundrobin")
+ROOMS = ("sections", "slips", "graders", "testfiles", "roundrobin", "record")
 IMPURE = {
     *("socket", "select", "selectors", "ssl", "threading", "_thread", "asyncio", "subprocess"),
     *("multiprocessing", "concurrent", "time", "datetime", "pytest", "pika", "tenacity"),
@@ -71,9 +71,16 @@ def is_pure(name: str) -> bool:
     return heart or any(fnmatch(name, pattern) for pattern in PURE)
 
 
-@pytest.mark.parametrize(("library", "door"), [("pika", "broker/*"), ("pamqp", "embedded/*")])
-def test_a_protocol_library_stays_behind_its_door(library: str, door: str) -> None:
-    """Nothing but the broker door knows pika, nothing but the embedded broker pamqp."""
+DOORS = {
+    "pika": "broker/*",
+    "pamqp": "embedded/*",
+    "sqlalchemy": "record/service/database.py",
+}
+
+
+@pytest.mark.parametrize(("library", "door"), DOORS.items())
+def test_a_library_stays_behind_its_door(library: str, door: str) -> None:
+    """Only the broker door knows pika, only the embedded broker pamqp, only one file SQL."""
     users = {n for n in PATHS for i in imports(n) if i.split(".")[0] == library}
     assert {name for name in users if not fnmatch(name, door)} == set()
 

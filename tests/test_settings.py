@@ -14,6 +14,7 @@ from pytest_gatherscatter.gradersetting import (
     ExaminerSettings,
     GraderSettings,
 )
+from pytest_gatherscatter.recordsetting import RECORDER_READERS, RecorderSettings
 from pytest_gatherscatter.settings import (
     GathererSettings,
     ListenerSettings,
@@ -120,12 +121,13 @@ def test_every_reader_has_its_field() -> None:
     """No key can be read that ``Settings`` would not take, and no plain field lacks a reader."""
     plain = {item.name for item in dataclasses.fields(Settings)}
     plain -= {"gatherer", "monitors", "listener", "processor", "processes", "file", "origins"}
-    plain -= {"examiner", "graders"}
+    plain -= {"examiner", "graders", "recorder"}
     inner = {f"gatherer.{item.name}" for item in dataclasses.fields(GathererSettings)}
     assert set(READERS) == plain | inner
     assert set(LISTENER_READERS) == {item.name for item in dataclasses.fields(ListenerSettings)}
     assert set(PROCESSOR_READERS) == {item.name for item in dataclasses.fields(ProcessorSettings)}
     assert set(EXAMINER_READERS) == {item.name for item in dataclasses.fields(ExaminerSettings)}
+    assert set(RECORDER_READERS) == {item.name for item in dataclasses.fields(RecorderSettings)}
     grader = {item.name for item in dataclasses.fields(GraderSettings)}
     assert set(GRADER_READERS) == grader - {"where"}
 

@@ -46,6 +46,8 @@ COMMANDS: Mapping[str, _Entry] = MappingProxyType(
         "testfiles": _Entry("testfiles", "Run other people's test files, and see who does."),
         "slips": _Entry("slips", "Give out routing slips, and process their steps."),
         "graders": _Entry("graders", "Judge results by graders, and ask them to."),
+        "recorder": _Entry("recorder", "Write what ended in a lab in a database."),
+        "results": _Entry("results", "List what a recorder wrote down."),
         "broker": _Entry("broker", "Run the embedded broker alone, for this machine."),
         "permissions": _Entry("permissions", "Print the least rights of a role on RabbitMQ."),
         "schema": _Entry("schema", "Print the JSON Schema of all messages."),

@@ -17,7 +17,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 # pika tells each step of a connection at info, and each lost one with a traceback; asyncio's
 # debug lines are nobody's here. What matters of them comes as an error of this package.
-_NOISY = ("pika", "asyncio", "tenacity", "testcontainers", "docker", "urllib3")
+_NOISY = ("pika", "asyncio", "tenacity", "testcontainers", "docker", "urllib3", "psycopg")
 
 
 _LEAST = 8
