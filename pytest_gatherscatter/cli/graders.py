@@ -20,12 +20,11 @@ import msgspec
 from msgspec.structs import asdict
 
 from pytest_gatherscatter.cli import serving
-from pytest_gatherscatter.cli.option import Asked, examples, lab_options, need_url
+from pytest_gatherscatter.cli.option import Asked, examples, lab_options, need_url, time_of
 from pytest_gatherscatter.cli.output import complain, say_json, say_table
 from pytest_gatherscatter.cli.stop import SLICE, Stop, minded
 from pytest_gatherscatter.errors import GatherScatterError, SettingsInvalid
 from pytest_gatherscatter.gradersetting import EXAMINER_READERS, ExaminerSettings
-from pytest_gatherscatter.quantity import seconds
 from pytest_gatherscatter.settings import Settings, examiner_name
 from pytest_gatherscatter.settingvalue import read
 
@@ -281,7 +280,7 @@ def request(  # noqa: PLR0913 - each is an option
     from pytest_gatherscatter.graders.service.asker import GradeAsker  # noqa: PLC0415 - as above
     from pytest_gatherscatter.graders.service.file import read_files  # noqa: PLC0415 - as above
 
-    patience = _time("--timeout", timeout)
+    patience = time_of("--timeout", timeout)
     payload = _payload()
     sent = read_files(_named(files))
     settings = asked.settings()
@@ -346,7 +345,7 @@ def status(asked: Asked, *, wait: str, as_json: bool) -> int:
     """Show the agents that grade, their threads, and how much waits. 1: nobody answered."""
     from pytest_gatherscatter.graders.service.asker import GradeAsker  # noqa: PLC0415 - as above
 
-    patience = _time("--wait", wait)
+    patience = time_of("--wait", wait)
     settings = asked.settings()
     with GradeAsker(settings.lab, need_url(settings)) as asker:
         seen = asker.seek(patience)
@@ -386,13 +385,6 @@ def _rows(seen: "ExaminerSeen") -> list[tuple[object, ...]]:
         )
         for one in seen.graders
     ]
-
-
-def _time(option: str, text: str) -> float:
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise SettingsInvalid(option, str(error)) from None
 
 
 def _owner() -> str:

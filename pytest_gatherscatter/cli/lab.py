@@ -12,11 +12,10 @@ from typing import Any
 import click
 import msgspec
 
-from pytest_gatherscatter.cli.option import Asked, examples, lab_options, need_url
+from pytest_gatherscatter.cli.option import Asked, examples, lab_options, need_url, time_of
 from pytest_gatherscatter.cli.output import printable, say, say_json, say_table
 from pytest_gatherscatter.cli.stop import SLICE, Stop
 from pytest_gatherscatter.errors import SettingsInvalid
-from pytest_gatherscatter.quantity import seconds
 from pytest_gatherscatter.sections.demand import span_of
 from pytest_gatherscatter.sections.hook import LABEL, clip
 from pytest_gatherscatter.sections.service.asker import Asker
@@ -290,12 +289,7 @@ def _renew(asker: Asker, message: HoldBench, stop: Stop, end: float) -> HoldEnde
 
 
 def _length(text: str | None) -> float:
-    if text is None:
-        return float("inf")
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise SettingsInvalid("--for", str(error)) from None
+    return float("inf") if text is None else time_of("--for", text)
 
 
 # ── reset ──────────────────────────────────────────────────────────────────────────────

@@ -16,6 +16,7 @@ import click
 from pytest_gatherscatter.broker import provider
 from pytest_gatherscatter.cli.output import LEVELS, log_to_stderr
 from pytest_gatherscatter.errors import NoGatherer, SettingsInvalid
+from pytest_gatherscatter.quantity import seconds
 from pytest_gatherscatter.settings import Settings, load
 from pytest_gatherscatter.wire.names import check_name
 
@@ -109,6 +110,18 @@ def lab_options(command: Callable[..., R]) -> Callable[..., R]:
 def examples(*lines: str) -> str:
     """Write a command's examples for the end of its help, as they stand."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def time_of(option: str, text: str) -> float:
+    """Read what an option says of a time, in seconds.
+
+    Raises:
+        SettingsInvalid: naming the option, and what is allowed.
+    """
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise SettingsInvalid(option, str(error)) from None
 
 
 def names(what: str, given: tuple[str, ...] | str | None) -> tuple[str, ...]:

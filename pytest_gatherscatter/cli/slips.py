@@ -16,12 +16,11 @@ import click
 import msgspec
 
 from pytest_gatherscatter.cli import serving
-from pytest_gatherscatter.cli.option import Asked, examples, lab_options, names, need_url
+from pytest_gatherscatter.cli.option import Asked, examples, lab_options, names, need_url, time_of
 from pytest_gatherscatter.cli.output import complain, say, say_json, say_table
 from pytest_gatherscatter.cli.slipview import view_of, what
 from pytest_gatherscatter.cli.stop import SLICE, Stop
 from pytest_gatherscatter.errors import SettingsInvalid
-from pytest_gatherscatter.quantity import seconds
 from pytest_gatherscatter.settings import ProcessorSettings, Settings, processor_name
 from pytest_gatherscatter.settingvalue import PROCESSOR_READERS, read
 from pytest_gatherscatter.slips.slip import step_of
@@ -160,7 +159,7 @@ def run(  # noqa: PLR0913 - each is an option
     """
     from pytest_gatherscatter.slips.service.file import read_document  # noqa: PLC0415 - as above
 
-    patience = None if timeout is None else _time("--timeout", timeout)
+    patience = None if timeout is None else time_of("--timeout", timeout)
     document = read_document(file)
     slip = document.slip(
         _params(params),
@@ -242,7 +241,7 @@ def status(asked: Asked, *, wait: str, as_json: bool) -> int:
     """Show the processors of the lab, and how much waits. 0: somebody answered, 1: nobody did."""
     from pytest_gatherscatter.slips.service.status import look  # noqa: PLC0415 - as above
 
-    patience = _time("--wait", wait)
+    patience = time_of("--wait", wait)
     settings = asked.settings()
     found = look(settings.lab, need_url(settings), patience, settings.processes)
     if as_json:
@@ -287,7 +286,7 @@ def cancel(asked: Asked, *, slip: str, wait: str) -> int:
 
     if re.fullmatch(ID_PATTERN, slip) is None:
         raise SettingsInvalid("SLIP", f"{slip!r} is not the id of a slip")
-    patience = _time("--wait", wait)
+    patience = time_of("--wait", wait)
     settings = asked.settings()
     over = ask(settings.lab, need_url(settings), slip, who=_owner(), wait=patience)
     if over is None:
@@ -296,13 +295,6 @@ def cancel(asked: Asked, *, slip: str, wait: str) -> int:
         return NOBODY
     say(f"slip {over.slip.name} is over: {over.outcome}")
     return 0
-
-
-def _time(option: str, text: str) -> float:
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise SettingsInvalid(option, str(error)) from None
 
 
 def _params(texts: Iterable[str]) -> dict[str, str]:
