@@ -17,6 +17,7 @@ IMPURE = {
 PURE = (
     "asking.py",
     "machine.py",
+    "telling.py",
     "quantity.py",
     "errors.py",
     "wire/*",

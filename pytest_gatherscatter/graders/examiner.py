@@ -22,6 +22,7 @@ from pytest_gatherscatter.graders.order import (
     Say,
 )
 from pytest_gatherscatter.machine import Effect, Effects, Input, Received
+from pytest_gatherscatter.telling import Telling
 from pytest_gatherscatter.wire.grading import (
     ExaminerSeen,
     GradeAnswer,
@@ -95,6 +96,7 @@ class ExaminerMachine:
         self._sends: dict[int, Case] = {}
         self._passing: dict[int, Case] = {}
         """What is handed on: the effect that does, and what it was."""
+        self._telling = Telling(self._out)
         self._answered: OrderedDict[str, None] = OrderedDict()
         self._gone: dict[str, float] = {}
         self._draining: float | None = None
@@ -108,13 +110,15 @@ class ExaminerMachine:
             case Received(message=GradeRequest() as request):
                 self._take(request, message, now)
             case machine.Confirmed(effect):
-                self._confirmed(effect)
+                if not self._telling.outcome(message):
+                    self._confirmed(effect)
             case machine.Exited(effect, GradingOver() as over):
                 self._over(effect, over, now)
             case Received(message=SeekExaminers(asker=asker)):
                 self._out.send(grade_key(asker), self.seen(now))
             case machine.Returned(effect) | machine.Failed(effect):
-                self._unheard(effect, now, returned=isinstance(message, machine.Returned))
+                if not self._telling.outcome(message):
+                    self._unheard(effect, now, returned=isinstance(message, machine.Returned))
             case machine.Unreadable():
                 self._unreadable(message)
             case _:
@@ -129,6 +133,7 @@ class ExaminerMachine:
                 self._look(now)
             case machine.LinkUp():
                 self._up = True
+                self._telling.again()
                 for case in self._cases.values():
                     if case.answer is not None and case.send is None:
                         case.tries = 0
@@ -300,7 +305,7 @@ class ExaminerMachine:
             details = answer.details if over.details is None else over.details
             facts |= {"passed": over.passed, "score": over.score, "details": details}
         case.answer = msgspec.structs.replace(answer, **facts)
-        self._out.publish(grading_event("answered", request.queue), case.answer)
+        self._telling.say(grading_event("answered", request.queue), case.answer)
         self._say(case, now)
 
     def _answer_to(

@@ -56,7 +56,6 @@ FORGOTTEN = frozenset(
         "_wake_at",
         "purposes",  # outcomes come at once
         "ends",  # on its way to a recorder, who has no part in a section
-        "unsaid",
         "_asked",
         "_join_effect",
         "missed",  # whether a line of the log was said

@@ -43,9 +43,10 @@ SLIP = SlipOver(
         id="0f" * 8,
         name="flash",
         steps=(Step(number=1, process="power", command="on"),),
-        progress=tuple(
-            Attempt(number=1, attempt=n, status=end)
-            for n, end in enumerate(("failed", "failed", "done"), start=1)
+        progress=(
+            Attempt(number=1, attempt=1, status="failed"),
+            Attempt(number=1, attempt=2, status="failed"),
+            Attempt(number=1, attempt=3, status="done"),
         ),
     ),
     outcome="done",

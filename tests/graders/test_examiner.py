@@ -24,7 +24,7 @@ from pytest_gatherscatter.graders.order import (
     GradingOver,
     Say,
 )
-from pytest_gatherscatter.machine import Effect, Received, Run, Send, Settle
+from pytest_gatherscatter.machine import Effect, Publish, Received, Run, Send, Settle
 from pytest_gatherscatter.wire.grading import (
     ExaminerSeen,
     GradeAnswer,
@@ -236,3 +236,21 @@ def test_a_lost_connection_loses_no_grade(comes: str) -> None:
         assert settled(lab.tell(machine.Confirmed(sent(up).id))) == [(2, Verdict.ACK)]
     else:
         assert settled(lab.tell(machine.Confirmed(sent(up).id))) == []
+
+
+def test_an_event_that_was_lost_is_said_again() -> None:
+    """Who records has each answer once there is a connection; what it has is not repeated."""
+    lab = Lab()
+    for id_ in ("aaaaaaaa", "bbbbbbbb"):
+        run = begun(lab.ask(id_))[id_]
+        (event,) = [one for one in lab.over(run) if isinstance(one, Publish)]
+        assert event.key == "grading.answered.a"
+        if id_ == "aaaaaaaa":
+            lab.tell(machine.Confirmed(event.id))
+        else:
+            lab.tell(machine.Failed(event.id, "reset"))
+    lab.tell(machine.LinkDown("reset"))
+    (again,) = [one for one in lab.tell(machine.LinkUp()) if isinstance(one, Publish)]
+    assert getattr(again.message, "request", "") == "bbbbbbbb"
+    lab.tell(machine.Confirmed(again.id))
+    assert not [one for one in lab.tell(machine.LinkUp()) if isinstance(one, Publish)]

@@ -16,6 +16,7 @@ from pytest_gatherscatter.sections.gatherer.roster import Agent, Roster
 from pytest_gatherscatter.sections.gatherer.state import ENDED, SectionState
 from pytest_gatherscatter.sections.hook import LABEL, clip
 from pytest_gatherscatter.sections.token import believable
+from pytest_gatherscatter.telling import Telling
 from pytest_gatherscatter.wire import messages as m
 from pytest_gatherscatter.wire.names import agent_key, section_event
 
@@ -112,10 +113,7 @@ class Lab:
         self._wakes: set[float] = set()
         self._benches_at_most = MOST_BENCHES
         self._news: dict[str, m.SectionChanged] = {}
-        self.ends: dict[int, m.SectionChanged] = {}
-        """What was said of ends, by effect, and is not confirmed yet."""
-        self.unsaid: list[m.SectionChanged] = []
-        """What was said of ends, and got lost."""
+        self.ends = Telling(self.out)
 
     def bench(self, name: str) -> Bench:
         """Return the bench of this name; it exists from its first mention, while there is room."""
@@ -203,25 +201,11 @@ class Lab:
         for changed in self._news.values():
             section = self.sections.get(changed.section)
             if section is not None and section.state in ENDED:
-                self._tell_end(replace(changed, result=result(section)))
+                ended = replace(changed, result=result(section))
+                self.ends.say(section_event("changed", changed.bench), ended)
             else:
                 self.out.publish(section_event("changed", changed.bench), changed)
         self._news.clear()
-
-    def _tell_end(self, changed: m.SectionChanged) -> None:
-        self.ends[self.out.publish(section_event("changed", changed.bench), changed)] = changed
-
-    def end_lost(self, effect: int) -> None:
-        """Keep what was to be said of an end, if ``effect`` was that, until somebody can hear."""
-        changed = self.ends.pop(effect, None)
-        if changed is not None and len(self.unsaid) < MOST_ENDED:
-            self.unsaid.append(changed)
-
-    def tell_ends(self) -> None:
-        """Say again what got lost of ends."""
-        unsaid, self.unsaid = self.unsaid, []
-        for changed in unsaid:
-            self._tell_end(changed)
 
     def ask(self, what: str, section: SectionRecord, agent: str, message: m.Message) -> None:
         """Send an agent something whose return means that it is gone."""

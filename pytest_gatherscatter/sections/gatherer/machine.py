@@ -80,7 +80,7 @@ class Gatherer:
                 lab.unreadable += 1
             case LinkUp():
                 self._presence.announce(now=now)
-                lab.tell_ends()
+                lab.ends.again()
             case LinkDown():
                 self._presence.cut_off()
             case Recovered(events, wall):
@@ -107,10 +107,8 @@ class Gatherer:
 
     def _outcome(self, message: Confirmed | Returned | Failed, now: float) -> None:
         """Learn from what became of a publish; a lost connection says nothing of the other."""
-        if isinstance(message, Failed):
-            self.lab.end_lost(message.effect)
-        else:
-            self.lab.ends.pop(message.effect, None)
+        if self.lab.ends.outcome(message):
+            return
         purpose = self.lab.purposes.pop(message.effect, None)
         if purpose is None or isinstance(message, Failed):
             return

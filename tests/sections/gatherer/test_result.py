@@ -2,6 +2,7 @@
 
 from gathererplay import Play, section_id
 
+from pytest_gatherscatter.machine import Failed, LinkDown, LinkUp, Publish
 from pytest_gatherscatter.sections.gatherer.result import RECENT
 from pytest_gatherscatter.wire import messages as m
 
@@ -140,3 +141,29 @@ def test_only_the_last_are_shown() -> None:
     assert [end.section for end in ended] == [
         section_id(number) for number in range(RECENT + 4, 4, -1)
     ]
+
+
+def test_what_came_of_a_section_is_said_once_and_not_lost() -> None:
+    """The last change has all that a record needs; one that got lost is said again, and no more."""
+    play = left(*BOTH, outcome="failed")
+    (told,) = [one.result for one in play.said(m.SectionChanged) if one.result is not None]
+    assert (told.verdict, told.outcome, told.seconds) == ("device", "failed", 1.0)
+    assert [report.agent for report in told.reports] == ["scope", "thermal"]
+    (effect,) = [
+        one
+        for one in play.effects
+        if isinstance(one, Publish)
+        and isinstance(one.message, m.SectionChanged)
+        and one.message.result is not None
+    ]
+    lost = Play()
+    lost.join("scope")
+    lost.machine.lab.ends.say(effect.key, effect.message)
+    (said,) = (one for one in lost.machine.lab.out.take() if isinstance(one, Publish))
+    lost.feed(Failed(said.id, "reset"))
+    lost.feed(LinkDown("reset"))
+    assert lost.said(m.SectionChanged) == []
+    lost.feed(LinkUp())
+    assert [one.result for one in lost.said(m.SectionChanged)] == [told]
+    lost.feed(LinkUp())
+    assert lost.said(m.SectionChanged) == []
