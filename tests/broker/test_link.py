@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import rabbitmq
 import trustme
@@ -445,10 +446,16 @@ def test_what_is_published_is_what_arrives(broker_url: str, lab: str) -> None:
             headers={"gs-reason": "größer", "count": 7},
         )
         sent = [(b"", PLAIN), (bytes(range(256)) * 2000, full)]
+        began = int(time.time())
         for body, properties in sent:
             link.publish(to, names.GATHERER_KEY, body, properties, mandatory=True)
         events = [e for e in until(link, some(Delivered, 2)) if isinstance(e, Delivered)]
-    assert [(event.body, event.properties) for event in events] == sent
+    for event, (body, properties) in zip(events, sent, strict=True):
+        assert event.body == body
+        said_at = event.properties.timestamp
+        assert said_at is not None
+        assert began <= said_at <= time.time()
+        assert event.properties == msgspec.structs.replace(properties, timestamp=said_at)
     assert {(e.queue, e.exchange, e.key) for e in events} == {
         (names.gatherer_queue(lab), to, names.GATHERER_KEY)
     }

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from pytest_gatherscatter import __version__
 from pytest_gatherscatter.broker.drive import Driver
-from pytest_gatherscatter.broker.link import HEARTBEAT, Link
+from pytest_gatherscatter.broker.incumbent import outlast
+from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology.graders import examiner_topology
-from pytest_gatherscatter.errors import NameTaken, SettingsInvalid
 from pytest_gatherscatter.graders.case import GraderFacts
 from pytest_gatherscatter.graders.examiner import ExaminerFacts, ExaminerMachine
 from pytest_gatherscatter.graders.order import BeginGrading, Done, Drain, EndGrading, Say
@@ -27,13 +27,6 @@ from pytest_gatherscatter.machine import Recovered, Run, Told
 from pytest_gatherscatter.wire.names import grading_queue, suspects_queue
 
 log = logging.getLogger("gatherscatter.examiner")
-
-CONNECT = 30.0
-"""Seconds that a broker may take to come up: it is often started by the same script."""
-
-PATIENCE = 4 * HEARTBEAT
-"""Seconds for which a silent owner of the examiner's name is waited for: the broker needs three
-missed heartbeats to see that one is dead."""
 
 TURN = 0.2
 """Seconds between two looks at signals."""
@@ -119,7 +112,9 @@ class ExaminerService:
         stuck: list[Stuck] = []
         try:
             self._look_at_the_clock()
-            self._open(stops)
+            name, lab = self._settings.name, self._lab
+            taken = f"lab {lab!r} has an examiner {name!r} already; give this one another name"
+            outlast(self._link, stops, taken)
             for crew in self._crews.values():
                 crew.start()
             self._introduce()
@@ -155,21 +150,6 @@ class ExaminerService:
 
     def _look_at_the_clock(self) -> None:
         self._driver.pump.feed(Recovered((), time.time()), now=time.monotonic())
-
-    def _open(self, stops: Callable[[], int]) -> None:
-        """Connect; who has died with the name is waited for."""
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                self._link.open(CONNECT, retry=True)
-            except NameTaken as error:
-                if time.monotonic() >= end or stops():
-                    problem = f"lab {self._lab!r} has an examiner {self._settings.name!r} already"
-                    text = f"{problem}; give this one another name"
-                    raise SettingsInvalid("--name", text) from error
-                time.sleep(1.0)
-            else:
-                return
 
     def _introduce(self) -> None:
         for one in self._graders:

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from pytest_gatherscatter.broker.drive import Driver
-from pytest_gatherscatter.broker.link import HEARTBEAT, Link
+from pytest_gatherscatter.broker.incumbent import outlast
+from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology.record import (
     RECORD_EVENTS,
     RECORD_PREFETCH,
     recorder_topology,
 )
-from pytest_gatherscatter.errors import BrokerRefused, SettingsInvalid
 from pytest_gatherscatter.machine import Exited, Recovered, Run, Told
 from pytest_gatherscatter.record.order import Done, Drain, NotWritten, Say, Write
 from pytest_gatherscatter.record.recorder import RecorderMachine
@@ -30,13 +30,6 @@ from pytest_gatherscatter.wire.names import record_queue
 
 log = logging.getLogger("gatherscatter.recorder")
 
-CONNECT = 30.0
-"""Seconds that a broker may take to come up: it is often started by the same script."""
-
-PATIENCE = 4 * HEARTBEAT
-"""Seconds for which a silent recorder of the name is waited for: the broker needs three missed
-heartbeats to see that one is dead."""
-
 TURN = 0.2
 """Seconds between two looks at signals."""
 
@@ -45,8 +38,6 @@ CLOCK = 60.0
 
 LAST = 15.0
 """Seconds that a transaction may take which is under way at the end."""
-
-REFUSED_ACCESS = 403
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +83,10 @@ class RecorderService:
         """
         try:
             self._look_at_the_clock()
-            self._open(stops)
+            name, lab = self._settings.name, self._lab
+            taken = f"lab {lab!r} has a recorder {name!r} already"
+            cure = "a second one needs another name, and another database"
+            outlast(self._link, stops, f"{taken}; {cure}")
             self._thread.start()
             self._introduce()
             self._serve(stops)
@@ -120,23 +114,6 @@ class RecorderService:
 
     def _look_at_the_clock(self) -> None:
         self._driver.pump.feed(Recovered((), time.time()), now=time.monotonic())
-
-    def _open(self, stops: Callable[[], bool]) -> None:
-        """Connect; who has died with the queue in hand is waited for."""
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                self._link.open(CONNECT, retry=True)
-            except BrokerRefused as error:
-                if error.code != REFUSED_ACCESS or "exclusive" not in error.text:
-                    raise
-                if time.monotonic() >= end or stops():
-                    problem = f"lab {self._lab!r} has a recorder {self._settings.name!r} already"
-                    text = f"{problem}; a second one needs another name, and another database"
-                    raise SettingsInvalid("--name", text) from error
-                time.sleep(1.0)
-            else:
-                return
 
     def _introduce(self) -> None:
         depth = self._link.queue_depth(self._queue)

@@ -10,11 +10,12 @@ from typing import Any
 
 from pytest_gatherscatter import __version__
 from pytest_gatherscatter.broker.drive import Driver
+from pytest_gatherscatter.broker.incumbent import outlast
 from pytest_gatherscatter.broker.interrupt import held, strike
-from pytest_gatherscatter.broker.link import HEARTBEAT, Link
+from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology.slips import processor_topology
-from pytest_gatherscatter.errors import JournalDamaged, JournalTaken, NameTaken, SettingsInvalid
+from pytest_gatherscatter.errors import JournalDamaged, JournalTaken, SettingsInvalid
 from pytest_gatherscatter.host.directory import private, state_directory
 from pytest_gatherscatter.journal import FileJournal
 from pytest_gatherscatter.machine import Recovered, Run, Told
@@ -26,13 +27,6 @@ from pytest_gatherscatter.slips.service.program import ASKED, GIVEN_UP, Programs
 from pytest_gatherscatter.wire.names import steps_queue, waiting_queue
 
 log = logging.getLogger("gatherscatter.processor")
-
-CONNECT = 30.0
-"""Seconds that a broker may take to come up: it is often started by the same script."""
-
-PATIENCE = 4 * HEARTBEAT
-"""Seconds for which a silent owner of the processor's name is waited for: the broker needs three
-missed heartbeats to see that one is dead."""
 
 TURN = 0.2
 """Seconds between two looks at signals."""
@@ -120,7 +114,9 @@ class ProcessorService:
         """
         try:
             self._recover()
-            self._open(stops)
+            name, lab = self._settings.name, self._lab
+            taken = f"lab {lab!r} has a processor {name!r} already; give this one another name"
+            outlast(self._link, stops, taken)
             self._introduce()
             said, end = 0, math.inf
             with held():  # once for all turns: for each it would take a tenth of its time
@@ -147,21 +143,6 @@ class ProcessorService:
             self._driver.pump.feed(Recovered(events, time.time()), now=time.monotonic())
         except JournalDamaged as error:
             raise JournalDamaged(str(self._path), error.line, error.problem) from None
-
-    def _open(self, stops: Callable[[], int]) -> None:
-        """Connect; who has died with the name is waited for."""
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                self._link.open(CONNECT, retry=True)
-            except NameTaken as error:
-                if time.monotonic() >= end or stops():
-                    problem = f"lab {self._lab!r} has a processor {self._settings.name!r} already"
-                    text = f"{problem}; give this one another name"
-                    raise SettingsInvalid("--name", text) from error
-                time.sleep(1.0)
-            else:
-                return
 
     def _introduce(self) -> None:
         settings = self._settings

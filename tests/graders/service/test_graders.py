@@ -170,15 +170,17 @@ def test_what_goes_wrong_is_told(lab: GradeLab) -> None:
     assert (broke.outcome, broke.text) == ("failed", "RuntimeError: the scope is off")
     assert (ended.outcome, ended.text) == ("failed", "SystemExit: 3")
     assert (good.outcome, good.passed) == ("graded", True)
+    with GradeAsker(lab.name, lab.url) as asker:
+        until(lambda: bool(asker.seek(0.1)))  # before it answers that, it acks what it has answered
     examiner.signal(signal.SIGSTOP)
     texts = [one.text for one in lab.ask("judge", *range(5), seconds=1.0)]
     examiner.signal(signal.SIGCONT)
     assert texts == ["No response after 1 s from queue judge: 1 agent, 3 waiting"] * 5
-    asker, request = secrets.token_hex(8), secrets.token_hex(8)
+    answers, request = secrets.token_hex(8), secrets.token_hex(8)
     heard: list[Message] = []
-    with Link(lab.url, grade_topology(lab.name, asker), name="test") as link:
+    with Link(lab.url, grade_topology(lab.name, answers), name="test") as link:
         link.open(10)
-        reply_to = names.grade_key(asker)
+        reply_to = names.grade_key(answers)
         said = Properties(type="GradeRequest/1", correlation_id=request, reply_to=reply_to)
         exchange, key = names.direct_exchange(lab.name), names.grading_key("judge")
         link.publish(exchange, key, b"{nonsense", said, mandatory=True)
