@@ -21,6 +21,9 @@ from pytest_gatherscatter.settingvalue import (
 MOST_ATTEMPTS = 20
 """Attempts at a request whose examiners die: each costs one of them."""
 
+MOST_GRADERS = 256
+"""Graders of an examiner: it tells of no more in one message, and who asked would hear nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraderSettings:
@@ -123,6 +126,9 @@ def read_graders(file: Path, tables: object) -> tuple[GraderSettings, ...]:
     """
     if not isinstance(tables, list):
         raise SettingsInvalid(f"{file}: grader", "must be written [[grader]], once a grader")
+    if len(tables) > MOST_GRADERS:
+        text = f"stands here {len(tables)} times, {MOST_GRADERS} are allowed"
+        raise SettingsInvalid(f"{file}: grader", text)
     graders: dict[str, GraderSettings] = {}
     serves: dict[str, str] = {}
     for number, table in enumerate(tables, start=1):

@@ -167,6 +167,7 @@ def test_graders_and_their_queues(tmp_path: Path) -> None:
         ("[[grader]]\nname = 'a.b'", "grader a.b: name: grader name 'a.b': allowed are"),
         ("[[grader]]\nname = 'a'\nthread = 1", "there is no such key; did you mean 'threads'?"),
         ("[[grader]]\nname = 'a'\nthreads = 0", "a grader without a thread does nothing"),
+        ("[[grader]]\n" * 257, "grader: stands here 257 times, 256 are allowed"),
         ("[[grader]]\nname = 'a'\nqueues = []", "a grader without a queue does nothing"),
         ("[[grader]]\nname = 'a'\nattempts = 0", "must be a whole number from 1 to 20"),
         (
