@@ -1,10 +1,13 @@
 """Open a link although its name, or a queue that it needs alone, may be a dead one's still."""
 
+import logging
 import time
 from collections.abc import Callable
 
 from pytest_gatherscatter.broker.link import HEARTBEAT, Link
 from pytest_gatherscatter.errors import BrokerRefused, NameTaken, SettingsInvalid
+
+log = logging.getLogger(__name__)
 
 CONNECT = 30.0
 """Seconds that a broker may take to come up: it is often started by the same script."""
@@ -31,6 +34,7 @@ def outlast(link: Link, stops: Callable[[], object], problem: str) -> None:
         BrokerUnreachable, LoginRefused, BrokerRefused: as they say.
     """
     end = time.monotonic() + PATIENCE
+    told = False
     while True:
         try:
             link.open(CONNECT, retry=True)
@@ -39,6 +43,9 @@ def outlast(link: Link, stops: Callable[[], object], problem: str) -> None:
                 raise
             if time.monotonic() >= end or stops():
                 raise SettingsInvalid("--name", problem) from error
+            if not told:
+                log.info("waits %d s at most for who may be dead: %s", PATIENCE, problem)
+                told = True
             time.sleep(PAUSE)
         else:
             return

@@ -26,10 +26,15 @@ def alone(lab: str) -> Topology:
 
 @pytest.mark.parametrize("need", [named, alone])
 def test_who_goes_away_is_outlasted(
-    broker_url: str, lab: str, need: Callable[[str], Topology], monkeypatch: pytest.MonkeyPatch
+    broker_url: str,
+    lab: str,
+    need: Callable[[str], Topology],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Its name, or its queue, is free at the next try."""
+    """Its name, or its queue, is free at the next try; who waits is told for what, once."""
     monkeypatch.setattr(incumbent, "PAUSE", 0.05)
+    caplog.set_level("INFO", logger=incumbent.__name__)
     with (
         Link(broker_url, need(lab), name="first") as first,
         Link(broker_url, need(lab), name="second") as second,
@@ -42,6 +47,9 @@ def test_who_goes_away_is_outlasted(
 
         outlast(second, goes, "somebody has it")
         assert second.up
+    assert [one.getMessage() for one in caplog.records if one.name == incumbent.__name__] == [
+        "waits 20 s at most for who may be dead: somebody has it"
+    ]
 
 
 @pytest.mark.parametrize(("need", "code"), [(named, 405), (alone, 403)])
