@@ -46,6 +46,7 @@ COMMANDS: Mapping[str, _Entry] = MappingProxyType(
         "testfiles": _Entry("testfiles", "Run other people's test files, and see who does."),
         "slips": _Entry("slips", "Give out routing slips, and process their steps."),
         "graders": _Entry("graders", "Judge results by graders, and ask them to."),
+        "roundrobin": _Entry("roundrobin", "Balance tasks over workers with free slots."),
         "recorder": _Entry("recorder", "Write what ended in a lab in a database."),
         "results": _Entry("results", "List what a recorder wrote down."),
         "broker": _Entry("broker", "Run the embedded broker alone, for this machine."),

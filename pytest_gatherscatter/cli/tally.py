@@ -53,10 +53,10 @@ def paces(took: Sequence[float], seconds: float) -> dict[str, float]:
     }
 
 
-def paces_line(facts: dict[str, float]) -> str:
-    """Say that in a line."""
+def paces_line(facts: dict[str, float], what: str = "answered") -> str:
+    """Say that in a line; ``what`` became of them in that time."""
     return (
-        f"{facts['seconds']} s, {facts['per_second']} a second, answered in "
+        f"{facts['seconds']} s, {facts['per_second']} a second, {what} in "
         f"p50 {facts['p50_ms']} ms, p95 {facts['p95_ms']} ms, p99 {facts['p99_ms']} ms"
     )
 
