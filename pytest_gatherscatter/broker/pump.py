@@ -72,11 +72,24 @@ DEAD_BODY = 4 * 1024
 10,000 of them, and a flood shall not cost the broker more than 40 MiB."""
 
 
+LONGEST_ID = 32
+"""Characters of an id that programs make; what else is called a task may be anybody's text."""
+
+
 class Journal(Protocol):
     """Where records go. A failure to write is let out: nobody may go on without it."""
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Add an event; it is durable when this returns."""
+
+
+def _correlation(message: Message) -> str | None:
+    """Return the id that an answer has too: of a section, a request or a task of a client."""
+    for name in ("section", "request", "task"):
+        id_ = getattr(message, name, None)
+        if id_ and isinstance(id_, str) and len(id_) <= LONGEST_ID:
+            return id_
+    return None
 
 
 def _leave(_: object) -> None:
@@ -261,7 +274,7 @@ class Pump:
         properties = Properties(
             type=codec.type_of(message),
             message_id=f"{self._sender}-{effect.id}",
-            correlation_id=getattr(message, "section", None) or getattr(message, "request", None),
+            correlation_id=_correlation(message),
             reply_to=reply_to,
             user_id=self._user,
             ttl=ttl,

@@ -33,7 +33,8 @@ from pytest_gatherscatter.machine import (
     Woken,
 )
 from pytest_gatherscatter.wire import codec
-from pytest_gatherscatter.wire.messages import ClockProbe, ClockReading, StepFinished
+from pytest_gatherscatter.wire.messages import ClockProbe, ClockReading, Message, StepFinished
+from pytest_gatherscatter.wire.roundrobin import Execute, Increment
 
 PROBE = ClockProbe(sent=1.0)
 READING = ClockReading(sent=1.0, read=2.0, gatherer="0" * 8)
@@ -285,3 +286,27 @@ def test_what_cannot_be_encoded_fails_alone() -> None:
     pump.take(delivered(codec.encode(PROBE)), now=0.1)
     pump.take(PublishConfirmed(2), now=0.2)
     assert paper.lines[-1] == ("settle", 1, Verdict.ACK)
+
+
+@pytest.mark.parametrize(
+    ("message", "correlation"),
+    [
+        (Execute(task="ab" * 8, service="echo", command="PING", deadline=0.0), "ab" * 8),
+        (
+            Increment(
+                worker="w",
+                service="service.echo",
+                instance="0" * 8,
+                number=1,
+                task="\U0001f600" * 255,
+            ),
+            None,
+        ),
+        (PROBE, None),
+    ],
+)
+def test_what_is_answered_says_by_which_id(message: Message, correlation: str | None) -> None:
+    """Also where nobody can read it; a text of anybody's, too long for a property, is none."""
+    pump, paper, _ = made(lambda out, _: out.send("service.echo", message))
+    pump.feed(Told(None), now=0.0)
+    assert paper.properties[0].correlation_id == correlation
