@@ -45,6 +45,20 @@ class Case:
     dead: str = ""
     """Why its delivery is dead-lettered once it was answered."""
 
+    @property
+    def words(self) -> str:
+        """Which one it is, for people."""
+        return f"request {self.request.request} of {self.request.queue}"
+
+
+class Cases(dict[str, Case]):
+    """What is in hand, by the requests' ids."""
+
+    def forget(self, case: Case) -> None:
+        """Let a case go, if it is the one in hand of its request."""
+        if self.get(case.request.request) is case:
+            del self[case.request.request]
+
 
 @dataclass(slots=True)
 class Desk:

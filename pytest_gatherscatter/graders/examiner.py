@@ -5,14 +5,13 @@ killed somebody goes to the suspects as the next attempt; what it knows it does 
 """
 
 import re
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import msgspec
 
 from pytest_gatherscatter import machine
 from pytest_gatherscatter.broker.port import Verdict
-from pytest_gatherscatter.graders.case import Case, Desk, GraderFacts
+from pytest_gatherscatter.graders.case import Case, Cases, Desk, GraderFacts
 from pytest_gatherscatter.graders.order import (
     BeginGrading,
     Done,
@@ -21,6 +20,7 @@ from pytest_gatherscatter.graders.order import (
     GradingOver,
     Say,
 )
+from pytest_gatherscatter.graders.reply import Replies
 from pytest_gatherscatter.machine import Effect, Effects, Input, Received
 from pytest_gatherscatter.telling import Telling
 from pytest_gatherscatter.wire.grading import (
@@ -40,27 +40,6 @@ from pytest_gatherscatter.wire.names import (
 
 GRACE = 0.5
 """Seconds for which a grader may be late to say itself that its time is over."""
-
-AGAIN = 1.0
-"""Seconds until an answer that could not be said is said again."""
-
-KEPT = 10.0
-"""Seconds for which an answer without a queue is kept: an asker whose broker was restarted is back
-by then; one that was killed is not waited for by those behind it."""
-
-UNWANTED = 5.0
-"""Seconds after its deadline from which nobody waits for an answer: whoever asked has given up two
-seconds after it, and clocks do not agree to the second."""
-
-GONE = 60.0
-"""Seconds for which an asker that was given up is not waited for again."""
-
-MOST_REMEMBERED = 4096
-"""Ids of answered requests that are known if they come again: those of a lost connection are as
-many as were in hand, a few hundred at the most."""
-
-TRIES = 20
-"""How often an answer is said over one connection: what nobody can encode is no answer."""
 
 LAST = 5.0
 """Seconds after the end of the drain in which what was given back may be confirmed."""
@@ -89,20 +68,16 @@ class ExaminerMachine:
         self._out = Effects()
         self._began = now
         self._wall_at = (0.0, 0.0)
-        self._up = False
         self.desks = tuple(Desk(one) for one in facts.graders)
         self._desk_of = {queue: desk for desk in self.desks for queue in desk.facts.queues}
-        self._cases: dict[str, Case] = {}
-        self._sends: dict[int, Case] = {}
+        self._cases = Cases()
         self._passing: dict[int, Case] = {}
         """What is handed on: the effect that does, and what it was."""
         self._telling = Telling(self._out)
-        self._answered: OrderedDict[str, None] = OrderedDict()
-        self._gone: dict[str, float] = {}
+        self._replies = Replies(self._out, self._cases, self._wall)
         self._draining: float | None = None
         self._finished = False
         self._given_back: list[str] = []
-        self._unsaid: list[str] = []
 
     def handle(self, message: Input, *, now: float) -> list[Effect]:
         """Take one input; see :class:`pytest_gatherscatter.machine.Machine`."""
@@ -110,15 +85,16 @@ class ExaminerMachine:
             case Received(message=GradeRequest() as request):
                 self._take(request, message, now)
             case machine.Confirmed(effect):
-                if not self._telling.outcome(message):
-                    self._confirmed(effect)
+                if not (self._telling.outcome(message) or self._replies.confirmed(effect)):
+                    self._passed_on(effect)
             case machine.Exited(effect, GradingOver() as over):
                 self._over(effect, over, now)
             case Received(message=SeekExaminers(asker=asker)):
                 self._out.send(grade_key(asker), self.seen(now))
             case machine.Returned(effect) | machine.Failed(effect):
+                returned = isinstance(message, machine.Returned)
                 if not self._telling.outcome(message):
-                    self._unheard(effect, now, returned=isinstance(message, machine.Returned))
+                    self._unheard(effect, now, returned=returned)
             case machine.Unreadable():
                 self._unreadable(message)
             case _:
@@ -132,14 +108,10 @@ class ExaminerMachine:
             case machine.Woken():
                 self._look(now)
             case machine.LinkUp():
-                self._up = True
                 self._telling.again()
-                for case in self._cases.values():
-                    if case.answer is not None and case.send is None:
-                        case.tries = 0
-                        self._say(case, now)
+                self._replies.link_up(now)
             case machine.LinkDown():
-                self._up = False
+                self._replies.link_down()
                 for case in self._cases.values():
                     case.delivery = None
                 self._passing.clear()
@@ -171,7 +143,7 @@ class ExaminerMachine:
             if known.delivery is None:
                 self._adopt(known, request, delivery, desk, now)
             return  # else one copy is in hand, and the other one is acked
-        if request.request in self._answered:
+        if self._replies.knows(request.request):
             return
         self._out.keep(delivery)
         case = Case(request, reply_to, delivery, now)
@@ -198,7 +170,7 @@ class ExaminerMachine:
         if request.attempt > case.request.attempt:
             case.request = request
         if case.answer is not None and case.send is None:
-            self._say(case, now)
+            self._replies.say(case, now)
         elif case.run is None:
             self._begin(desk, now)
 
@@ -238,14 +210,14 @@ class ExaminerMachine:
         desk.seconds += took
         if took >= desk.facts.slow:
             desk.slow += 1
-            self._out.run(Say(f"slow: {_words(case)} took {took:.1f} s"))
+            self._out.run(Say(f"slow: {case.words} took {took:.1f} s"))
         if self._cases.get(case.request.request) is not case or case.answer is not None:
             pass  # answered as timed out, or given back
         elif over.how == "killed":
-            self._forget(case)
+            self._cases.forget(case)
             self._suspect(case, desk, over.text, now)
         elif over.how == "ended":
-            self._forget(case)
+            self._cases.forget(case)
             self._give_back(case)
         else:
             self._end(case, desk, over.how, over.text, now, over=over)
@@ -273,6 +245,20 @@ class ExaminerMachine:
         if case.delivery is not None:
             effect = self._out.send(key, case.request, reply_to=case.reply_to)
             self._passing[effect] = case
+
+    def _passed_on(self, effect: int) -> None:
+        case = self._passing.pop(effect, None)
+        if case is not None and case.delivery:
+            self._out.settle(case.delivery, Verdict.ACK)
+
+    def _unheard(self, effect: int, now: float, *, returned: bool) -> None:
+        """Keep an answer that nobody took, for a while; bury what cannot be handed on."""
+        if self._replies.unheard(effect, now, returned=returned):
+            return
+        case = self._passing.pop(effect, None)
+        if case is not None and case.delivery:
+            text = f"{case.request.request} can be given to nobody else"
+            self._out.settle(case.delivery, Verdict.DEAD, text)
 
     # ── answers ────────────────────────────────────────────────────────────────────────
 
@@ -306,7 +292,7 @@ class ExaminerMachine:
             facts |= {"passed": over.passed, "score": over.score, "details": details}
         case.answer = msgspec.structs.replace(answer, **facts)
         self._telling.say(grading_event("answered", request.queue), case.answer)
-        self._say(case, now)
+        self._replies.say(case, now)
 
     def _answer_to(
         self, request: str, queue: str, outcome: GradeOutcome, text: str, attempt: int = 1
@@ -321,67 +307,6 @@ class ExaminerMachine:
             attempt=attempt,
         )
 
-    def _say(self, case: Case, now: float) -> None:
-        """Say an answer, unless there is no connection: then when there is one."""
-        case.retry_at = None
-        if case.answer is None or not self._up:
-            return
-        case.tries += 1
-        if case.tries > TRIES:
-            self._give_up(case, "it cannot be said", now)
-            return
-        case.send = self._out.send(case.reply_to, case.answer)
-        self._sends[case.send] = case
-
-    def _confirmed(self, effect: int) -> None:
-        case = self._sends.pop(effect, None)
-        if case is not None:
-            self._settle(case, case.dead)
-            self._gone.pop(case.reply_to, None)
-            self._answered[case.request.request] = None
-            if len(self._answered) > MOST_REMEMBERED:
-                self._answered.popitem(last=False)
-        elif (passed := self._passing.pop(effect, None)) is not None and passed.delivery:
-            self._out.settle(passed.delivery, Verdict.ACK)
-
-    def _unheard(self, effect: int, now: float, *, returned: bool) -> None:
-        """Keep an answer that nobody took, for a while; bury what cannot be handed on."""
-        case = self._sends.pop(effect, None)
-        if case is not None:
-            case.send = None
-            if returned and case.give_up_at is None:
-                known = self._gone.get(case.reply_to, -GONE) + GONE > now
-                wanted = case.request.deadline + UNWANTED - self._wall(now)
-                case.give_up_at = now if known else now + min(KEPT, max(0.0, wanted))
-            if case.give_up_at is not None and now >= case.give_up_at:
-                self._give_up(case, "whoever asked is gone", now)
-                return
-            case.retry_at = now + AGAIN
-            self._out.wake(case.retry_at)
-        elif (passed := self._passing.pop(effect, None)) is not None and passed.delivery:
-            text = f"{passed.request.request} can be given to nobody else"
-            self._out.settle(passed.delivery, Verdict.DEAD, text)
-
-    def _give_up(self, case: Case, why: str, now: float) -> None:
-        answer = case.answer
-        outcome = "" if answer is None else answer.outcome
-        score = "" if answer is None or answer.score is None else f" {answer.score:g}"
-        text = f"{_words(case)}: {outcome}{score}, and {why}"
-        self._unsaid.append(case.request.request)
-        self._gone = {key: at for key, at in self._gone.items() if at + GONE > now}
-        self._gone[case.reply_to] = now
-        self._out.run(Say(text, wrong=True))
-        self._settle(case, text)
-
-    def _settle(self, case: Case, dead: str) -> None:
-        if case.delivery is not None:
-            self._out.settle(case.delivery, Verdict.DEAD if dead else Verdict.ACK, dead)
-        self._forget(case)
-
-    def _forget(self, case: Case) -> None:
-        if self._cases.get(case.request.request) is case:
-            del self._cases[case.request.request]
-
     # ── what is due ────────────────────────────────────────────────────────────────────
 
     def _look(self, now: float) -> None:
@@ -390,7 +315,7 @@ class ExaminerMachine:
             desk = self._desk_of[case.request.queue]
             if case.answer is not None:
                 if case.retry_at is not None and now >= case.retry_at:
-                    self._say(case, now)
+                    self._replies.say(case, now)
             elif case.run is not None:
                 if now >= case.due:
                     desk.overdue.add(case.run)
@@ -400,7 +325,7 @@ class ExaminerMachine:
             elif self._wall(now) >= case.request.deadline:
                 if case.delivery is None:  # whoever has it now says so
                     desk.drop(case)
-                    self._forget(case)
+                    self._cases.forget(case)
                 else:
                     self._expire(case, desk, now)
 
@@ -427,7 +352,7 @@ class ExaminerMachine:
             for desk in self.desks:
                 for case in [*desk.waiting()]:
                     desk.drop(case)
-                    self._forget(case)
+                    self._cases.forget(case)
                     self._give_back(case)
         if at_once:
             self._draining = min(self._draining, now)
@@ -439,7 +364,7 @@ class ExaminerMachine:
             for case in [*self._cases.values()]:
                 if case.answer is None and case.run is not None:
                     self._out.run(EndGrading(case.run))
-                    self._forget(case)
+                    self._cases.forget(case)
                     self._give_back(case)
                 elif case.answer is not None and case.give_up_at is not None:
                     case.give_up_at = now
@@ -447,8 +372,4 @@ class ExaminerMachine:
         nothing_left = not self._cases and not self._passing
         if nothing_left or now >= self._draining + LAST:
             self._finished = True
-            self._out.run(Done(tuple(self._given_back), tuple(self._unsaid)))
-
-
-def _words(case: Case) -> str:
-    return f"request {case.request.request} of {case.request.queue}"
+            self._out.run(Done(tuple(self._given_back), tuple(self._replies.unsaid)))

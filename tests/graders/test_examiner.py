@@ -9,13 +9,7 @@ from msgspec import Raw
 from pytest_gatherscatter import machine
 from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.graders.case import GraderFacts
-from pytest_gatherscatter.graders.examiner import (
-    AGAIN,
-    KEPT,
-    UNWANTED,
-    ExaminerFacts,
-    ExaminerMachine,
-)
+from pytest_gatherscatter.graders.examiner import ExaminerFacts, ExaminerMachine
 from pytest_gatherscatter.graders.order import (
     BeginGrading,
     Done,
@@ -24,6 +18,7 @@ from pytest_gatherscatter.graders.order import (
     GradingOver,
     Say,
 )
+from pytest_gatherscatter.graders.reply import AGAIN, KEPT, UNWANTED
 from pytest_gatherscatter.machine import Effect, Publish, Received, Run, Send, Settle
 from pytest_gatherscatter.wire.grading import (
     ExaminerSeen,

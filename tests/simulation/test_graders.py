@@ -12,6 +12,7 @@ from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.graders.asker import AskerMachine
 from pytest_gatherscatter.graders.case import Desk
 from pytest_gatherscatter.graders.examiner import ExaminerMachine
+from pytest_gatherscatter.graders.reply import Replies
 from pytest_gatherscatter.simulation.graders.play import FAULTS, play
 from pytest_gatherscatter.simulation.story import tell
 
@@ -44,15 +45,15 @@ def test_the_same_seed_tells_the_same_story() -> None:
 
 def settles_before_it_has_answered(patch: pytest.MonkeyPatch) -> None:
     """The request is acked when it is graded."""
-    say = ExaminerMachine._say
+    say = Replies.say
 
-    def hasty(self: ExaminerMachine, case: Any, now: float) -> None:
+    def hasty(self: Replies, case: Any, now: float) -> None:
         delivery, case.delivery = case.delivery, None
         if delivery is not None:
             self._out.settle(delivery, Verdict.ACK)
         say(self, case, now)
 
-    patch.setattr(ExaminerMachine, "_say", hasty)
+    patch.setattr(Replies, "say", hasty)
 
 
 def settles_when_it_begins(patch: pytest.MonkeyPatch) -> None:
@@ -106,14 +107,15 @@ def forgets_what_it_grades(patch: pytest.MonkeyPatch) -> None:
 def drops_what_it_cannot_say(patch: pytest.MonkeyPatch) -> None:
     """An answer whose confirm was lost is said no more, and neither is its request graded."""
 
-    def careless(self: ExaminerMachine, effect: int, now: float, *, returned: bool) -> None:
+    def careless(self: Replies, effect: int, now: float, *, returned: bool) -> bool:
         del now, returned
         case = self._sends.pop(effect, None)
         if case is not None:
             self._answered[case.request.request] = None
-            self._forget(case)
+            self._cases.forget(case)
+        return True
 
-    patch.setattr(ExaminerMachine, "_unheard", careless)
+    patch.setattr(Replies, "unheard", careless)
 
 
 def begins_more_than_it_has_threads(patch: pytest.MonkeyPatch) -> None:
