@@ -21,7 +21,7 @@ import pytest
 import rabbitmq
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
-from shells import Shell
+from shells import Shell, until
 from suite import MONITORS, SETTINGS
 
 from pytest_gatherscatter.broker.link import Link
@@ -580,7 +580,7 @@ def test_slips_are_processed(shells: dict[str, Shell]) -> None:
 
 
 def test_results_are_judged(shells: dict[str, Shell]) -> None:
-    """Who judges and who asks need no more than their roles; what kills is a suspect, then dead."""
+    """Who judges, asks or records needs no more than the role; what kills is a suspect, then dead."""
     judge, pupil = shells["judge"], shells["pupil"]
     program = judge.folder / "judge.sh"
     program.write_text("grep -q kill && kill -9 $$\necho '{\"passed\": true}'\n")
@@ -588,6 +588,10 @@ def test_results_are_judged(shells: dict[str, Shell]) -> None:
         settings.write('\n[[grader]]\nname = "trace"\nkind = "subprocess"\nattempts = 2\n')
         settings.write(f"options = {{ command = ['sh', '{program}'] }}\n")
     judge.start("graders", "serve", "--name", "judge1").says("serves trace")
+    clerk = shells["clerk"]
+    clerk.environ["GATHERSCATTER_DATABASE"] = "sqlite:///lab.db"
+    book = clerk.start("recorder", "--name", "book1")
+    book.says("recorder book1 of lab")
     for payload, code in (("1", 0), ('"kill"', 75)):
         (pupil.folder / "payload").write_text(payload)
         asking = pupil.start("payload", "graders", "request", "trace", how=FROM)
@@ -595,6 +599,9 @@ def test_results_are_judged(shells: dict[str, Shell]) -> None:
     assert "2 attempts ended with their grader" in asking.text
     looked = pupil.run("graders", "status")
     assert (looked.returncode, "judge1" in looked.stdout) == (0, True), looked.stderr
+    until(lambda: clerk.run("results").stdout.count("trace") == 2)
+    book.signal(signal.SIGTERM)
+    assert book.ends() == 0, book.text
 
 
 def test_commands_for_rabbitmqctl(rabbitmq_node: rabbitmq.Node, lab: str) -> None:

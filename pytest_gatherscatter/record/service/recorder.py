@@ -116,14 +116,15 @@ class RecorderService:
         self._driver.pump.feed(Recovered((), time.time()), now=time.monotonic())
 
     def _introduce(self) -> None:
-        depth = self._link.queue_depth(self._queue)
-        waits = 0 if depth is None else depth[0]
         log.info(
-            "recorder %s of lab %s writes to %s; %d events wait",
-            *(self._settings.name, self._lab, self._database.name, waits),
+            "recorder %s of lab %s writes to %s",
+            *(self._settings.name, self._lab, self._database.name),
         )
-        if waits >= RECORD_EVENTS - RECORD_PREFETCH:
-            log.warning("its queue was full: events were lost, the oldest ones")
+        depth = self._link.queue_depth(self._queue)  # without what came in hand at once
+        if depth is not None and depth[0]:
+            log.info("%d more events wait in its queue", depth[0])
+            if depth[0] >= RECORD_EVENTS - RECORD_PREFETCH:
+                log.warning("its queue was full: events were lost, the oldest ones")
 
     def _tell(self) -> None:
         """Say how much was recorded since it was said last."""
