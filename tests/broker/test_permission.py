@@ -580,7 +580,7 @@ def test_slips_are_processed(shells: dict[str, Shell]) -> None:
 
 
 def test_results_are_judged(shells: dict[str, Shell]) -> None:
-    """Who judges, asks or records needs no more than the role; what kills is a suspect, then dead."""
+    """Who judges, asks or records needs only the role; what kills is a suspect, then dead."""
     judge, pupil = shells["judge"], shells["pupil"]
     program = judge.folder / "judge.sh"
     program.write_text("grep -q kill && kill -9 $$\necho '{\"passed\": true}'\n")
