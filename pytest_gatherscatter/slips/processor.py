@@ -29,7 +29,8 @@ from pytest_gatherscatter.slips.order import (
     StoodStill,
     Templates,
 )
-from pytest_gatherscatter.slips.room import PATIENCE, Room
+from pytest_gatherscatter.slips.room import Room
+from pytest_gatherscatter.slips.search import PATIENCE
 from pytest_gatherscatter.slips.work import Works
 from pytest_gatherscatter.wire import slips as m
 from pytest_gatherscatter.wire.messages import Name
@@ -40,7 +41,7 @@ from pytest_gatherscatter.wire.names import WAITING_KEY, processor_key, slip_key
 class ProcessorFacts:
     """What a processor is; ``drain`` in seconds.
 
-    ``patience`` as :data:`room.PATIENCE`, ``long`` as :data:`work.LONG`.
+    ``patience`` as :data:`search.PATIENCE`, ``long`` as :data:`work.LONG`.
     """
 
     processor: Name

@@ -18,7 +18,6 @@ Rules:
 """
 
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
@@ -28,34 +27,19 @@ from pytest_gatherscatter.slips import route
 from pytest_gatherscatter.slips.branch import Branches
 from pytest_gatherscatter.slips.held import AGAIN, RENEW, Held, Holding, has
 from pytest_gatherscatter.slips.memory import Memory, key_of
-from pytest_gatherscatter.slips.slip import add, is_chain, note, plan
+from pytest_gatherscatter.slips.search import PATIENCE, Search
+from pytest_gatherscatter.slips.slip import is_chain, plan
 from pytest_gatherscatter.slips.stray import Strays
 from pytest_gatherscatter.slips.work import UNHEARD
 from pytest_gatherscatter.wire.messages import Name
-from pytest_gatherscatter.wire.names import STEP_SOUGHT
 from pytest_gatherscatter.wire.slips import (
     KeepSlip,
     RunStep,
-    SeekStep,
     Slip,
     SlipOver,
     StepSeen,
     Task,
 )
-
-ASK: Final = 1.0
-"""Seconds between two questions after a step."""
-
-PATIENCE: Final = 10.0
-"""Seconds of silence after which nobody has a step any more: two heartbeats of a broker. A
-processor that lost its connection is back by then; if it is not, what it hands in is too late."""
-
-DOUBT: Final = 2.0
-"""Seconds for which another copy of a slip is looked for before it goes on: who has one is there
-and answers in milliseconds."""
-
-ANSWERS: Final = 0.5
-"""Seconds for which other answers may be late: all are asked at once, and answer at once."""
 
 
 class Room:
@@ -65,7 +49,7 @@ class Room:
         out: where effects go.
         name: the processor's; ``memory`` is what it knows.
         wall: Unix time at a time of the machine's clock.
-        patience: see :data:`PATIENCE`.
+        patience: see :data:`search.PATIENCE`.
     """
 
     def __init__(
@@ -77,11 +61,12 @@ class Room:
         *,
         patience: float = PATIENCE,
     ) -> None:
-        self._out, self._name, self._wall, self._patience = out, name, wall, patience
+        self._out, self._wall = out, wall
         self._memory = memory
         self._hold = Holding(out)
         self._branches = Branches(self._hold, wall)
         self._strays = Strays(self._hold, wall)
+        self._search = Search(out, self._hold, self._branches, name, wall, patience, self._go_on)
         self._wakes_at = float("inf")
 
     def __len__(self) -> int:
@@ -108,24 +93,7 @@ class Room:
 
     def seen(self, told: StepSeen, *, now: float) -> None:
         """Take an answer of a processor about a step that was looked for."""
-        held = self._hold.held.get(key_of(told.slip, told.task))
-        if held is None or held.leaving or held.keep.why not in {"elsewhere", "doubt"}:
-            return
-        if told.standing == "ahead" or (held.keep.why == "doubt" and told.standing == "running"):
-            if held.keep.why == "elsewhere":
-                self._hold.remember(key_of(told.slip, told.task))
-            self._hold.forget(held)
-        elif told.standing == "running":
-            held.until, held.unbegun = now + self._patience, False
-        elif told.standing == "unbegun":  # unless another one says that it has a copy
-            held.unbegun = True
-            held.until = held.due = min(held.until, now + ANSWERS)
-        elif told.end is not None:
-            self._hold.remember(key_of(told.slip, told.task))
-            held.doubt = True
-            self._go_on(held, _as_ended(held.slip, told), now)
-        elif held.keep.why == "elsewhere":
-            self._interrupt(held, f"{told.processor} was killed or stopped in it", now)
+        self._search.seen(told, now=now)
 
     def cancel(self, slip: str, who: str, *, now: float) -> None:
         """Let a slip that waits go its last way, if it is here."""
@@ -194,7 +162,7 @@ class Room:
     def stood_still(self, now: float) -> None:
         """Wait for answers anew: those that came meanwhile are still to be heard."""
         for held in self._hold.held.values():
-            patience = self._patience_for(held.keep.why)
+            patience = self._search.patience_for(held.keep.why)
             if patience is not None:
                 held.until, held.due = max(held.until, now + patience), now
 
@@ -247,7 +215,7 @@ class Room:
             self._renew(held, now)
         match held.keep.why:
             case "elsewhere" | "doubt":
-                self._seek(held, now)
+                self._search.seek(held, now)
             case "retry" | "unrouted":
                 self._go_on(held, held.slip, now)
             case _:
@@ -275,9 +243,9 @@ class Room:
         elif known is not None and not known.leaving:
             known.deliveries.append(delivery)
             if keep.why == "elsewhere" and known.keep.why != "elsewhere":
-                known.keep, known.due, known.until = keep, now, now + self._patience
+                known.keep, known.due, known.until = keep, now, now + self._search.patience
         else:
-            patience = self._patience_for(keep.why)
+            patience = self._search.patience_for(keep.why)
             # One of this attempt that has left may be back before its confirm: that settles it, but
             # not what came back.
             held = Held(
@@ -299,41 +267,6 @@ class Room:
                 held.doubt |= stray.keep.doubt
                 self._hold.remember(key)
                 self._go_on(held, stray.slip, now, delay=stray.keep.seconds)
-
-    def _patience_for(self, why: str) -> float | None:
-        """Return for how long answers are waited for, if any are."""
-        return {"elsewhere": self._patience, "doubt": min(DOUBT, self._patience)}.get(why)
-
-    def _seek(self, held: Held, now: float) -> None:
-        task = held.keep.task
-        assert task is not None  # noqa: S101 - who waits here is looked for by it
-        if now < held.until:
-            held.due = now + ASK
-            seek = SeekStep(slip=held.slip.id, task=task, asker=self._name)
-            self._out.publish(STEP_SOUGHT, seek)
-        elif held.keep.why == "doubt" or held.unbegun:
-            if not is_chain(held.slip) and not self._branches.may_begin(held.slip, task, now):
-                self._branches.never_begun(held, now)
-                return
-            self._hold.leave(held, *route.run_step(held.slip, task, doubt=held.doubt))
-        else:
-            by = held.keep.processor or "the processor that had begun it"
-            self._interrupt(held, f"nothing was heard of {by} for {self._patience:g} s", now)
-
-    def _interrupt(self, held: Held, text: str, now: float) -> None:
-        task = held.keep.task
-        assert task is not None  # noqa: S101 - as above
-        self._hold.remember(key_of(held.slip.id, task))
-        slip = route.interrupted(
-            held.slip,
-            task,
-            wall=self._wall(now),
-            processor=held.keep.processor,
-            text=text,
-        )
-        self._hold.tell_end(slip)
-        held.doubt = True
-        self._go_on(held, slip, now)
 
     def _returned(self, keep: KeepSlip, delivery: int, *, redelivered: bool, now: float) -> None:
         """Go on with what a processor hands in that has not the slip itself any more."""
@@ -408,11 +341,3 @@ class Room:
         self._hold.tell_end(slip)
         held.keep = KeepSlip(slip=slip, why="retry", task=task)  # its next step has its own wait
         self._go_on(held, slip, now)
-
-
-def _as_ended(slip: Slip, told: StepSeen) -> Slip:
-    """Return the slip as it was when its processor died, after a step and before it left."""
-    assert told.end is not None  # noqa: S101 - looked at
-    if told.added and told.end.status == "done":
-        slip = add(slip, told.task.number, told.added)
-    return note(slip, told.end)

@@ -10,7 +10,7 @@ from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.machine import Confirmed
 from pytest_gatherscatter.simulation.slips.play import FAULTS, play
 from pytest_gatherscatter.simulation.story import tell
-from pytest_gatherscatter.slips import processor, room, route, slip, work
+from pytest_gatherscatter.slips import processor, route, search, slip, work
 from pytest_gatherscatter.slips.branch import Branches
 from pytest_gatherscatter.slips.hand import Work
 from pytest_gatherscatter.slips.memory import Memory
@@ -122,11 +122,11 @@ def remembers_across_a_lost_connection(patch: pytest.MonkeyPatch) -> None:
 
 def gives_the_step_up_with_its_processor(patch: pytest.MonkeyPatch) -> None:
     """Nobody is asked: what was delivered before is interrupted."""
-    patch.setattr(room, "PATIENCE", 0.0)
+    patch.setattr(search, "PATIENCE", 0.0)
     wait = Room._wait
 
     def impatient(self: Room, *rest: Any, **more: Any) -> None:
-        self._patience = 0.0
+        self._search.patience = 0.0
         wait(self, *rest, **more)
 
     patch.setattr(Room, "_wait", impatient)

@@ -23,8 +23,8 @@ from pytest_gatherscatter.slips.hand import LONG
 from pytest_gatherscatter.slips.order import BeginCommand, CommandOver
 from pytest_gatherscatter.slips.processor import ProcessorFacts, ProcessorMachine
 from pytest_gatherscatter.slips.repertoire import Repertoire
-from pytest_gatherscatter.slips.room import DOUBT
 from pytest_gatherscatter.slips.route import TOO_LATE
+from pytest_gatherscatter.slips.search import DOUBT
 from pytest_gatherscatter.slips.template import Template
 from pytest_gatherscatter.wire.messages import Message
 from pytest_gatherscatter.wire.names import WAITING_KEY, steps_key
