@@ -241,7 +241,8 @@ class EchoService:
             broken = any(one.error is not None for one in self.workers)
             if (now := min(max(stops(), int(broken)), 2)) > said:
                 said = now
-                log.info("ends what runs" if now > 1 else "takes no more; ends with what runs")
+                if not broken:
+                    log.info("ends what runs" if now > 1 else "takes no more; ends with what runs")
                 for one in alive:
                     one.drain(at_once=now > 1)
             alive = [one for one in alive if one.thread.is_alive()]
