@@ -74,8 +74,10 @@ class Lab:
             for member in some:
                 member.process.terminate()
             for member in some:
-                with contextlib.suppress(subprocess.TimeoutExpired):
+                try:
                     member.process.wait(max(0.1, end - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    member.process.returncode = 0  # left on purpose: Python warns of it otherwise
         self.broker.stop()
         for journal in self.journals:
             shutil.rmtree(journal, ignore_errors=True)

@@ -1,13 +1,19 @@
 """``--gs-local``: a private lab that comes and goes with the run."""
 
+import gc
 import os
 import signal
+import subprocess
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from suite import MONITORS, Suite
+
+from pytest_gatherscatter.broker.provider import StartedBroker
+from pytest_gatherscatter.plugin import local
 
 pytest_plugins = ["pytester"]
 
@@ -120,3 +126,28 @@ def test_nothing_is_started_for_a_collection(private: Suite) -> None:
     private.write(LONG)
     assert private.run("--collect-only").ret == 0
     assert not (private.path / "gs-artifacts").exists()
+
+
+def test_who_takes_longer_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A monitor that makes its instrument safe is not killed, and Python calls it no leak."""
+    monkeypatch.setattr(local, "STOP_SECONDS", 0.1)
+    held, stdin = os.pipe()
+    process = subprocess.Popen(
+        ["sh", "-c", "trap '' TERM; echo; cat"], stdin=held, stdout=subprocess.PIPE
+    )
+    os.close(held)
+    assert process.stdout is not None
+    with process.stdout as said:
+        assert said.readline() == b"\n"
+        lab = local.Lab(StartedBroker("", None, lambda: None))
+        lab.members.append(local.Member("scope", tmp_path, process))
+        lab.stop()
+        pid = process.pid
+        assert os.waitpid(pid, os.WNOHANG) == (0, 0)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            del process, lab
+            gc.collect()
+        assert told == []
+    os.close(stdin)
+    assert os.waitpid(pid, 0) == (pid, 0)
