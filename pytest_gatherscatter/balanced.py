@@ -153,9 +153,10 @@ class BalancedMachine:
         ]
 
     def _assigned(self, assign: m.Assign, delivery: int, now: float) -> list[Effect]:
-        """Unwrap a client's message, unless the machine inside has it already."""
+        """Unwrap a client's message, unless it is for another life, or known inside."""
         line = self._lines.get(assign.service)
-        if line is None or line.pool.worker != assign.worker or assign.task in self._running:
+        mine = assign.instance == self.facts.instance and assign.epoch == self._epoch
+        if line is None or not mine or assign.task in self._running:
             return []
         if assign.task in line.ended:
             return []  # it has ended here, and the balancer will hear so

@@ -45,7 +45,7 @@ LAST = 5.0
 
 @dataclass(frozen=True, slots=True)
 class BalancerFacts:
-    """What a balancer is. ``balancer`` is the id of this process; ``services`` are keys.
+    """What a balancer is. ``balancer`` is an id of 8 to 24 hex digits; ``services`` are keys.
 
     ``backlog`` and ``backlog_bytes`` bound what waits, of each service. ``drain``, ``beat`` in
     seconds; after ``misses`` beats without a word a worker is lost.
@@ -77,9 +77,9 @@ class BalancerMachine:
         self._began = now
         self._wall_at = (0.0, 0.0)
         self._numbers = count(1)
+        self._connections = count(0)
         self._desks = {
-            service: Desk(service, facts.balancer, facts.backlog, facts.backlog_bytes)
-            for service in facts.services
+            service: Desk(service, facts.backlog, facts.backlog_bytes) for service in facts.services
         }
         self._draining: float | None = None
         self._finished = False
@@ -89,9 +89,11 @@ class BalancerMachine:
         """Be as if just started: what was in hand is delivered again, and workers register anew."""
         facts = self.facts
         self._up = False
+        self._id = f"{facts.balancer}{next(self._connections):08x}"
+        """Of this connection: who comes back is another balancer, for its own census too."""
         order = MostFree if facts.policy == "most-free" else LeastRecentlyUsed
         self.table = Table(facts.services, order)
-        self._registry = Registry(facts.balancer, self.table, self._out)
+        self._registry = Registry(self._id, self.table, self._out)
         self._giving = Giving(
             self._desks,
             self.table,
@@ -105,10 +107,11 @@ class BalancerMachine:
         self._done: OrderedDict[str, m.TaskVerdict] = OrderedDict()
         self._settles_at: float | None = None
         for desk in self._desks.values():
-            desk.reset()
+            desk.reset(self._id)
 
     def handle(self, message: Input, *, now: float) -> list[Effect]:
         """Take one input; see :class:`pytest_gatherscatter.machine.Machine`."""
+        self._giving.look(now)  # first: whatever comes, nothing is given out that is too old
         match message:
             case Received():
                 self._receive(message, now)
@@ -157,7 +160,7 @@ class BalancerMachine:
         self._up = True
         self._settles_at = now + self.facts.beat * self.facts.misses
         for service in self._desks:
-            started = m.BalancerStarted(balancer=self.facts.balancer, service=service)
+            started = m.BalancerStarted(balancer=self._id, service=service)
             self._out.publish(balancer_event("started", service), started)
         self._out.wake(now + self.facts.beat)
 
@@ -224,8 +227,9 @@ class BalancerMachine:
             text = f"{type(message).__name__} is nothing for {desk.service}"
             self._out.settle(delivery, Verdict.DEAD, text)
             return
-        id_ = received.id or f"{self.facts.balancer}.{next(self._numbers)}"
-        if id_ in self._giving.tasks:
+        id_ = received.id or f"{self._id}.{next(self._numbers)}"
+        twin = self._giving.twins.get(wanted.id)  # one that a worker has, it may have given back
+        if id_ in self._giving.tasks or (twin is not None and twin.worker is None):
             return  # one copy is in hand, and the other one is acked
         if id_ in self._done:
             verdict = Verdict.DEAD if self._done[id_] == "dead" else Verdict.ACK
@@ -249,6 +253,8 @@ class BalancerMachine:
             now,
         )
         self._giving.tasks[id_] = task
+        if wanted.id:
+            self._giving.twins[wanted.id] = task
         if self._wall(now) >= wanted.deadline:
             self._giving.expire(task, now)
         elif received.redelivered:
@@ -350,7 +356,7 @@ class BalancerMachine:
         if known is None:
             return  # of an earlier connection
         worker, vanished = known
-        if said.heard == self.facts.balancer:
+        if said.heard == self._id:
             desk.census.tell(worker.name, worker.instance)
         for id_ in reversed(vanished):
             task = self._giving.tasks.get(id_)
@@ -401,7 +407,6 @@ class BalancerMachine:
     # ── time ───────────────────────────────────────────────────────────────────────────
 
     def _look(self, now: float) -> None:
-        self._giving.look(now)
         if not self._up:
             return
         self._giving.bury_unsaid(now)
@@ -452,11 +457,7 @@ class BalancerMachine:
     def _look_at_the_end(self, now: float) -> None:
         if self._finished or self._draining is None:
             return
-        if not self._giving.tasks:
-            for desk in self._desks.values():
-                for delivery in desk.census.all():
-                    self._out.settle(delivery, Verdict.ACK)
-        elif now < self._draining + (LAST if self._giving.leaves else 0.0):
+        if self._giving.tasks and now < self._draining + (LAST if self._giving.leaves else 0.0):
             if now >= self._draining:
                 self._out.wake(self._draining + LAST)
             return

@@ -75,7 +75,3 @@ class Census:
             return []
         old, self._old = self._old, []
         return old
-
-    def all(self) -> list[int]:
-        """Return every delivery in hand, at the end of a balancer that leaves nothing behind."""
-        return [*self._old, *([] if self._mine is None else [self._mine])]

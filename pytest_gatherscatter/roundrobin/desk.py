@@ -14,18 +14,18 @@ MOST_BOUND = 10_000
 class Desk:
     """See the module. The counts are since the balancer was started."""
 
-    def __init__(self, service: str, balancer: str, most: int, most_bytes: int) -> None:
+    def __init__(self, service: str, most: int, most_bytes: int) -> None:
         self.service = service
-        self._balancer, self._most, self._most_bytes = balancer, most, most_bytes
+        self._most, self._most_bytes = most, most_bytes
         self.given = self.done = self.busy = self.expired = self.lost = 0
         self.bound: OrderedDict[str, str] = OrderedDict()
         """Which worker had an affinity last."""
-        self.reset()
+        self.reset("")
 
-    def reset(self) -> None:
-        """Forget what went with a connection."""
+    def reset(self, balancer: str) -> None:
+        """Forget what went with a connection; ``balancer`` is the id of the next one."""
         self.backlog = Backlog(self._most, self._most_bytes)
-        self.census = Census(self.service, self._balancer)
+        self.census = Census(self.service, balancer)
         self.unclaimed: dict[str, Task] = {}
         """What an earlier balancer may have given somebody, until all have said what they have."""
 

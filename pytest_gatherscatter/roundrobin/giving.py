@@ -52,6 +52,8 @@ class Giving:
         self.closed = closed
         self.tasks: dict[str, Task] = {}
         """All that is in hand, as it came."""
+        self.twins: dict[str, Task] = {}
+        """The same by their clients' ids."""
         self._assigned: dict[int, tuple[Task, Worker, int]] = {}
         self._answered: dict[int, Task] = {}
         self._passing: dict[int, Task] = {}
@@ -129,6 +131,8 @@ class Giving:
             task=task.id,
             worker=worker.name,
             service=task.service,
+            instance=worker.instance,
+            epoch=worker.epoch,
             type=codec.type_of(task.message),
             body=Raw(task.body),
             reply_to=task.reply_to,
@@ -221,6 +225,7 @@ class Giving:
 
     def pass_on(self, task: Task) -> None:
         """Publish what waits anew, at the end of its queue; then the old one is settled."""
+        self.twins.pop(task.wanted.id, None)
         self.desks[task.service].backlog.drop(task)
         task.over = True
         reply_to = task.reply_to or None
@@ -231,6 +236,8 @@ class Giving:
         """Let go of a task: nobody is to run it any more."""
         if self.tasks.get(task.id) is task:
             del self.tasks[task.id]
+        if self.twins.get(task.wanted.id) is task:
+            del self.twins[task.wanted.id]
         self.desks[task.service].backlog.drop(task)
         self.desks[task.service].unclaimed.pop(task.id, None)
         task.over = True

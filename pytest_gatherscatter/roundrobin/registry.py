@@ -63,8 +63,9 @@ class Registry:
         worker.slots = said.slots
         worker.ready, worker.leaving = True, said.leaving
         self._table.hear(worker, now)
-        for id_ in (*said.running, *said.done):
+        for id_ in said.running:
             worker.tasks[id_] = None
+        for id_ in (*said.running, *said.done):  # its Increment may have come by now
             self._claims[id_] = (worker, False)
         for id_ in said.adrift:
             self._claims[id_] = (worker, True)

@@ -31,11 +31,14 @@ _GRADES: dict[ExecuteOutcome, GradeOutcome] = {
 class Wanted:
     """What a message says of itself.
 
-    ``deadline`` in Unix time. ``rerun``: it may be given out again; graders and processors see to
-    it themselves that nothing bad comes of it, and are told. ``answered``: its client is told of
-    what cannot be done at once. A slip is not: it waits, as it would in its queue.
+    ``id`` is its client's: who lost a connection says a thing again, in another message. Slips have
+    none, their copies are told apart by processors. ``deadline`` in Unix time. ``rerun``: it may be
+    given out again; graders and processors see to it themselves that nothing bad comes of it, and
+    are told. ``answered``: its client is told of what cannot be done at once. A slip is not: it
+    waits, as it would in its queue.
     """
 
+    id: str = ""
     deadline: float = inf
     rerun: bool = True
     affinity: str = ""
@@ -81,10 +84,15 @@ def read(service: str, message: Message) -> Wanted | None:
     match message:
         case Execute(service=wanted) if kind == "service" and wanted == name:
             return Wanted(
-                message.deadline, message.rerun, message.affinity, answered=message.tracked
+                message.task,
+                message.deadline,
+                message.rerun,
+                message.affinity,
+                answered=message.tracked,
             )
         case GradeRequest(queue=wanted) if kind == "grading" and wanted == name:
-            return Wanted(message.deadline, answered=True)
+            id_ = f"{message.request}.{message.attempt}"
+            return Wanted(id_, message.deadline, answered=True)
         case RunStep() if kind == "steps":
             return Wanted(affinity=str(message.slip.params.get(BENCH, "")))
         case _:

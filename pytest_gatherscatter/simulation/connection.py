@@ -159,7 +159,9 @@ class Connection:
             vhost.bind_queue(self.id, binding.queue, binding.exchange, binding.key)
         for consumer in topology.consumers:
             vhost.qos(self.id, consumer.prefetch)
-            vhost.consume(self.id, consumer.queue, consumer.queue, now=now)
+            vhost.consume(
+                self.id, consumer.queue, consumer.queue, exclusive=consumer.exclusive, now=now
+            )
 
     def cancel(self) -> None:
         """Consume nothing more but the inbox, which is exclusive."""
@@ -188,6 +190,7 @@ class Connection:
         self._outcomes.append(PortUp(self.id))
 
     def _turn_away(self, why: str) -> None:
+        self._deaf = True  # it is told once, also if this connection is cut meanwhile
         self._back = max(self._back, self._world.now + self._network.delay())
         self._world.at(self._back, self._refused, why)
 

@@ -183,12 +183,16 @@ class Assign(Message, frozen=True, kw_only=True):
     """Balancer → worker: a client's message, as it came in.
 
     ``type`` and ``body`` are its AMQP type and body, ``sender`` its login. ``redelivered``:
-    somebody may have begun it. Redelivered itself, or again: a worker that runs the task ignores it.
+    somebody may have begun it. Meant for one process and one connection of it: any other ignores
+    it, for the balancer gives it to somebody else. Redelivered itself, or again: a worker that runs
+    the task ignores it.
     """
 
     task: TaskId
     worker: Name
     service: Service
+    instance: Id
+    epoch: Number
     type: Label
     body: Raw
     reply_to: Label = ""

@@ -1,0 +1,1 @@
+"""The round robin in virtual time: balancers, workers and clients, and what befalls them."""
