@@ -40,7 +40,7 @@ MOST_REMEMBERED = 4096
 were in hand, a few hundred at the most."""
 
 LAST = 5.0
-"""Seconds after the end of the drain in which what was given back may be confirmed."""
+"""Seconds after the end of the drain in which answers may be confirmed."""
 
 _ID = re.compile(ID_PATTERN)
 _REPLY = re.compile(re.escape(client_key("")) + ID_PATTERN.lstrip("^"))
@@ -94,8 +94,6 @@ class EchoMachine:
         self._works: dict[str, Work] = {}
         self._waiting: deque[Work] = deque()
         self._running: dict[str, Work] = {}
-        self._passing: dict[int, Work] = {}
-        """What is handed back: the effect that does, and what it was."""
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._draining: float | None = None
         self._finished = False
@@ -132,7 +130,6 @@ class EchoMachine:
                 self._answers.link(up=False, now=now)
                 for work in self._works.values():
                     work.delivery = None
-                self._passing.clear()
             case machine.Recovered(wall=wall):
                 self._wall_at = (now, wall)
             case machine.Told(Drain(at_once)):
@@ -307,15 +304,11 @@ class EchoMachine:
         work = self._answers.confirmed(effect)
         if work is not None:
             self._settle(work, "")
-        elif (passed := self._passing.pop(effect, None)) is not None and passed.delivery:
-            self._out.settle(passed.delivery, Verdict.ACK)
 
     def _unheard(self, effect: int, now: float, *, returned: bool) -> None:
         unsaid = self._answers.unheard(effect, now, returned=returned)
         if unsaid is not None:
             self._give_up(unsaid, "its client is gone")
-        elif (passed := self._passing.pop(effect, None)) is not None and passed.delivery:
-            self._out.settle(passed.delivery, Verdict.REQUEUE)
 
     def _give_up(self, work: Work, why: str) -> None:
         outcome = "" if work.answer is None else work.answer.outcome
@@ -333,16 +326,14 @@ class EchoMachine:
             self._ended.popitem(last=False)
 
     def _give_back(self, work: Work) -> None:
-        """Publish a task anew, and ack it once that is confirmed: given back is not begun.
+        """Put a task back; what was lost with its connection the broker has.
 
-        What was lost with its connection the broker has.
+        It is not published anew: should that be confirmed to nobody, there would be two of them.
         """
         self._works.pop(work.task.task, None)
         if work.delivery is not None:
             self._given_back.append(work.task.task)
-            key = service_key(work.task.service)
-            effect = self._out.send(key, work.task, reply_to=work.reply_to or None)
-            self._passing[effect] = work
+            self._out.settle(work.delivery, Verdict.REQUEUE)
 
     # ── the end ────────────────────────────────────────────────────────────────────────
 
@@ -370,8 +361,7 @@ class EchoMachine:
                     self._end(work, "worker-lost", "its worker has ended in the midst of it", now)
             self._answers.hurry(now)
             self._out.wake(self._draining + LAST)
-        nothing_left = not self._works and not self._passing
-        if nothing_left or now >= self._draining + LAST:
+        if not self._works or now >= self._draining + LAST:
             self._finished = True
             self._unsaid += self._works
             self._out.run(EchoDone(tuple(self._given_back), tuple(self._unsaid)))

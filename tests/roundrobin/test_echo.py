@@ -83,6 +83,11 @@ def answers(effects: list[Effect]) -> list[Executed]:
     return [one.message for one in sends(effects) if isinstance(one.message, Executed)]
 
 
+def wakes(effects: list[Effect]) -> list[float]:
+    """When it wants to be woken."""
+    return [one.at for one in effects if isinstance(one, machine.Wake)]
+
+
 def outcomes(effects: list[Effect]) -> dict[str, str]:
     """How tasks ended."""
     return {one.task: one.outcome for one in answers(effects)}
@@ -156,14 +161,16 @@ def test_a_task_without_an_answer_is_settled_at_once() -> None:
 def test_a_long_task_says_that_it_is_worked_on() -> None:
     """After one second, and then every five; what nobody hears of that changes nothing."""
     lab = Lab()
-    lab.ask("aaaaaaaa", "SLEEP", {"seconds": 8})
-    lab.ask("bbbbbbbb", "SLEEP", {"seconds": 8}, tracked=False)
+    assert {1.0, 8.0} <= {*wakes(lab.ask("aaaaaaaa", "SLEEP", {"seconds": 8}))}
+    assert 1.0 not in wakes(lab.ask("bbbbbbbb", "SLEEP", {"seconds": 8}, tracked=False))
     heard = []
     for _ in range(7):
-        for one in sends(lab.tell(machine.Woken(), 1.0)):
+        effects = lab.tell(machine.Woken(), 1.0)
+        for one in sends(effects):
             assert isinstance(one.message, Working)
             heard.append((one.message.task, one.message.took))
             assert lab.tell(machine.Returned(one.id)) == []
+            assert lab.now + 5.0 in wakes(effects)
     assert heard == [("aaaaaaaa", 1.0), ("aaaaaaaa", 6.0)]
     said = lab.tell(machine.Woken(), 1.0)
     assert outcomes(said) == {"aaaaaaaa": "done"}
@@ -178,7 +185,7 @@ def test_no_more_run_than_there_are_slots() -> None:
     lab.ask("a0000001", "SLEEP", {"seconds": 10})
     late = lab.ask("a0000002", seconds=4.0)
     assert answers(late) == []
-    assert [one.at for one in late if isinstance(one, machine.Wake)] == [4.0]
+    assert wakes(late) == [4.0]
     assert answers(lab.ask("a0000003")) == []
     assert outcomes(lab.tell(machine.Woken(), 4.0)) == {"a0000002": "expired"}
     assert outcomes(lab.tell(machine.Woken(), 6.0)) == {"a0000001": "done", "a0000003": "done"}
@@ -189,7 +196,7 @@ def test_deadlines_are_kept() -> None:
     lab = Lab()
     assert outcomes(lab.ask("aaaaaaaa", seconds=-1.0)) == {"aaaaaaaa": "expired"}
     said = lab.ask("bbbbbbbb", "SLEEP", {"seconds": 50}, seconds=7.0)
-    assert 7.0 in [one.at for one in said if isinstance(one, machine.Wake)]
+    assert 7.0 in wakes(said)
     assert outcomes(lab.tell(machine.Woken(), 7.0)) == {"bbbbbbbb": "failed"}
 
 
@@ -197,6 +204,7 @@ def test_what_somebody_may_have_begun_runs_again_only_if_it_may() -> None:
     """Else its client hears that its worker is lost."""
     lab = Lab()
     assert outcomes(lab.ask("aaaaaaaa", redelivered=True)) == {"aaaaaaaa": "worker-lost"}
+    assert answers(lab.ask("aaaaaaaa", redelivered=True)) == [], "that is on its way"
     assert outcomes(lab.ask("bbbbbbbb", redelivered=True, rerun=True)) == {"bbbbbbbb": "done"}
 
 
@@ -237,6 +245,9 @@ def test_what_waits_and_lost_its_connection_waits_to_come_again() -> None:
     assert outcomes(lab.tell(machine.Woken(), 10.0)) == {"a0000001": "done"}
     assert outcomes(lab.ask("a0000002", redelivered=True)) == {"a0000002": "done"}
     assert answers(lab.tell(machine.Woken(), 5.0)) == [], "whoever has it now says that it is late"
+    left = [*commands(lab.tell(Told(Drain(at_once=True))), EchoDone)]
+    left += commands(lab.tell(machine.Woken(), LAST), EchoDone)
+    assert left == [EchoDone((), ("a0000001", "a0000002"))], "of it nothing is left"
 
 
 def test_an_answer_that_nobody_takes_is_kept_for_a_while() -> None:
@@ -299,6 +310,7 @@ def test_who_sent_what_nobody_can_read_is_told() -> None:
     lab = Lab()
     facts = {"reply_to": REPLY, "correlation": "aaaaaaaa", "queue": "gs.x.service.echo"}
     assert outcomes(lab.tell(machine.Unreadable("no JSON", **facts))) == {"aaaaaaaa": "undecodable"}
+    assert lab.machine.failed == 1
     for key, wrong in (
         ("reply_to", "agent.scope"),
         ("correlation", "no id"),
@@ -308,21 +320,20 @@ def test_who_sent_what_nobody_can_read_is_told() -> None:
 
 
 def test_a_drain_ends_what_runs_and_gives_back_what_waits() -> None:
-    """What waits is published anew and then acked, since it was not begun."""
+    """What waits goes back to where it came from, as does what still comes."""
     lab = Lab(slots=1)
     lab.ask("a0000001", "SLEEP", {"seconds": 3})
-    lab.ask("a0000002")
+    lab.ask("a0000002", seconds=2.0)
     draining = lab.tell(Told(Drain()))
     assert commands(draining, StopTaking)
-    late = lab.ask("a0000003")
-    back = [*sends(draining), *sends(late)]
-    assert [(one.key, one.reply_to) for one in back] == [("service.echo", REPLY)] * 2
-    assert settled([*draining, *late]) == []
-    assert settled(lab.confirm([*draining, *late])) == [(2, Verdict.ACK), (3, Verdict.ACK)]
+    assert settled(draining) == [(2, Verdict.REQUEUE)]
+    assert settled(lab.ask("a0000003")) == [(3, Verdict.REQUEUE)]
+    assert commands(lab.tell(Told(Drain())), StopTaking) == [], "it has stopped"
     ended = lab.tell(machine.Woken(), 3.0)
     assert outcomes(ended) == {"a0000001": "done"}
     (done,) = commands(lab.confirm(ended), EchoDone)
     assert done == EchoDone(("a0000002", "a0000003"), ())
+    assert lab.tell(machine.Woken(), 1.0) == [], "that is said once"
 
 
 def test_a_drain_is_bounded() -> None:
@@ -330,32 +341,30 @@ def test_a_drain_is_bounded() -> None:
     lab = Lab()
     lab.ask("a0000001", "SLEEP", {"seconds": 90}, rerun=True)
     lab.ask("a0000002", "SLEEP", {"seconds": 90})
-    lab.tell(Told(Drain()))
+    assert 60.0 in wakes(lab.tell(Told(Drain())))
     assert commands(lab.tell(machine.Woken(), 59.0), EchoDone) == []
     said = lab.tell(machine.Woken(), 1.0)
     assert outcomes(said) == {"a0000002": "worker-lost"}
-    assert [one.key for one in sends(said)] == ["service.echo", REPLY]
+    assert settled(said) == [(1, Verdict.REQUEUE)]
+    assert 60.0 + LAST in wakes(said)
     (done,) = commands(lab.tell(machine.Woken(), LAST), EchoDone)
-    assert done == EchoDone(("a0000001",), ("a0000002",)), "nothing was confirmed"
+    assert done == EchoDone(("a0000001",), ("a0000002",)), "its answer was never confirmed"
 
 
 def test_a_drain_at_once() -> None:
-    """A second signal waits for nothing that runs."""
+    """A second signal waits for nothing that runs, nor for clients that are gone."""
     lab = Lab()
     lab.ask("a0000001", "SLEEP", {"seconds": 90})
+    said = lab.ask("a0000002")
+    lab.tell(machine.Returned(sends(said)[0].id))
     lab.tell(Told(Drain()))
     said = lab.tell(Told(Drain(at_once=True)))
     assert outcomes(said) == {"a0000001": "worker-lost"}
-    assert commands(lab.confirm(said), EchoDone) == [EchoDone((), ())]
-
-
-def test_a_task_that_cannot_be_given_back_stays_in_its_queue() -> None:
-    """Its queue was deleted, or the broker refuses more."""
-    lab = Lab(slots=1)
-    lab.ask("a0000001", "SLEEP", {"seconds": 1})
-    lab.ask("a0000002")
-    said = lab.tell(Told(Drain()))
-    assert settled(lab.tell(machine.Returned(sends(said)[0].id))) == [(2, Verdict.REQUEUE)]
+    assert commands(lab.confirm(said), EchoDone) == []
+    again = lab.tell(machine.Woken(), AGAIN)
+    done = lab.tell(machine.Returned(sends(again)[0].id))
+    assert commands(done, EchoDone) == [EchoDone((), ("a0000002",))]
+    assert settled(done) == [(2, Verdict.DEAD)]
 
 
 def test_what_is_remembered_is_bounded() -> None:
