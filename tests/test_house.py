@@ -24,7 +24,6 @@ PURE = (
     "broker/port.py",
     "broker/topology/*",
     "broker/permission/*",
-    "broker/servicetopology.py",
 )
 PURE_EMBEDDED = ("vhost", "exchange", "queue", "record", "refusal", "directory", "flow")
 PATHS = {str(path.relative_to(ROOT)): path for path in sorted(ROOT.rglob("*.py"))}

@@ -7,8 +7,7 @@ from importlib import import_module
 
 import pytest
 
-from pytest_gatherscatter.broker import servicetopology, topology
-from pytest_gatherscatter.broker.servicetopology import balanced_topology, balancer_topology
+from pytest_gatherscatter.broker import topology
 from pytest_gatherscatter.broker.topology import (
     Binding,
     Consumer,
@@ -20,6 +19,7 @@ from pytest_gatherscatter.broker.topology import (
     reply_topology,
 )
 from pytest_gatherscatter.broker.topology.graders import examiner_topology
+from pytest_gatherscatter.broker.topology.roundrobin import balanced_topology, balancer_topology
 from pytest_gatherscatter.broker.topology.sections import (
     agent_topology,
     gatherer_topology,
@@ -47,7 +47,7 @@ ROOMS = [
 
 MAKERS: dict[str, Callable[..., Topology]] = {
     name.removesuffix("_topology"): made
-    for module in (topology, servicetopology, *ROOMS)
+    for module in (topology, *ROOMS)
     for name, made in vars(module).items()
     if name.endswith("_topology")
 }

@@ -228,15 +228,20 @@ def own_inbox(
     )
 
 
-def work_queues(lab: str, served: Iterable[tuple[str, str, int]]) -> Topology:
-    """Build durable queues of work, each ``(queue, key, prefetch)``: who serves one consumes it."""
+def work_queues(lab: str, served: Iterable[tuple[str, str, int | None]]) -> Topology:
+    """Build durable queues of work, each ``(queue, key, prefetch)``; without one it is only made.
+
+    Whoever has to do with a queue of work declares it, alike: who comes first makes it.
+    """
     served = tuple(served)
     arguments = {"x-dead-letter-exchange": names.dead(lab)}
     direct = names.direct_exchange(lab)
     return Topology(
         queues=tuple(Queue(queue, durable=True, arguments=arguments) for queue, _, _ in served),
         bindings=tuple(Binding(queue, direct, key) for queue, key, _ in served),
-        consumers=tuple(Consumer(queue, prefetch) for queue, _, prefetch in served),
+        consumers=tuple(
+            Consumer(queue, prefetch) for queue, _, prefetch in served if prefetch is not None
+        ),
     )
 
 

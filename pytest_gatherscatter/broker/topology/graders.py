@@ -20,7 +20,7 @@ def examiner_topology(lab: str, name: str, threads: Mapping[str, int]) -> Topolo
 
     Of each work queue it takes as many requests as it has threads for it, of its suspects one.
     """
-    found: list[tuple[str, str, int]] = []
+    found: list[tuple[str, str, int | None]] = []
     for queue, prefetch in threads.items():
         found.append((names.grading_queue(lab, queue), names.grading_key(queue), prefetch))
         found.append((names.suspects_queue(lab, queue), names.suspects_key(queue), 1))

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Raw
 
 from pytest_gatherscatter.broker.inquiry import Inquiry
-from pytest_gatherscatter.broker.servicetopology import client_topology
+from pytest_gatherscatter.broker.topology.roundrobin import client_topology
 from pytest_gatherscatter.roundrobin.asker import ClientMachine, StillWorking
 from pytest_gatherscatter.wire.names import client_queue, service_key, service_queue
 from pytest_gatherscatter.wire.roundrobin import Execute, Executed, Working

@@ -16,7 +16,7 @@ from pytest_gatherscatter.balanced import BalancedFacts, BalancedMachine, Leave,
 from pytest_gatherscatter.broker.drive import Driver
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.pump import Pump
-from pytest_gatherscatter.broker.servicetopology import balanced_topology, service_topology
+from pytest_gatherscatter.broker.topology.roundrobin import balanced_topology, service_topology
 from pytest_gatherscatter.errors import BrokerError
 from pytest_gatherscatter.machine import Recovered, Run, Told
 from pytest_gatherscatter.roundrobin.echo import EchoDone, EchoFacts, EchoMachine, StopTaking

@@ -16,7 +16,7 @@ from shells import Actor, Shell, until
 
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.port import Delivered, Properties
-from pytest_gatherscatter.broker.servicetopology import client_topology
+from pytest_gatherscatter.broker.topology.roundrobin import client_topology
 from pytest_gatherscatter.roundrobin.service.asker import Client
 from pytest_gatherscatter.wire import codec, names
 from pytest_gatherscatter.wire.messages import Message

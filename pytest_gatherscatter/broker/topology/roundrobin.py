@@ -15,7 +15,9 @@ from pytest_gatherscatter.broker.topology import (
     Queue,
     Topology,
     lab_topology,
+    lasting_queue,
     own_inbox,
+    work_queues,
 )
 from pytest_gatherscatter.wire import names
 
@@ -32,22 +34,13 @@ KNOWN_PREFETCH = 8
 def client_topology(lab: str, client: str) -> Topology:
     """Build a client's: a queue that outlives its connection, as of slips and of grades."""
     queue = names.client_queue(lab, client)
-    arguments: dict[str, str | int] = {
-        "x-expires": CLIENT_QUEUE_SECONDS * 1000,
-        "x-dead-letter-exchange": names.dead(lab),
-    }
-    return lab_topology(lab) + Topology(
-        queues=(Queue(queue, durable=True, arguments=arguments),),
-        bindings=(Binding(queue, names.direct_exchange(lab), names.client_key(client)),),
-        consumers=(Consumer(queue),),
-    )
+    keys = ((names.direct_exchange(lab), names.client_key(client)),)
+    return lab_topology(lab) + lasting_queue(lab, queue, keys, seconds=CLIENT_QUEUE_SECONDS)
 
 
 def service_topology(lab: str, services: Iterable[str], slots: int) -> Topology:
     """Build that of a worker without a balancer: of each service as many tasks as it has slots."""
-    services = tuple(services)
-    consumers = (Consumer(names.service_queue(lab, service), slots) for service in services)
-    return _services(lab, services) + Topology(consumers=tuple(consumers))
+    return _services(lab, services, slots)
 
 
 def balanced_topology(lab: str, address: str, services: Iterable[str], slots: int) -> Topology:
@@ -94,11 +87,7 @@ def balancer_topology(lab: str, services: Iterable[str]) -> Topology:
     return whole
 
 
-def _services(lab: str, services: Iterable[str]) -> Topology:
-    """Build the lab, and the durable queues of services, whose keys they are bound to."""
-    direct, arguments = names.direct_exchange(lab), {"x-dead-letter-exchange": names.dead(lab)}
-    queues = [(names.service_queue(lab, service), service) for service in services]
-    return lab_topology(lab) + Topology(
-        queues=tuple(Queue(queue, durable=True, arguments=arguments) for queue, _ in queues),
-        bindings=tuple(Binding(queue, direct, key) for queue, key in queues),
-    )
+def _services(lab: str, services: Iterable[str], prefetch: int | None = None) -> Topology:
+    """Build the lab, and the queues of services, whose names are the keys they are bound with."""
+    queues = ((names.service_queue(lab, service), service, prefetch) for service in services)
+    return lab_topology(lab) + work_queues(lab, queues)
