@@ -7,7 +7,7 @@ from functools import partial
 from msgspec import Raw
 
 from pytest_gatherscatter.balanced import BalancedMachine
-from pytest_gatherscatter.broker.servicetopology import (
+from pytest_gatherscatter.broker.topology.roundrobin import (
     balanced_topology,
     balancer_topology,
     client_topology,
