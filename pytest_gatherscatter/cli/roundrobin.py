@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from pytest_gatherscatter.cli import serving
+from pytest_gatherscatter.cli.balancer import serve, workers
 from pytest_gatherscatter.cli.option import Asked, examples, lab_options, need_url, time_of
 from pytest_gatherscatter.cli.output import say_table
 from pytest_gatherscatter.cli.stop import SLICE, Stop
@@ -44,13 +45,18 @@ WORD = "echo"
 
 @click.group(
     epilog=examples(
-        "gatherscatter roundrobin echo --slots 10 --bulk 10 --direct",
+        "gatherscatter roundrobin serve --service echo",
+        "gatherscatter roundrobin echo --slots 10 --bulk 10",
+        "gatherscatter roundrobin workers",
         "gatherscatter roundrobin ping --count 100 --parallel 10",
-        "gatherscatter roundrobin stream --count 100 --bytes 1024",
     )
 )
 def roundrobin() -> None:
     """Balance a service's tasks over workers with free slots, and try it."""
+
+
+roundrobin.add_command(serve)
+roundrobin.add_command(workers)
 
 
 # ── workers ────────────────────────────────────────────────────────────────────────────

@@ -231,7 +231,7 @@ PLANTED: dict[Plant, int] = {
     calls_itself_idle: 81,
     gives_up_what_was_adrift: 6,
     ends_what_has_just_begun: 1,
-    loses_what_was_on_its_way: 0,
+    loses_what_was_on_its_way: 601,
     runs_twice_what_may_not: 12,
     forgets_its_backlog: 26,
     remembers_across_a_lost_connection: 6,
