@@ -3,12 +3,15 @@
 A request goes out as soon as there is room (``window``: how many are out at a time), and again if
 its confirm was lost with a connection. Its end is a ``Run`` of :class:`Ended`, exactly one. Graders
 are asked so, and services: a room says of its messages what this cannot know.
+
+A broker that was started anew, and has forgotten all, has no queues until those who serve them
+are back; until then none is refused.
 """
 
 from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 from pytest_gatherscatter.machine import (
     Confirmed,
@@ -28,6 +31,12 @@ from pytest_gatherscatter.wire.message import Message
 LATE = 2.0
 """Seconds after the deadline in which an answer still counts: the one that says "timed out" is
 made at the deadline, and has a way to go."""
+
+BACK = 10.0
+"""Seconds in which those who serve come back to a broker that was started anew."""
+
+AGAIN = 1.0
+"""Seconds until a request is sent again that found no queue meanwhile."""
 
 RequestT = TypeVar("RequestT", bound=Message)
 AnswerT = TypeVar("AnswerT", bound=Message)
@@ -61,6 +70,9 @@ class _Question(Generic[RequestT]):
 class AskingMachine(ABC, Generic[RequestT, AnswerT]):
     """See the module. ``key`` is the one on which answers come."""
 
+    repeats: ClassVar[bool] = False
+    """Whether a request that the broker has forgotten is sent again: what may be done twice."""
+
     def __init__(self, key: str, *, window: int) -> None:
         self._key = key
         self._window = window
@@ -70,6 +82,10 @@ class AskingMachine(ABC, Generic[RequestT, AnswerT]):
         self._open: dict[str, _Question[RequestT]] = {}
         self._sends: dict[int, _Question[RequestT]] = {}
         self._outstanding = 0
+        self._broker = ""
+        self._back_until: float | None = None
+        self._early: list[_Question[RequestT]] = []
+        """What found no queue before those who serve were back."""
 
     # ── what a room says of its messages ───────────────────────────────────────────────
 
@@ -113,7 +129,7 @@ class AskingMachine(ABC, Generic[RequestT, AnswerT]):
             case Returned(effect):
                 question = self._sends.pop(effect, None)
                 if question is not None:
-                    self._end(self._own(question.request, "refused"))
+                    self._returned(question, now)
             case Failed(effect):
                 question = self._sends.pop(effect, None)
                 if question is not None:
@@ -126,14 +142,19 @@ class AskingMachine(ABC, Generic[RequestT, AnswerT]):
             case Woken():
                 self._look(now)
             case _:
-                self._link(message)
+                self._link(message, now)
         self._fill()
         return self._out.take()
 
-    def _link(self, message: Input) -> None:
+    def _link(self, message: Input, now: float) -> None:
         match message:
-            case LinkUp():
+            case LinkUp(broker):
                 self._up = True
+                if broker and self._broker not in {"", broker}:
+                    self._back_until = now + BACK
+                    for question in self._open.values():
+                        question.confirmed &= not self.repeats
+                self._broker = broker or self._broker
                 for question in self._open.values():
                     if question.out and question.send is None:
                         self._send(question)
@@ -160,16 +181,29 @@ class AskingMachine(ABC, Generic[RequestT, AnswerT]):
     def _confirmed(self, effect: int) -> None:
         question = self._sends.pop(effect, None)
         if question is not None:
+            question.send = None
             question.confirmed = True
             answer = self._enough(question.request)
             if answer is not None:
                 self._end(answer)
 
+    def _returned(self, question: _Question[RequestT], now: float) -> None:
+        question.send = None
+        if self._back_until is None or now >= self._back_until:
+            self._end(self._own(question.request, "refused"))
+        else:
+            self._early.append(question)
+            self._out.wake(now + AGAIN)
+
     def _look(self, now: float) -> None:
-        """End what nobody has answered in its time."""
+        """End what nobody has answered in its time; send again what came too early."""
         for question in [*self._open.values()]:
             if now >= question.ends_at:
                 self._end(self._own(question.request, "no-response"))
+        early, self._early = self._early, []
+        for question in early:
+            if self._up and question.send is None and self.id_of(question.request) in self._open:
+                self._send(question)
 
     def _end(self, answer: AnswerT) -> None:
         """Take the first answer to an id; there is no second one."""

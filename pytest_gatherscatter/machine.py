@@ -147,7 +147,13 @@ class Exited(Struct, frozen=True):
 
 
 class LinkUp(Struct, frozen=True):
-    """Connected and consuming, for the first time or again."""
+    """Connected and consuming, for the first time or again.
+
+    ``broker`` is another one for each start of a broker that forgets all at its end, if the machine
+    wants to know; else empty.
+    """
+
+    broker: str = ""
 
 
 class LinkDown(Struct, frozen=True):

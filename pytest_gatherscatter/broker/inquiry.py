@@ -48,7 +48,15 @@ class Inquiry(Generic[RequestT, AnswerT]):
         self._seconds: dict[str, float] = {}
         self._ended: deque[AnswerT] = deque()
         self._link = Link(url, topology, name=name, connect_timeout=CONNECT, reconnect=True)
-        pump = Pump(machine, self._link, lab, sender=asker, run=self._take, user=self._link.user)
+        pump = Pump(
+            machine,
+            self._link,
+            lab,
+            sender=asker,
+            run=self._take,
+            user=self._link.user,
+            broker=lambda: self._link.instance,
+        )
         self._driver = Driver(self._link, pump)
 
     def __enter__(self) -> Self:

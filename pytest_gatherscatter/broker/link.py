@@ -133,9 +133,8 @@ class Link:
 
     @property
     def instance(self) -> str:
-        """Another one for each start of the embedded broker; empty while down, and of RabbitMQ."""
-        connection = self._upkeep.connection
-        return "" if connection is None else connection.instance
+        """Another one for each start of the embedded broker that answered; empty of RabbitMQ."""
+        return self._upkeep.instance
 
     # ── opening and turning ────────────────────────────────────────────────────────────
 

@@ -118,6 +118,7 @@ class Pump:
         user: the login, so that the broker vouches for it in ``user_id``.
         strict: let a machine's exception out instead of dead-lettering (simulation, tests).
         decode: reads a body; who plays many parties may read each once for all of them.
+        broker: says which start of a broker it is; see ``LinkUp``.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that a pump joins
@@ -132,6 +133,7 @@ class Pump:
         user: str | None = None,
         strict: bool = False,
         decode: Callable[[bytes, str | None], Message] = codec.decode,
+        broker: Callable[[], str] = str,
     ) -> None:
         self.machine = machine
         self._port = port
@@ -144,6 +146,7 @@ class Pump:
         self._user = user
         self._strict = strict
         self._decode = decode
+        self._broker = broker
         self._deliveries: dict[int, Tag] = {}
         self._numbers = count(1)
         self._publishes: dict[int, tuple[int | None, _Step]] = {}
@@ -163,7 +166,7 @@ class Pump:
             case PublishReturned(number, reason):
                 self._outcome(number, now, reason or "returned")
             case PortUp():
-                self.feed(LinkUp(), now=now)
+                self.feed(LinkUp(self._broker()), now=now)
             case PortDown(reason):
                 self._lost(reason, now)
             case ConsumeCancelled(queue):

@@ -52,6 +52,8 @@ class Upkeep:
         self.url = url
         self.topology = topology
         self.generation = 0
+        self.instance = ""
+        """Which start of the embedded broker was there last; see ``Link.instance``."""
         self._name = name
         self._heartbeat = heartbeat
         self._connect_timeout = connect_timeout
@@ -191,6 +193,8 @@ class Upkeep:
         self.failure = None
         self.generation += 1
         self._comeback.up(time.monotonic())
+        if self.connection is not None:
+            self.instance = self.connection.instance
         self.events.append(PortUp(self.generation))
 
     def _on_failed(self, error: BrokerError) -> None:

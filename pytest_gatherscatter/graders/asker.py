@@ -19,6 +19,8 @@ class Seen:
 class AskerMachine(AskingMachine[GradeRequest, GradeAnswer]):
     """See the module. ``asker`` is its id, and the end of its key."""
 
+    repeats = True
+
     def __init__(self, asker: str, *, window: int) -> None:
         super().__init__(grade_key(asker), window=window)
 

@@ -107,9 +107,9 @@ class ExaminerMachine:
         match message:
             case machine.Woken():
                 self._look(now)
-            case machine.LinkUp():
+            case machine.LinkUp(broker):
                 self._telling.again()
-                self._replies.link_up(now)
+                self._replies.link_up(broker, now)
             case machine.LinkDown():
                 self._replies.link_down()
                 for case in self._cases.values():

@@ -44,6 +44,7 @@ class Replies:
         self.unsaid: list[str] = []
         self._out, self._cases, self._wall = out, cases, wall
         self._up = False
+        self._broker = ""
         self._sends: dict[int, Case] = {}
         self._answered: OrderedDict[str, None] = OrderedDict()
         self._gone: dict[str, float] = {}
@@ -52,9 +53,15 @@ class Replies:
         """Whether somebody has the answer of a request."""
         return request in self._answered
 
-    def link_up(self, now: float) -> None:
-        """Say what is still to be said, over a new connection."""
+    def link_up(self, broker: str, now: float) -> None:
+        """Say what is still to be said, over a new connection.
+
+        A ``broker`` that was started anew may have forgotten what was answered: it is asked again.
+        """
         self._up = True
+        if broker and self._broker not in {"", broker}:
+            self._answered.clear()
+        self._broker = broker or self._broker
         for case in self._cases.values():
             if case.answer is not None and case.send is None:
                 case.tries = 0

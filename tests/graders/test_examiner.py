@@ -233,6 +233,18 @@ def test_a_lost_connection_loses_no_grade(comes: str) -> None:
         assert settled(lab.tell(machine.Confirmed(sent(up).id))) == []
 
 
+def test_what_a_broker_has_forgotten_is_graded_again() -> None:
+    """A broker that was started anew may have forgotten the answer; any other one has said it."""
+    lab = Lab()
+    lab.tell(machine.LinkUp("first"))
+    run = begun(lab.ask("aaaaaaaa"))["aaaaaaaa"]
+    lab.tell(machine.Confirmed(sent(lab.over(run)).id))
+    for broker, again in (("first", False), ("second", True)):
+        lab.tell(machine.LinkDown("gone"))
+        lab.tell(machine.LinkUp(broker))
+        assert ("aaaaaaaa" in begun(lab.ask("aaaaaaaa"))) == again
+
+
 def test_an_event_that_was_lost_is_said_again() -> None:
     """Who records has each answer once there is a connection; what it has is not repeated."""
     lab = Lab()

@@ -7,13 +7,24 @@ from pathlib import Path
 import pytest
 from msgspec import Raw
 
-from pytest_gatherscatter.asking import LATE, Ask, Ended
+from pytest_gatherscatter.asking import AGAIN, BACK, LATE, Ask, Ended
 from pytest_gatherscatter.errors import GradeFailed, NotGraded, RequestInvalid, SettingsInvalid
 from pytest_gatherscatter.graders.asker import AskerMachine
 from pytest_gatherscatter.graders.given import GivenGrade
 from pytest_gatherscatter.graders.request import make_request
 from pytest_gatherscatter.graders.service.file import read_files
-from pytest_gatherscatter.machine import Effect, LinkUp, Received, Returned, Run, Send, Told, Woken
+from pytest_gatherscatter.machine import (
+    Confirmed,
+    Effect,
+    LinkDown,
+    LinkUp,
+    Received,
+    Returned,
+    Run,
+    Send,
+    Told,
+    Woken,
+)
 from pytest_gatherscatter.wire.grading import MOST_INLINE, GradeAnswer, GradeRequest
 
 ID = "ab" * 8
@@ -77,6 +88,26 @@ def ends(effects: list[Effect]) -> list[str]:
     """How requests ended."""
     commands = [one.command for one in effects if isinstance(one, Run)]
     return [one.answer.outcome for one in commands if isinstance(one, Ended)]
+
+
+def sends(effects: list[Effect]) -> list[Send]:
+    """What goes out."""
+    return [one for one in effects if isinstance(one, Send)]
+
+
+def test_what_a_broker_has_forgotten_is_asked_again() -> None:
+    """One that was started anew; none is refused before those who serve can be back."""
+    asker = AskerMachine("cd" * 8, window=1)
+    asker.handle(LinkUp("first"), now=0.0)
+    (first,) = sends(asker.handle(Told(Ask(made(), 30.0)), now=0.0))
+    asker.handle(Confirmed(first.id), now=0.1)
+    asker.handle(LinkDown("gone"), now=1.0)
+    assert sends(asker.handle(LinkUp("first"), now=2.0)) == [], "the same one has it still"
+    asker.handle(LinkDown("gone"), now=3.0)
+    (again,) = sends(asker.handle(LinkUp("second"), now=4.0))
+    assert ends(asker.handle(Returned(again.id), now=4.1)) == []
+    (third,) = sends(asker.handle(Woken(), now=4.1 + AGAIN))
+    assert ends(asker.handle(Returned(third.id), now=4.0 + BACK)) == ["refused"]
 
 
 def test_a_request_ends_once() -> None:

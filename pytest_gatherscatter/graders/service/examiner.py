@@ -98,6 +98,7 @@ class ExaminerService:
             sender=os.urandom(8).hex(),
             run=self._run,
             user=self._link.user,
+            broker=lambda: self._link.instance,
         )
         self._driver = Driver(self._link, pump)
         self._crews = {name: Crew(f"grader-{name}", made[name], self._driver.post) for name in made}
