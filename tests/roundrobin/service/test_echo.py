@@ -34,7 +34,12 @@ class Stage:
     """What is started before the workers, each with what it says when it is there."""
 
 
-STAGES = (Stage("direct", ("--direct",)),)
+BALANCER = (("serve", "--service", "echo"), "balances service.echo")
+
+STAGES = (
+    Stage("direct", ("--direct",)),
+    Stage("balanced", (), "is known to the balancer", (BALANCER,)),
+)
 
 
 @dataclass
