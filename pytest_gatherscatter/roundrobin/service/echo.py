@@ -17,7 +17,7 @@ from pytest_gatherscatter.broker.drive import Driver
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology.roundrobin import balanced_topology, service_topology
-from pytest_gatherscatter.errors import BrokerError
+from pytest_gatherscatter.errors import BrokerError, BrokerRefused, SettingsInvalid
 from pytest_gatherscatter.machine import Recovered, Run, Told
 from pytest_gatherscatter.roundrobin.echo import EchoDone, EchoFacts, EchoMachine, StopTaking
 from pytest_gatherscatter.roundrobin.order import Drain, Say
@@ -127,10 +127,18 @@ class EchoWorker:
     def _run(self) -> None:
         try:
             self._serve()
+        except BrokerRefused as error:
+            self.error = self._owned() if "exclusive" in error.text else error
         except Exception as error:  # noqa: BLE001 - told by whoever looks after it
             self.error = error
         finally:
             self._link.close()
+
+    def _owned(self) -> SettingsInvalid:
+        """Say who is in the way of a worker that consumes a queue."""
+        service = self.facts.service
+        text = f"a balancer has the tasks of {service} for itself: leave it out, or stop that one"
+        return SettingsInvalid("--direct", text)
 
     def _serve(self) -> None:
         self._look_at_the_clock()
