@@ -1,6 +1,7 @@
 """The connection of who asks and waits for the answers: an asking machine, a link, their loop."""
 
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -16,6 +17,10 @@ from pytest_gatherscatter.machine import Run, Told
 
 CONNECT = 5.0
 """Seconds to reach the broker: a person waits."""
+
+
+FRESH = 1.0
+"""Seconds for which it is known how a queue stands."""
 
 
 class Inquiry(Generic[RequestT, AnswerT]):
@@ -47,6 +52,8 @@ class Inquiry(Generic[RequestT, AnswerT]):
         self.machine = machine
         self._seconds: dict[str, float] = {}
         self._ended: deque[AnswerT] = deque()
+        self._reasons: dict[str, tuple[float, str]] = {}
+        """When was asked how a queue stands, and what was to be said of it."""
         self._link = Link(url, topology, name=name, connect_timeout=CONNECT, reconnect=True)
         pump = Pump(
             machine,
@@ -119,8 +126,19 @@ class Inquiry(Generic[RequestT, AnswerT]):
         del seconds
         return answer
 
-    def _why(self, depth: Callable[[], tuple[int, int] | None], who: str) -> str:
-        """Say why nobody has answered, by ``(waiting, consumers)``; ``who`` these are."""
+    def _why(self, queue: str, depth: Callable[[], tuple[int, int] | None], who: str) -> str:
+        """Say why nobody has answered, by ``(waiting, consumers)``; ``who`` these are.
+
+        Of one queue it is asked once a second: many requests may end at once, and a broker that
+        takes nothing, as in an alarm, is waited for each time.
+        """
+        at, text = self._reasons.get(queue, (-FRESH, ""))
+        if time.monotonic() >= at + FRESH:
+            text = self._reason(depth, who)
+            self._reasons[queue] = (time.monotonic(), text)
+        return text
+
+    def _reason(self, depth: Callable[[], tuple[int, int] | None], who: str) -> str:
         if not self._link.up:
             return "the broker is away"
         try:

@@ -86,6 +86,6 @@ class GradeAsker(Inquiry[GradeRequest, GradeAnswer]):
         """Say of what nobody has answered who is there, and how much waits."""
         if answer.outcome != "no-response":
             return answer
-        why = self._why(lambda: self.depth(answer.queue), "agent")
+        why = self._why(answer.queue, lambda: self.depth(answer.queue), "agent")
         text = f"No response after {seconds:g} s from queue {answer.queue}: {why}"
         return msgspec.structs.replace(answer, text=text)

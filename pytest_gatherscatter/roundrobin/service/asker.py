@@ -88,7 +88,7 @@ class Client(Inquiry[Execute, Executed]):
         word = self.working.pop(answer.task, None)
         if answer.outcome != "no-response":
             return answer
-        why = self._why(lambda: self.depth(answer.service), "consumer")
+        why = self._why(answer.service, lambda: self.depth(answer.service), "consumer")
         text = f"No response after {seconds:g} s from service {answer.service}: {why}"
         if word is not None:
             text += f"; {word.worker} was at it after {word.took:.1f} s"
