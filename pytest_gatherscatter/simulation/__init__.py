@@ -15,8 +15,9 @@ are the kinds, ``host`` what a machine keeps of them; ``laboratory`` says who is
 ``invariant`` names what must hold all the same: rules about ``admission``, ``ending``, ``timing``.
 ``outcome`` and ``story`` tell what came of it.
 
-The companions have plays of their own, out of the same parts: ``slips/`` and ``graders/``. What
-these have in common is in ``play``, ``companion`` (which tells how to write one) and ``command``.
+The companions have plays of their own, out of the same parts: ``slips/``, ``graders/`` and
+``roundrobin/``. What these have in common is in ``play``, ``companion`` (which tells how to write
+one) and ``command``.
 
 Beside the plays, ``explore`` looks at all that can happen in a ``smalllab`` with its ``smallrun``
 of each workload, where the next step is chosen; a ``fingerprint`` tells whether a state was met.
