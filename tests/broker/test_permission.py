@@ -364,7 +364,7 @@ def test_what_is_not_theirs_is_refused(guarded: Guarded, user: str) -> None:
     assert refusals(guarded, user, deeds) == dict.fromkeys(deeds, 403)
 
 
-def test_the_same_deeds_are_allowed_where_they_belong(guarded: Guarded) -> None:
+def test_the_same_deeds_are_allowed_where_they_belong(guarded: Guarded, rabbitmq_url: str) -> None:
     """So the matrix measures rights, not mistakes of its own."""
     allowed: list[tuple[str, Deed]] = [
         ("gatherer", say(events, "section.go.default")),
@@ -408,6 +408,9 @@ def test_the_same_deeds_are_allowed_where_they_belong(guarded: Guarded) -> None:
     ]
     for user, deed in allowed:
         assert refusals(guarded, user, {user: deed}) == {user: None}
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq_url)) as connection:
+        purged = connection.channel().queue_purge(dead(guarded))
+    assert purged.method.message_count == 1  # the clerk's; other tests count those of this lab
 
 
 def test_nobody_speaks_in_anothers_name(guarded: Guarded) -> None:
