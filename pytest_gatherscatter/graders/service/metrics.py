@@ -1,9 +1,11 @@
 """The figures of an examiner over HTTP, for a Prometheus that comes by: of this host only."""
 
+import contextlib
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from pytest_gatherscatter.errors import SettingsInvalid
 from pytest_gatherscatter.graders.metric import exposition
@@ -13,6 +15,33 @@ LOOPBACK = "127.0.0.1"
 
 SLOWEST = 5.0
 """Seconds that a client may take to ask: one that says nothing keeps a thread for no longer."""
+
+
+class _Server(ThreadingHTTPServer):
+    """One thread a client, none of which outlives it: a client that drips is hung up on."""
+
+    daemon_threads = False
+
+    def __init__(self, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._clients: set[socket.socket] = set()
+        super().__init__((LOOPBACK, port), handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - its types
+        """Serve a client in a thread of its own."""
+        self._clients.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - its type
+        """Let go of a client; the last thing that its thread does."""
+        self._clients.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Hang up on whoever is there still, and wait for the threads."""
+        for client in [*self._clients]:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+        super().server_close()
 
 
 class Metrics:
@@ -44,10 +73,9 @@ class Metrics:
                 """Say nothing: somebody comes by every few seconds."""
 
         try:
-            self._server = ThreadingHTTPServer((LOOPBACK, port), Handler)
+            self._server = _Server(port, Handler)
         except OSError as error:
             raise SettingsInvalid("--metrics-port", f"{port}: {error.strerror}") from None
-        self._server.daemon_threads = False
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="metrics"
