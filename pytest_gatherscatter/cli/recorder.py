@@ -11,7 +11,9 @@ import click
 from click.core import ParameterSource
 
 from pytest_gatherscatter.cli import serving
+from pytest_gatherscatter.cli.main import INTERRUPTED
 from pytest_gatherscatter.cli.option import Asked, examples, lab_options
+from pytest_gatherscatter.cli.output import complain
 from pytest_gatherscatter.cli.stop import Stop
 from pytest_gatherscatter.errors import DatabaseFailed, SettingsInvalid
 from pytest_gatherscatter.recordsetting import RECORDER_READERS, RecorderSettings
@@ -128,15 +130,19 @@ def _record(settings: Settings, told: RecorderSettings, database: "Database", st
     from pytest_gatherscatter.record.service.recorder import RecorderService  # noqa: PLC0415 - optional
 
     def run(url: str, ended: Callable[[], bool]) -> None:
-        account = RecorderService(settings.lab, url, told, database).run(ended)
-        if account.failure:
-            failed = DatabaseFailed(database.name, account.failure, "; the broker keeps the rest")
-            if not account.stuck:
-                raise failed
-            log.error("%s", failed)
-        if account.stuck:
-            # Nothing can end a thread that waits for its database; what it did not commit is kept.
-            logging.shutdown()
-            os._exit(DatabaseFailed.exit_code)
+        service = RecorderService(settings.lab, url, told, database)
+        failed: DatabaseFailed | None = None
+        try:
+            failure = service.run(ended)
+            if failure:
+                failed = DatabaseFailed(database.name, failure, "; the broker keeps the rest")
+        finally:
+            if service.stuck:
+                # Nothing can end a thread that waits for its database; its messages are kept.
+                complain("interrupted" if failed is None else str(failed))
+                logging.shutdown()
+                os._exit(INTERRUPTED if failed is None else DatabaseFailed.exit_code)
+        if failed is not None:
+            raise failed
 
     return serving.serve(settings, stop, run)

@@ -33,6 +33,7 @@ from pytest_gatherscatter.wire.messages import (
     StepProgressed,
 )
 from pytest_gatherscatter.wire.slips import SlipOver, SlipStepBegun, SlipStepEnded, SlipStepMoved
+from pytest_gatherscatter.wire.testfiles import JobFinished
 
 ASK = 2.0
 """Seconds between two looks at what no event tells: the pace of a person who watches."""
@@ -179,8 +180,8 @@ def line_of(message: Message) -> str:  # noqa: C901, PLR0911 - one for each kind
             return f"{_step(message)}: {_amount(message)}"
         case SlipStepBegun() | SlipStepMoved() | SlipStepEnded() | SlipOver():
             return _slip_line(message)
-        case GradeAnswer():
-            return _grade_line(message)
+        case GradeAnswer() | JobFinished():
+            return _end_line(message)
         case StepFinished():
             text = f": {message.text}" if message.text else ""
             took = f"{message.outcome} after {message.seconds:.2f} s"
@@ -208,6 +209,17 @@ def _grade_line(answer: GradeAnswer) -> str:
         how = "passed" if answer.passed else "not passed"
     text = f": {answer.text}" if answer.text else ""
     return f"grade of queue {answer.queue}: {how} after {answer.took:.2f} s{text}"
+
+
+def _end_line(message: GradeAnswer | JobFinished) -> str:
+    """Say how a request to a grader, or a run of test files, ended."""
+    if isinstance(message, GradeAnswer):
+        return _grade_line(message)
+    words = ("passed", "failed", "errors", "skipped", "xfailed", "xpassed", "unrun")
+    counts = [(getattr(message, word), word) for word in words]
+    told = ", ".join(f"{number} {word}" for number, word in counts if number) or "no tests"
+    text = f": {message.text}" if message.text else ""
+    return f"job of {message.originator}: {told} in {message.seconds:.2f} s{text}"
 
 
 def _slip_line(message: SlipStepBegun | SlipStepMoved | SlipStepEnded | SlipOver) -> str:

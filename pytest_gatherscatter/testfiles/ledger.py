@@ -136,7 +136,10 @@ class Ledger:
             case news.Outfit() as outfit:
                 self._equip(outfit)
             case news.Summary() as summary:
-                self._sum_up(summary)
+                # It is waited for, so that an originator does not end before it is confirmed.
+                job = self.job
+                event = job_event("finished", job.facts.job)
+                job.said[job.out.publish(event, job.finished(summary))] = ""
 
     # ── who comes and goes ─────────────────────────────────────────────────────────────
 
@@ -375,29 +378,6 @@ class Ledger:
             return
         job.life.to(JobState.OVER, now=now)
         job.out.run(self.end(job.stopped))
-
-    def _sum_up(self, summary: news.Summary) -> None:
-        """Tell all who watch, and who records, how the job ended; it waits for the confirm."""
-        job, counts = self.job, summary.counts
-        books = job.books.values()
-        told = m.JobFinished(
-            job=job.facts.job,
-            originator=job.facts.originator,
-            root=job.facts.terms.root,
-            seconds=summary.seconds,
-            workers=len(job.crew.workers),
-            files=len(books),
-            tests=sum(len(one.tests or ()) for one in books),
-            passed=counts.get("passed", 0),
-            failed=counts.get("failed", 0),
-            errors=counts.get("error", 0),
-            skipped=counts.get("skipped", 0),
-            xfailed=counts.get("xfailed", 0),
-            xpassed=counts.get("xpassed", 0),
-            unrun=sum(len(one.open_tests) for one in books),
-            text=job.stopped,
-        )
-        job.said[job.out.publish(job_event("finished", job.facts.job), told)] = ""
 
     def end(self, text: str) -> news.JobEnded:
         """Say what was not run by now; ``text`` says why."""

@@ -9,10 +9,11 @@ from pytest_gatherscatter.machine import Effects, Lifecycle, State
 from pytest_gatherscatter.testfiles.book import Book, Lease
 from pytest_gatherscatter.testfiles.crew import Crew, Worker
 from pytest_gatherscatter.testfiles.group import Groups
+from pytest_gatherscatter.testfiles.news import Summary
 from pytest_gatherscatter.testfiles.schedule import Backlog, Durations, Portion, shares
 from pytest_gatherscatter.wire.messages import Message
 from pytest_gatherscatter.wire.names import supervisor_key
-from pytest_gatherscatter.wire.testfiles import Choice, JobSource, JobTerms
+from pytest_gatherscatter.wire.testfiles import Choice, JobFinished, JobSource, JobTerms
 
 
 class JobState(State):
@@ -162,3 +163,24 @@ class Job:
                 self.put_back(lease.portion)
             elif lease.left:
                 self.put_back(lease.portion.only(lease.left))
+
+    def finished(self, summary: Summary) -> JobFinished:
+        """Say how the job ended, to all who watch, and who records."""
+        books, counts = self.books.values(), summary.counts
+        return JobFinished(
+            job=self.facts.job,
+            originator=self.facts.originator,
+            root=self.facts.terms.root,
+            seconds=summary.seconds,
+            workers=len(self.crew.workers),
+            files=len(books),
+            tests=sum(len(one.tests or ()) for one in books),
+            passed=counts.get("passed", 0),
+            failed=counts.get("failed", 0),
+            errors=counts.get("error", 0),
+            skipped=counts.get("skipped", 0),
+            xfailed=counts.get("xfailed", 0),
+            xpassed=counts.get("xpassed", 0),
+            unrun=sum(len(one.open_tests) for one in books),
+            text=self.stopped[:4096],
+        )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jobplay import JOB, File, Host, Play
 from msgspec.structs import replace
 
-from pytest_gatherscatter.machine import LinkUp, Received, Told, Woken
+from pytest_gatherscatter.machine import Confirmed, LinkUp, Publish, Received, Told, Woken
 from pytest_gatherscatter.testfiles import news
 from pytest_gatherscatter.testfiles.ledger import StopJob
 from pytest_gatherscatter.wire import testfiles as m
@@ -471,3 +471,20 @@ def strikes(one: Play, host: Host, data: st.DataObject) -> None:
         one.cut_originator()
     elif how == "join us":
         one.join_originator()
+
+
+def test_how_it_ended_is_said_to_who_records() -> None:
+    """The ledger knows what was found, pytest how it went; the confirm is waited for."""
+    one = play({"test_a.py": File(3), "test_b.py": File(2)}, 2)
+    one.check()
+    counts = {"passed": 3, "failed": 1, "error": 1, "deselected": 7}
+    effects = one.ledger.handle(Told(news.Summary(2.5, counts)), now=one.now)
+    (event,) = [effect for effect in effects if isinstance(effect, Publish)]
+    told = event.message
+    assert event.key == f"job.finished.{JOB}"
+    assert isinstance(told, m.JobFinished)
+    assert (told.files, told.tests, told.workers, told.unrun, told.seconds) == (2, 5, 2, 0, 2.5)
+    assert (told.passed, told.failed, told.errors, told.skipped, told.text) == (3, 1, 1, 0, "")
+    assert one.ledger.job.said
+    one.ledger.handle(Confirmed(event.id), now=one.now)
+    assert not one.ledger.job.said

@@ -9,7 +9,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import SimpleQueue
 
 from pytest_gatherscatter.broker.drive import Driver
@@ -40,14 +39,6 @@ LAST = 15.0
 """Seconds that a transaction may take which is under way at the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """How a recorder ended: why, if it was not told to; whether its thread still writes."""
-
-    failure: str
-    stuck: bool
-
-
 class RecorderService:
     """Records until it is told to end.
 
@@ -65,6 +56,8 @@ class RecorderService:
         self._told = 0
         self._work: SimpleQueue[tuple[int, Write] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="database")
+        self.stuck = False
+        """Whether its thread still writes, though it has ended."""
         self.machine = RecorderMachine(lab, patience=settings.patience)
         name = f"gatherscatter recorder {settings.name}"
         self._link = Link(url, recorder_topology(lab, settings.name), name=name, reconnect=True)
@@ -74,8 +67,11 @@ class RecorderService:
         )
         self._driver = Driver(self._link, pump)
 
-    def run(self, stops: Callable[[], bool]) -> Account:
+    def run(self, stops: Callable[[], bool]) -> str:
         """Record until ``stops()`` is true, or the database has failed for too long.
+
+        Returns:
+            Why it ended; empty if it was told to.
 
         Raises:
             BrokerUnreachable, LoginRefused, BrokerRefused: as they say, at the first connection.
@@ -92,9 +88,8 @@ class RecorderService:
             self._serve(stops)
         finally:
             self._link.close()
-            stuck = self._join()
-        failure = self._done.failure if self._done is not None else "a transaction did not end"
-        return Account(failure, stuck)
+            self.stuck = self._join()
+        return self._done.failure if self._done is not None else "a transaction did not end"
 
     def _serve(self, stops: Callable[[], bool]) -> None:
         end: float | None = None
