@@ -31,7 +31,9 @@ class GradeView:
         self.ungraded += not graded
         self.passed += graded and answer.passed
         if self._as_json:
-            plain = msgspec.json.decode(msgspec.json.encode(answer))  # its details are JSON already
+            bare = msgspec.structs.replace(answer, details=msgspec.Raw(b"{}"))
+            plain = msgspec.json.decode(msgspec.json.encode(bare))
+            plain["details"] = dict(GivenGrade(answer).details)
             say_json({**plain, "seconds": round(seconds, 6)})
         elif self._count == 1:
             self._one(answer)

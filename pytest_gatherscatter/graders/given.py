@@ -95,6 +95,6 @@ def not_graded(answer: GradeAnswer) -> str:
 def _details(answer: GradeAnswer) -> Mapping[str, Any]:
     try:
         details = msgspec.json.decode(answer.details)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return details if isinstance(details, dict) else {"details": details}

@@ -79,6 +79,9 @@ def test_a_grade_says_why_it_does_not_pass() -> None:
         "  peak: 5.7",
         "  at: t3",
     ]
+    for odd in (b"[" * 100_000 + b"]" * 100_000, b'"\xff"'):  # whatever an examiner says
+        said = GradeAnswer(request=ID, queue="wave", outcome="graded", details=Raw(odd))
+        assert GivenGrade(said).details == {}
     broke = GradeAnswer(request=ID, queue="wave", outcome="failed", text="exit status 3")
     with pytest.raises(NotGraded, match="the grader of queue wave broke: exit status 3"):
         GivenGrade(broke).need()
