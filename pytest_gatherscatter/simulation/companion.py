@@ -3,7 +3,8 @@
 A room's own play is a package here, ``simulation/ROOM/``, of four modules:
 
 ``party``
-    Its processes. Who serves is a :class:`Server`, who asks a :class:`Client`; each says in
+    Its processes. Who serves is a :class:`Server`, who asks a :class:`Client` (for graders and
+    services an :class:`Inquirer` is all that is needed); each says in
     :meth:`~party.Party.begin` which machine it makes and what it declares, joins them by
     ``self.join``, and answers the machine's ``Run`` effects with delays (``self.later``). What it
     does, it shows to the watch in the moment.
@@ -22,16 +23,21 @@ Whatever is drawn is drawn from ``world.random``, always in the same order: a dr
 seed is another story, also those by which tests find planted bugs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
+from pytest_gatherscatter.asking import Ask, Ended
+from pytest_gatherscatter.broker.topology import Topology
+from pytest_gatherscatter.machine import Machine, Run
 from pytest_gatherscatter.machine import Told as Word
 from pytest_gatherscatter.simulation.network import DELAYS, Network
 from pytest_gatherscatter.simulation.outcome import Outcome
 from pytest_gatherscatter.simulation.party import Party
 from pytest_gatherscatter.simulation.play import Play
-from pytest_gatherscatter.simulation.world import VirtualClock, World
+from pytest_gatherscatter.simulation.world import EPOCH, VirtualClock, World
+from pytest_gatherscatter.wire.grading import GradeRequest
+from pytest_gatherscatter.wire.roundrobin import Execute
 
 Told = TypeVar("Told", bound=Outcome)
 Served = TypeVar("Served", bound="Server")
@@ -83,6 +89,66 @@ class Client(Party):
     def finished(self) -> bool:
         """Whether it waits for nothing more."""
         raise NotImplementedError
+
+
+class Watching(Protocol):
+    """Who is shown what is asked for, and what comes of it."""
+
+    def asked(self, request: Any) -> None:  # noqa: ANN401 - of the room's own kind
+        """See a request go out."""
+
+    def answered(self, answer: Any) -> None:  # noqa: ANN401 - as above
+        """See its end."""
+
+
+class Inquirer(Client):
+    """Who asks for some things, each after so many seconds, and waits for the ends of all of them.
+
+    ``make`` makes an asking machine of an id, and ``way`` says what its connection declares.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it is told
+        self,
+        world: World,
+        network: Network,
+        name: str,
+        clock: VirtualClock,
+        done: Callable[[], None],
+        *,
+        watch: Watching,
+        requests: Sequence[tuple[float, GradeRequest | Execute]],
+        make: Callable[[str], Machine],
+        way: Callable[[str], Topology],
+    ) -> None:
+        super().__init__(world, network, name, clock, done)
+        self._watch, self._requests, self._make, self._way = watch, requests, make, way
+        self._left = len(requests)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all that it asked for has ended."""
+        return not self._left
+
+    def begin(self) -> None:
+        """Ask for all of it, each in its time."""
+        asker = self.world.id()
+        machine = self._make(asker)
+        self.connect(self._way(asker))
+        self.pump = self.join(machine, self.world.id(), run=self._do)
+        for at, request in self._requests:
+            self.later(at, self._ask, request)
+
+    def _ask(self, request: GradeRequest | Execute) -> None:
+        self._watch.asked(request)
+        seconds = request.deadline - EPOCH - self.world.now
+        if self.pump is not None:
+            self.pump.feed(Word(Ask(request, seconds)), now=self.now)
+
+    def _do(self, effect: Run) -> None:
+        if isinstance(effect.command, Ended):
+            self._watch.answered(effect.command.answer)
+            self._left -= 1
+            self.done()
 
 
 class CompanionPlay(Play[Told]):

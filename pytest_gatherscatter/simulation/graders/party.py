@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 
-from pytest_gatherscatter.asking import Ask, Ended
-from pytest_gatherscatter.broker.topology.graders import examiner_topology, grade_topology
-from pytest_gatherscatter.graders.asker import AskerMachine
+from pytest_gatherscatter.broker.topology.graders import examiner_topology
 from pytest_gatherscatter.graders.case import GraderFacts
 from pytest_gatherscatter.graders.examiner import ExaminerFacts, ExaminerMachine
 from pytest_gatherscatter.graders.order import BeginGrading, Done, Drain, EndGrading, GradingOver
-from pytest_gatherscatter.machine import Exited, Recovered, Run, Told
-from pytest_gatherscatter.simulation.companion import Client, Server
+from pytest_gatherscatter.machine import Exited, Recovered, Run
+from pytest_gatherscatter.simulation.companion import Server
 from pytest_gatherscatter.simulation.graders.watch import GradeWatch
 from pytest_gatherscatter.simulation.network import Network
 from pytest_gatherscatter.simulation.party import LAB
@@ -125,49 +123,3 @@ class Examiner(Server):
             self._watch.fates[request.request].computed.append(over.score)
         self.count_effect()
         self.pump.feed(Exited(run, over), now=self.now)
-
-
-class Requester(Client):
-    """Who asks for some grades, and waits for all of them."""
-
-    def __init__(  # noqa: PLR0913, PLR0917 - what it is told
-        self,
-        world: World,
-        network: Network,
-        name: str,
-        clock: VirtualClock,
-        watch: GradeWatch,
-        requests: list[tuple[float, GradeRequest]],
-        window: int,
-        done: Callable[[], None],
-        make: Callable[..., AskerMachine] = AskerMachine,
-    ) -> None:
-        super().__init__(world, network, name, clock, done)
-        self._watch, self._requests, self._window, self._make = watch, requests, window, make
-        self._left = len(requests)
-
-    @property
-    def finished(self) -> bool:
-        """Whether all requests have ended."""
-        return not self._left
-
-    def begin(self) -> None:
-        """Ask for all of it, each in its time."""
-        asker = self.world.id()
-        machine = self._make(asker, window=self._window)
-        self.connect(grade_topology(LAB, asker))
-        self.pump = self.join(machine, self.world.id(), run=self._do)
-        for at, request in self._requests:
-            self.later(at, self._ask, request)
-
-    def _ask(self, request: GradeRequest) -> None:
-        self._watch.asked(request)
-        seconds = request.deadline - EPOCH - self.world.now
-        if self.pump is not None:
-            self.pump.feed(Told(Ask(request, seconds)), now=self.now)
-
-    def _do(self, effect: Run) -> None:
-        if isinstance(effect.command, Ended):
-            self._watch.answered(effect.command.answer)
-            self._left -= 1
-            self.done()

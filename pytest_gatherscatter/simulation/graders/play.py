@@ -4,14 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from pytest_gatherscatter.broker.topology.graders import grade_topology
 from pytest_gatherscatter.graders.asker import AskerMachine
 from pytest_gatherscatter.graders.case import GraderFacts
 from pytest_gatherscatter.graders.examiner import ExaminerMachine
-from pytest_gatherscatter.simulation.companion import CompanionPlay, Server
-from pytest_gatherscatter.simulation.graders.party import KILLER, Examiner, Requester
+from pytest_gatherscatter.simulation.companion import CompanionPlay, Inquirer, Server
+from pytest_gatherscatter.simulation.graders.party import KILLER, Examiner
 from pytest_gatherscatter.simulation.graders.watch import GradeWatch
 from pytest_gatherscatter.simulation.outcome import Outcome
-from pytest_gatherscatter.simulation.party import Party
+from pytest_gatherscatter.simulation.party import LAB, Party
 from pytest_gatherscatter.simulation.world import EPOCH, Violated
 from pytest_gatherscatter.wire.grading import GradeRequest
 
@@ -132,7 +133,7 @@ class GradesPlay(CompanionPlay[GradesOutcome]):
 
     def _requester(
         self, number: int, queues: tuple[str, ...], asks: Callable[..., AskerMachine]
-    ) -> Requester:
+    ) -> Inquirer:
         world, chance = self.world, self.world.random
         requests = []
         for _ in range(chance.randint(1, 12)):
@@ -148,16 +149,16 @@ class GradesPlay(CompanionPlay[GradesOutcome]):
                 owner=KILLER if killer else f"requester{number}",
             )
             requests.append((at, request))
-        return Requester(
+        return Inquirer(
             world,
             self.network,
             f"requester{number}",
-            self.world.clock(),
-            self.watch,
-            requests,
-            chance.choice((1, 4, 64)),
+            world.clock(),
             self.look,
-            asks,
+            watch=self.watch,
+            requests=requests,
+            make=partial(asks, window=chance.choice((1, 4, 64))),
+            way=partial(grade_topology, LAB),
         )
 
     # ── what befalls them ──────────────────────────────────────────────────────────────

@@ -2,17 +2,15 @@
 
 from collections.abc import Callable
 
-from pytest_gatherscatter.asking import Ask, Ended
 from pytest_gatherscatter.balanced import BalancedFacts, BalancedMachine, Leave, Pool
 from pytest_gatherscatter.broker.port import PortEvent, PortUp
 from pytest_gatherscatter.broker.topology import Topology
 from pytest_gatherscatter.machine import Effect, Input, Machine, Received, Recovered, Run, Told
-from pytest_gatherscatter.roundrobin.asker import ClientMachine
 from pytest_gatherscatter.roundrobin.balancer import BalancerFacts, BalancerMachine
 from pytest_gatherscatter.roundrobin.echo import EchoDone, EchoFacts, EchoMachine
 from pytest_gatherscatter.roundrobin.order import Done, Drain, StoodStill
 from pytest_gatherscatter.roundrobin.work import Work
-from pytest_gatherscatter.simulation.companion import Client, Server
+from pytest_gatherscatter.simulation.companion import Server
 from pytest_gatherscatter.simulation.connection import SimulatedLink
 from pytest_gatherscatter.simulation.network import Network
 from pytest_gatherscatter.simulation.roundrobin.watch import TaskWatch
@@ -170,49 +168,3 @@ class Worker(Server):
     def _do(self, effect: Run) -> None:
         if isinstance(effect.command, EchoDone):
             self.later(0.0, self.die, "has drained")
-
-
-class Asker(Client):
-    """Who gives out some tasks, and waits for all of them."""
-
-    def __init__(  # noqa: PLR0913, PLR0917 - what it is told
-        self,
-        world: World,
-        network: Network,
-        name: str,
-        clock: VirtualClock,
-        way: Callable[[str], Topology],
-        watch: TaskWatch,
-        tasks: list[tuple[float, Execute]],
-        window: int,
-        done: Callable[[], None],
-    ) -> None:
-        super().__init__(world, network, name, clock, done)
-        self._way, self._watch, self._tasks, self._window = way, watch, tasks, window
-        self._left = len(tasks)
-
-    @property
-    def finished(self) -> bool:
-        """Whether all tasks have ended."""
-        return not self._left
-
-    def begin(self) -> None:
-        """Ask for all of it, each in its time."""
-        asker = self.world.id()
-        machine = ClientMachine(asker, window=self._window)
-        self.connect(self._way(asker))
-        self.pump = self.join(machine, self.world.id(), run=self._do)
-        for at, task in self._tasks:
-            self.later(at, self._ask, task)
-
-    def _ask(self, task: Execute) -> None:
-        self._watch.asked(task)
-        seconds = task.deadline - EPOCH - self.world.now
-        if self.pump is not None:
-            self.pump.feed(Told(Ask(task, seconds)), now=self.now)
-
-    def _do(self, effect: Run) -> None:
-        if isinstance(effect.command, Ended):
-            self._watch.answered(effect.command.answer)
-            self._left -= 1
-            self.done()

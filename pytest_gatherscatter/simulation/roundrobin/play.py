@@ -12,11 +12,12 @@ from pytest_gatherscatter.broker.topology.roundrobin import (
     balancer_topology,
     client_topology,
 )
+from pytest_gatherscatter.roundrobin.asker import ClientMachine
 from pytest_gatherscatter.roundrobin.balancer import BalancerMachine
-from pytest_gatherscatter.simulation.companion import CompanionPlay, Server
+from pytest_gatherscatter.simulation.companion import CompanionPlay, Inquirer, Server
 from pytest_gatherscatter.simulation.outcome import Outcome
 from pytest_gatherscatter.simulation.party import LAB, Party
-from pytest_gatherscatter.simulation.roundrobin.party import SERVICE, Asker, Balancer, Worker
+from pytest_gatherscatter.simulation.roundrobin.party import SERVICE, Balancer, Worker
 from pytest_gatherscatter.simulation.roundrobin.watch import TaskWatch
 from pytest_gatherscatter.simulation.world import EPOCH, Violated
 from pytest_gatherscatter.wire.names import service_key
@@ -192,7 +193,7 @@ class TasksPlay(CompanionPlay[TasksOutcome]):
 
     # ── who is there ───────────────────────────────────────────────────────────────────
 
-    def _asker(self, number: int) -> Asker:
+    def _asker(self, number: int) -> Inquirer:
         world, chance = self.world, self.world.random
         tasks = []
         slow = chance.choice((0.01, 0.5, 5.0))
@@ -213,16 +214,16 @@ class TasksPlay(CompanionPlay[TasksOutcome]):
                 affinity=chance.choice(("", "bench1", "bench2")),
             )
             tasks.append((at, task))
-        return Asker(
+        return Inquirer(
             world,
             self.network,
             f"client{number}",
             world.clock(),
-            partial(client_topology, LAB),
-            self.watch,
-            tasks,
-            chance.choice((1, 4, 64)),
             self.look,
+            watch=self.watch,
+            requests=tasks,
+            make=partial(ClientMachine, window=chance.choice((1, 4, 64))),
+            way=partial(client_topology, LAB),
         )
 
     # ── what befalls them ──────────────────────────────────────────────────────────────
