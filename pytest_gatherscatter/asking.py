@@ -11,7 +11,7 @@ are back; until then none is refused.
 from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from pytest_gatherscatter.machine import (
     Confirmed,
@@ -70,9 +70,6 @@ class _Question(Generic[RequestT]):
 class AskingMachine(ABC, Generic[RequestT, AnswerT]):
     """See the module. ``key`` is the one on which answers come."""
 
-    repeats: ClassVar[bool] = False
-    """Whether a request that the broker has forgotten is sent again: what may be done twice."""
-
     def __init__(self, key: str, *, window: int) -> None:
         self._key = key
         self._window = window
@@ -104,6 +101,11 @@ class AskingMachine(ABC, Generic[RequestT, AnswerT]):
     @abstractmethod
     def _own(self, request: RequestT, outcome: Literal["refused", "no-response"]) -> AnswerT:
         """Make the answer to a request that found no queue, or that nobody has answered."""
+
+    def _repeats(self, request: RequestT) -> bool:
+        """Whether a request that the broker has forgotten is sent again: what may be done twice."""
+        del request
+        return False
 
     def _enough(self, request: RequestT) -> AnswerT | None:
         """Return the answer to a request that has ended once the broker has it, if it has."""
@@ -153,7 +155,7 @@ class AskingMachine(ABC, Generic[RequestT, AnswerT]):
                 if broker and self._broker not in {"", broker}:
                     self._back_until = now + BACK
                     for question in self._open.values():
-                        question.confirmed &= not self.repeats
+                        question.confirmed &= not self._repeats(question.request)
                 self._broker = broker or self._broker
                 for question in self._open.values():
                     if question.out and question.send is None:

@@ -19,8 +19,6 @@ class Seen:
 class AskerMachine(AskingMachine[GradeRequest, GradeAnswer]):
     """See the module. ``asker`` is its id, and the end of its key."""
 
-    repeats = True
-
     def __init__(self, asker: str, *, window: int) -> None:
         super().__init__(grade_key(asker), window=window)
 
@@ -38,6 +36,10 @@ class AskerMachine(AskingMachine[GradeRequest, GradeAnswer]):
             case ExaminerSeen():
                 self._out.run(Seen(message))
         return None
+
+    def _repeats(self, request: GradeRequest) -> bool:
+        del request
+        return True
 
     def _own(
         self, request: GradeRequest, outcome: Literal["refused", "no-response"]

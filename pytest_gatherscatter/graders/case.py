@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from pytest_gatherscatter.answering import Owed
 from pytest_gatherscatter.wire.grading import GradeAnswer, GradeRequest, GraderSeen
 
 
@@ -25,23 +26,16 @@ class GraderFacts:
 
 
 @dataclass(slots=True, eq=False)
-class Case:
+class Case(Owed[GradeAnswer]):
     """A request in hand. Without a ``delivery`` (its connection was lost) the broker has it too."""
 
     request: GradeRequest
-    reply_to: str
     delivery: int | None
     taken: float
     run: int | None = None
     began: float = 0.0
     due: float = 0.0
     """When its grading has taken too long."""
-    answer: GradeAnswer | None = None
-    send: int | None = None
-    """The effect that says the answer, until its outcome."""
-    tries: int = 0
-    retry_at: float | None = None
-    give_up_at: float | None = None
     dead: str = ""
     """Why its delivery is dead-lettered once it was answered."""
 

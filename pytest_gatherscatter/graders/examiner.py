@@ -109,7 +109,7 @@ class ExaminerMachine:
                 self._look(now)
             case machine.LinkUp(broker):
                 self._telling.again()
-                self._replies.link_up(broker, now)
+                self._replies.link_up(broker)
             case machine.LinkDown():
                 self._replies.link_down()
                 for case in self._cases.values():
@@ -146,7 +146,7 @@ class ExaminerMachine:
         if self._replies.knows(request.request):
             return
         self._out.keep(delivery)
-        case = Case(request, reply_to, delivery, now)
+        case = Case(request, delivery, now, reply_to=reply_to)
         if self._wall(now) >= request.deadline:
             self._cases[request.request] = case
             self._expire(case, desk, now)
@@ -311,12 +311,12 @@ class ExaminerMachine:
 
     def _look(self, now: float) -> None:
         """See to what is due: answers to be said again, gradings and requests out of time."""
+        self._replies.due(now)
         for case in [*self._cases.values()]:
             desk = self._desk_of[case.request.queue]
             if case.answer is not None:
-                if case.retry_at is not None and now >= case.retry_at:
-                    self._replies.say(case, now)
-            elif case.run is not None:
+                continue
+            if case.run is not None:
                 if now >= case.due:
                     desk.overdue.add(case.run)
                     self._out.run(EndGrading(case.run))
@@ -366,8 +366,7 @@ class ExaminerMachine:
                     self._out.run(EndGrading(case.run))
                     self._cases.forget(case)
                     self._give_back(case)
-                elif case.answer is not None and case.give_up_at is not None:
-                    case.give_up_at = now
+            self._replies.hurry(now)
             self._out.wake(self._draining + LAST)
         nothing_left = not self._cases and not self._passing
         if nothing_left or now >= self._draining + LAST:

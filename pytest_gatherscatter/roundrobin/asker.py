@@ -50,6 +50,9 @@ class ClientMachine(AskingMachine[Execute, Executed]):
             text=text if outcome == "refused" else "",
         )
 
+    def _repeats(self, request: Execute) -> bool:
+        return request.rerun
+
     def _enough(self, request: Execute) -> Executed | None:
         if request.tracked:
             return None

@@ -6,7 +6,7 @@ sleeping is a matter of waking.
 """
 
 import re
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,10 +14,11 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from pytest_gatherscatter import machine
+from pytest_gatherscatter.answering import Answers
 from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.machine import Effect, Effects, Input, Received
 from pytest_gatherscatter.roundrobin.order import Drain, Say
-from pytest_gatherscatter.roundrobin.work import Answers, Work
+from pytest_gatherscatter.roundrobin.work import Work
 from pytest_gatherscatter.wire.names import ID_PATTERN, client_key, service_key
 from pytest_gatherscatter.wire.roundrobin import Execute, Executed, ExecuteOutcome, Working
 
@@ -34,10 +35,6 @@ FIRST_WORD = 1.0
 
 NEXT_WORD = 5.0
 """Seconds until it is told again."""
-
-MOST_REMEMBERED = 4096
-"""Ids of ended tasks that are known if they come again: those of a lost connection are as many as
-were in hand, a few hundred at the most."""
 
 LAST = 5.0
 """Seconds after the end of the drain in which answers may be confirmed."""
@@ -89,12 +86,11 @@ class EchoMachine:
         self.done = self.failed = 0
         self.seconds = 0.0
         self._out = Effects()
-        self._answers = Answers(self._out)
+        self._answers = Answers[Work](self._out, lambda work, now: work.expires_at - now)
         self._wall_at = (0.0, 0.0)
         self._works: dict[str, Work] = {}
         self._waiting: deque[Work] = deque()
         self._running: dict[str, Work] = {}
-        self._ended: OrderedDict[str, None] = OrderedDict()
         self._draining: float | None = None
         self._finished = False
         self._given_back: list[str] = []
@@ -124,10 +120,10 @@ class EchoMachine:
                 self._out.settle(delivery, Verdict.DEAD, text)
             case machine.Unreadable():
                 self._unreadable(message)
-            case machine.LinkUp():
-                self._answers.link(up=True, now=now)
+            case machine.LinkUp(broker):
+                self._answers.link_up(broker)
             case machine.LinkDown():
-                self._answers.link(up=False, now=now)
+                self._answers.link_down()
                 for work in self._works.values():
                     work.delivery = None
             case machine.Recovered(wall=wall):
@@ -155,11 +151,12 @@ class EchoMachine:
                 known.delivery = delivery
                 self._begin(now)
             return  # else one copy is in hand, and the other one is acked
-        if task.task in self._ended:
+        if self._answers.knows(task.task):
             return
         self._out.keep(delivery)
         at, wall = self._wall_at
-        work = Work(task, reply_to, delivery, now + task.deadline - (wall + now - at))
+        expires_at = now + task.deadline - (wall + now - at)
+        work = Work(task, delivery, expires_at, reply_to=reply_to)
         if received.redelivered and not task.rerun:
             self._works[task.task] = work
             self._end(work, "worker-lost", "somebody may have begun it, and is gone", now)
@@ -321,9 +318,7 @@ class EchoMachine:
         if work.delivery is not None:
             self._out.settle(work.delivery, Verdict.DEAD if dead else Verdict.ACK, dead)
         self._works.pop(work.task.task, None)
-        self._ended[work.task.task] = None
-        if len(self._ended) > MOST_REMEMBERED:
-            self._ended.popitem(last=False)
+        self._answers.remember(work.task.task)
 
     def _give_back(self, work: Work) -> None:
         """Put a task back; what was lost with its connection the broker has.

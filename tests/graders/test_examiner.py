@@ -7,6 +7,7 @@ import pytest
 from msgspec import Raw
 
 from pytest_gatherscatter import machine
+from pytest_gatherscatter.answering import AGAIN, KEPT, UNWANTED
 from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.graders.case import GraderFacts
 from pytest_gatherscatter.graders.examiner import ExaminerFacts, ExaminerMachine
@@ -18,7 +19,6 @@ from pytest_gatherscatter.graders.order import (
     GradingOver,
     Say,
 )
-from pytest_gatherscatter.graders.reply import AGAIN, KEPT, UNWANTED
 from pytest_gatherscatter.machine import Effect, Publish, Received, Run, Send, Settle
 from pytest_gatherscatter.wire.grading import (
     ExaminerSeen,

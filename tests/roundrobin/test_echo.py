@@ -7,6 +7,7 @@ import pytest
 from msgspec import Raw
 
 from pytest_gatherscatter import machine
+from pytest_gatherscatter.answering import AGAIN, KEPT, MOST_REMEMBERED, TRIES, UNWANTED
 from pytest_gatherscatter.asking import LATE, Ask, Ended
 from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.machine import Effect, Keep, Received, Run, Send, Settle, Told
@@ -14,14 +15,12 @@ from pytest_gatherscatter.roundrobin.asker import ClientMachine, StillWorking
 from pytest_gatherscatter.roundrobin.echo import (
     LAST,
     MOST_BYTES,
-    MOST_REMEMBERED,
     EchoDone,
     EchoFacts,
     EchoMachine,
     StopTaking,
 )
 from pytest_gatherscatter.roundrobin.order import Drain, Say
-from pytest_gatherscatter.roundrobin.work import AGAIN, KEPT, TRIES, UNWANTED
 from pytest_gatherscatter.wire.roundrobin import Execute, Executed, Working
 
 WALL = 1_000_000.0
@@ -226,6 +225,18 @@ def test_a_lost_connection_loses_no_answer() -> None:
     assert lab.machine.done == 2
 
 
+def test_a_broker_that_has_forgotten_all_may_ask_again() -> None:
+    """What was answered before it was started anew is done again; its client wants that."""
+    lab = Lab()
+    lab.tell(machine.LinkUp("first"))
+    lab.confirm(lab.ask("aaaaaaaa", rerun=True))
+    lab.tell(machine.LinkDown("lost"))
+    lab.tell(machine.LinkUp("first"))
+    assert answers(lab.ask("aaaaaaaa", rerun=True, redelivered=True)) == []
+    lab.tell(machine.LinkUp("second"))
+    assert outcomes(lab.ask("aaaaaaaa", rerun=True)) == {"aaaaaaaa": "done"}
+
+
 def test_of_two_copies_one_is_acked() -> None:
     """A task in hand that comes once more is neither begun nor kept."""
     lab = Lab()
@@ -379,9 +390,11 @@ def test_what_is_remembered_is_bounded() -> None:
 # ── its client ─────────────────────────────────────────────────────────────────────────
 
 
-def execute(id_: str, *, tracked: bool = True) -> Execute:
+def execute(id_: str, *, tracked: bool = True, rerun: bool = False) -> Execute:
     """A task."""
-    return Execute(task=id_, service="echo", command="PING", deadline=WALL, tracked=tracked)
+    return Execute(
+        task=id_, service="echo", command="PING", deadline=WALL, tracked=tracked, rerun=rerun
+    )
 
 
 def ends(effects: list[Effect]) -> list[tuple[str, str]]:
@@ -436,3 +449,15 @@ def test_without_an_answer_the_brokers_word_is_the_end() -> None:
     assert ends(ended) == [("aaaaaaaa", "done")]
     (next_,) = sends(ended)
     assert next_.message.task == "bbbbbbbb"  # type: ignore[attr-defined]
+
+
+def test_a_client_asks_again_what_may_run_twice() -> None:
+    """Where a broker was started anew, and has forgotten all; what may not has no answer then."""
+    client = ClientMachine("0123456789abcdef", window=2)
+    client.handle(machine.LinkUp("first"), now=0.0)
+    for task in (execute("aaaaaaaa", rerun=True), execute("bbbbbbbb")):
+        for one in sends(client.handle(Told(Ask(task, 10.0)), now=0.0)):
+            client.handle(machine.Confirmed(one.id), now=0.0)
+    client.handle(machine.LinkDown("lost"), now=1.0)
+    again = sends(client.handle(machine.LinkUp("second"), now=2.0))
+    assert [one.message.task for one in again] == ["aaaaaaaa"]  # type: ignore[attr-defined]

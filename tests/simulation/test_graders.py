@@ -109,9 +109,9 @@ def drops_what_it_cannot_say(patch: pytest.MonkeyPatch) -> None:
 
     def careless(self: Replies, effect: int, now: float, *, returned: bool) -> bool:
         del now, returned
-        case = self._sends.pop(effect, None)
+        case = self._answers.confirmed(effect)
         if case is not None:
-            self._answered[case.request.request] = None
+            self._answers.remember(case.request.request)
             self._cases.forget(case)
         return True
 

@@ -91,6 +91,7 @@ class EchoWorker:
             sender=secrets.token_hex(8),
             run=self._do,
             user=self._link.user,
+            broker=lambda: self._link.instance,
         )
         self._driver = Driver(self._link, pump)
         self.thread = threading.Thread(target=self._run, name=f"echo-{facts.worker}")

@@ -183,6 +183,7 @@ def test_what_goes_wrong_is_told(lab: EchoLab) -> None:
             assert client.poll(0.1) == []
         assert client.working[long].worker == "rack-1"
         os.kill(worker.process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, worker.process.pid, os.WSTOPPED | os.WNOWAIT)  # all its threads have
         late = client.execute("echo", "PING", None, 0.5)
         while not (found := client.poll(0.1)):
             pass
