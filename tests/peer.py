@@ -27,11 +27,11 @@ class Peer(threading.Thread):
         self.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """End, with the round that is under way."""
         self._over.set()
         self.join()
-        assert self._rounds, "the peer broke, or never came to work"
+        assert self._rounds or kind is not None, "the peer broke, or never came to work"
 
     def run(self) -> None:
         """Work, with little breaks."""
