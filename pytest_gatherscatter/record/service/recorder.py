@@ -55,7 +55,7 @@ class RecorderService:
         self._done: Done | None = None
         self._told = 0
         self._work: SimpleQueue[tuple[int, Write] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._write, name="database")
+        self.thread = threading.Thread(target=self._write, name="database")
         self.stuck = False
         """Whether its thread still writes, though it has ended."""
         self.machine = RecorderMachine(lab, patience=settings.patience)
@@ -83,7 +83,7 @@ class RecorderService:
             taken = f"lab {lab!r} has a recorder {name!r} already"
             cure = "a second one needs another name, and another database"
             outlast(self._link, stops, f"{taken}; {cure}")
-            self._thread.start()
+            self.thread.start()
             self._introduce()
             self._serve(stops)
         finally:
@@ -141,11 +141,11 @@ class RecorderService:
 
     def _join(self) -> bool:
         """Wait for the thread; say whether it has not come back."""
-        if not self._thread.ident:
+        if not self.thread.ident:
             return False
         self._work.put(None)
-        self._thread.join(1.0)
-        return self._thread.is_alive()
+        self.thread.join(1.0)
+        return self.thread.is_alive()
 
     def _run(self, effect: Run) -> None:
         """Do what the machine asks for; called by the pump."""

@@ -4,7 +4,8 @@ import json
 import signal
 import sqlite3
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from pytest_gatherscatter.broker.port import Delivered, Properties, PublishConfi
 from pytest_gatherscatter.broker.topology import Consumer, Topology, lab_topology
 from pytest_gatherscatter.broker.topology.record import RECORD_PREFETCH, recorder_topology
 from pytest_gatherscatter.errors import SettingsInvalid
+from pytest_gatherscatter.record.order import NotWritten, Written
+from pytest_gatherscatter.record.row import Entry
 from pytest_gatherscatter.record.service.database import Database
 from pytest_gatherscatter.record.service.recorder import RecorderService
 from pytest_gatherscatter.recordsetting import RecorderSettings
@@ -226,6 +229,43 @@ def test_there_is_one_of_a_name(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> 
             second.run(lambda: False)
         other = RecorderService(desk.lab, desk.url, RecorderSettings(name="b"), database)
         assert (other.run(lambda: True), other.stuck) == ("", False)
+    database.close()
+
+
+class Hanging(Database):
+    """A database that does not answer until it may."""
+
+    may = threading.Event()
+
+    def write(self, entries: Sequence[Entry]) -> Written | NotWritten:
+        """Wait."""
+        self.may.wait(20)
+        return super().write(entries)
+
+
+def test_one_that_does_not_answer_is_left(desk: Desk) -> None:
+    """Its connection to the broker lives on meanwhile; then it says so, and nothing is acked."""
+    database = Hanging(f"sqlite:///{desk.path}", "--database")
+    database.make()
+    service = RecorderService(desk.lab, desk.url, RecorderSettings(patience=0.5), database)
+    speaker = Speaker(desk.lab, desk.url)
+
+    said: list[int] = []
+
+    def stops() -> bool:  # asked when the recorder's queue is there
+        if not said:
+            speaker.grade(1)
+            said.append(1)
+        speaker.poll()
+        return False
+
+    with speaker.link:
+        assert service.run(stops) == "it has not answered for 0.5 s"
+        assert service.stuck
+        until(lambda: speaker.waiting() > 0)
+    database.may.set()
+    service.thread.join(10)
+    assert len(on_record(desk.path)) == 1  # and it is found there when it comes again
     database.close()
 
 
