@@ -235,6 +235,7 @@ PROCESSOR_TEXTS = {
     "logs": "directory for the output of steps",
     "drain": "how long steps may go on after SIGTERM",
     "allow_shell": "run command lines of slips too: whoever may write to the lab runs anything",
+    "via_balancer": "take slips from `roundrobin serve`, not from the queues",
 }
 
 
@@ -266,6 +267,7 @@ GRADER_TEXTS = {
 EXAMINER_TEXTS = {
     "name": "what the examiner is called; unique in a lab",
     "drain": "how long gradings may go on after SIGTERM",
+    "via_balancer": "take requests from `roundrobin serve`, not from the queues",
 }
 
 

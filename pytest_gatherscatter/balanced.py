@@ -10,6 +10,7 @@ What was said and may not have been heard is said again: a balancer may die with
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from pytest_gatherscatter import machine
 from pytest_gatherscatter.broker.port import Verdict
@@ -25,6 +26,9 @@ BEAT = 1.0
 ADRIFT = 60.0
 """Seconds for which a task is asked for again that lost its message with a connection. Whoever has
 it by then does not give it back."""
+
+LONGEST_NAME = 64
+"""Characters of a name, see ``wire.names.NAME_PATTERN``."""
 
 _VERDICTS: dict[Verdict, m.TaskVerdict] = {
     Verdict.ACK: "done",
@@ -55,6 +59,14 @@ class BalancedFacts:
     pools: tuple[Pool, ...]
     host: str = ""
     pid: int = 0
+
+
+def pool_name(process: str, part: str) -> str:
+    """Name a worker after its process and what it does there; a long one ends with its hash."""
+    name = f"{process}-{part}"
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - 9]}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)

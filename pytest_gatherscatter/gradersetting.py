@@ -15,6 +15,7 @@ from pytest_gatherscatter.settingvalue import (
     options_of,
     read,
     string,
+    truth,
     wait,
 )
 
@@ -49,11 +50,13 @@ class GraderSettings:
 class ExaminerSettings:
     """The ``[examiner]`` table. Without a ``name`` it is called after its host and its graders.
 
-    ``drain`` is for how many seconds gradings may go on after the first signal.
+    ``drain`` is for how many seconds gradings may go on after the first signal. With
+    ``via_balancer`` requests are taken from a balancer (``roundrobin serve``), not from the queue.
     """
 
     name: str = ""
     drain: float = 60.0
+    via_balancer: bool = False
 
 
 def _threads(value: object, base: Path) -> int:
@@ -114,6 +117,7 @@ EXAMINER_READERS: Mapping[str, Reader] = MappingProxyType(
     {
         "name": named("examiner"),
         "drain": wait(zero=True),  # 0: what runs is given back at once
+        "via_balancer": truth,
     }
 )
 

@@ -131,7 +131,8 @@ class ProcessorSettings:
     Without a ``name`` it is called after its host and its processes (:func:`processor_name`).
     ``logs`` is where the whole output of commands goes. ``drain`` is for how many seconds those
     that run may go on after the first signal. With ``allow_shell``, slips may bring command lines
-    of their own.
+    of their own. With ``via_balancer`` slips are taken from a balancer (``roundrobin serve``), not
+    from the queues.
     """
 
     name: str = ""
@@ -139,6 +140,7 @@ class ProcessorSettings:
     logs: Path | None = None
     drain: float = 60.0
     allow_shell: bool = False
+    via_balancer: bool = False
 
 
 def processor_name(processes: Iterable[str]) -> str:

@@ -248,5 +248,6 @@ PROCESSOR_READERS: Mapping[str, Reader] = MappingProxyType(
         "logs": path_of,
         "drain": wait(zero=True),  # 0: what runs is ended at once
         "allow_shell": truth,
+        "via_balancer": truth,
     }
 )

@@ -23,7 +23,7 @@ from pytest_gatherscatter.cli import serving
 from pytest_gatherscatter.cli.option import Asked, examples, lab_options, need_url, time_of
 from pytest_gatherscatter.cli.output import complain, say_json, say_table
 from pytest_gatherscatter.cli.stop import SLICE, Stop, minded
-from pytest_gatherscatter.errors import GatherScatterError, SettingsInvalid
+from pytest_gatherscatter.errors import BrokerUnreachable, GatherScatterError, SettingsInvalid
 from pytest_gatherscatter.gradersetting import EXAMINER_READERS, ExaminerSettings
 from pytest_gatherscatter.settings import Settings, examiner_name
 from pytest_gatherscatter.settingvalue import read
@@ -94,6 +94,12 @@ class Reload:
     "--drain", metavar="TIME", help="How long gradings may go on after SIGTERM (default 60s)."
 )
 @click.option(
+    "--via-balancer",
+    is_flag=True,
+    default=None,
+    help="Take requests from 'roundrobin serve', not from the queues.",
+)
+@click.option(
     "--metrics-port",
     type=click.IntRange(0, 65535),
     metavar="PORT",
@@ -124,9 +130,10 @@ def serve(
     stop, reload = Stop(parent_pid), Reload()
     accounts: list[Account] = []
     metrics: Metrics | None = None
+    old: tuple[Settings, ExaminerSettings] | None = None
 
     def run(url: str, ended: Callable[[], bool]) -> None:
-        nonlocal current, told
+        nonlocal current, told, old
         fresh: list[tuple[Settings, ExaminerSettings]] = []
 
         def stops() -> int:
@@ -135,9 +142,22 @@ def serve(
                 fresh[:] = _reloaded(asked, config, given) or fresh
             return max(stop.times, int(ended()), len(fresh))
 
-        service = ExaminerService(first.lab, url, told, current.graders, metrics)
-        accounts.append(service.run(stops))
+        try:
+            service = ExaminerService(first.lab, url, told, current.graders, metrics)
+            accounts.append(service.run(stops))
+        except SettingsInvalid as error:  # a name that is taken shows only now
+            if old is None:
+                raise
+            log.error("the old settings stay: %s", error)  # noqa: TRY400 - one line
+            (current, told), old = old, None
+            return
+        except BrokerUnreachable as error:  # it has served, and will
+            if not accounts:
+                raise
+            log.warning("%s; tries again", error)
+            return
         _tell(accounts[-1])
+        old = (current, told) if fresh else None
         if fresh:
             current, told = fresh[0]
 
@@ -160,7 +180,7 @@ def _checked(settings: Settings, given: dict[str, object]) -> ExaminerSettings:
         SettingsInvalid: naming the option or the key, and what is allowed.
     """
     values = {
-        key: read("--" + key, key, value, EXAMINER_READERS, Path.cwd())
+        key: read("--" + key.replace("_", "-"), key, value, EXAMINER_READERS, Path.cwd())
         for key, value in given.items()
         if value is not None
     }

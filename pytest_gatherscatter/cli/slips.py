@@ -74,6 +74,12 @@ def slips() -> None:
     default=None,
     help="Run command lines of slips too: whoever may write to the lab runs anything here.",
 )
+@click.option(
+    "--via-balancer",
+    is_flag=True,
+    default=None,
+    help="Take slips from 'roundrobin serve', not from the queues.",
+)
 @click.option("--parent-pid", type=int, hidden=True, help="End when this process is gone.")
 @lab_options
 def process(

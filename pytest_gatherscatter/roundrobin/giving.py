@@ -71,6 +71,9 @@ class Giving:
     def offer(self, task: Task, now: float, *, ahead: bool = False) -> None:
         """Give a task to a worker with a free slot, else let it wait."""
         desk = self.desks[task.service]
+        if ahead and self.wall(now) >= task.wanted.deadline:
+            self.expire(task, now)
+            return
         worker = None
         if not self.closed and (ahead or desk.backlog.passes):
             worker = self._choose(task, desk)
@@ -276,7 +279,8 @@ class Giving:
         if task.worker is None:
             self.desks[task.service].expired += 1
             late = max(0.0, self.wall(now) - task.wanted.deadline)
-            text = f"nobody had a free slot in its time, which was over {late:.1f} s before"
+            why = "its worker was lost" if task.redelivered else "nobody had a free slot"
+            text = f"{why}, and its time was over {late:.1f} s before"
             self._answer(task, "expired", text, now)
 
     def let_go(self, now: float) -> None:

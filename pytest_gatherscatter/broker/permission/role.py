@@ -3,7 +3,14 @@
 from collections.abc import Iterable
 from types import MappingProxyType
 
-from pytest_gatherscatter.broker.permission import graders, record, sections, slips, testfiles
+from pytest_gatherscatter.broker.permission import (
+    graders,
+    record,
+    roundrobin,
+    sections,
+    slips,
+    testfiles,
+)
 from pytest_gatherscatter.broker.permission.right import Rights, Roles
 
 ROLES: Roles = MappingProxyType(
@@ -13,6 +20,7 @@ ROLES: Roles = MappingProxyType(
         **slips.ROLES,
         **graders.ROLES,
         **record.ROLES,
+        **roundrobin.ROLES,
     }
 )
 """The rights of each role, by lab and, for who has an inbox of that name, by agents.
@@ -21,7 +29,9 @@ An observer looks (``status``, ``watch``, ``doctor``), an operator also steers (
 ``leave``). An originator gives test files out, a worker (``--gs-worker``) and a listener have them
 run by processes that have no connection of their own but in the sections of their tests, as a
 workload. A dispatcher gives slips out, and asks for processors. A requester asks for
-grades, and for examiners. A recorder writes down what ended.
+grades, and for examiners. A recorder writes down what ended. A balancer gives tasks out; who
+stands behind one (an examiner, a processor, an echo worker) is balanced, too. A client asks
+services, and for balancers.
 """
 
 

@@ -57,6 +57,16 @@ def balanced_topology(lab: str, address: str, services: Iterable[str], slots: in
     return _services(lab, services) + own_inbox(lab, queue, keys, prefetch)
 
 
+def behind_balancer(
+    topology: Topology, lab: str, address: str, services: Iterable[str], slots: int
+) -> Topology:
+    """Put who declares ``topology`` behind balancers: of these services it consumes no queue."""
+    services = tuple(services)
+    for service in services:
+        topology = topology.without_consumer(names.service_queue(lab, service))
+    return topology + balanced_topology(lab, address, services, slots)
+
+
 def balancer_topology(lab: str, services: Iterable[str]) -> Topology:
     """Build a balancer's: of each service its inbox, its queue alone, and which workers it knew.
 

@@ -11,11 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pytest_gatherscatter import __version__
+from pytest_gatherscatter.balanced import (
+    BalancedFacts,
+    BalancedMachine,
+    Leave,
+    Pool,
+    pool_name,
+)
 from pytest_gatherscatter.broker.drive import Driver
 from pytest_gatherscatter.broker.incumbent import outlast
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.pump import Pump
 from pytest_gatherscatter.broker.topology.graders import examiner_topology
+from pytest_gatherscatter.broker.topology.roundrobin import behind_balancer
 from pytest_gatherscatter.graders.case import GraderFacts
 from pytest_gatherscatter.graders.examiner import ExaminerFacts, ExaminerMachine
 from pytest_gatherscatter.graders.order import BeginGrading, Done, Drain, EndGrading, Say
@@ -23,8 +31,8 @@ from pytest_gatherscatter.graders.service import kind
 from pytest_gatherscatter.graders.service.crew import Crew, Stuck
 from pytest_gatherscatter.graders.service.metrics import Metrics
 from pytest_gatherscatter.gradersetting import ExaminerSettings, GraderSettings
-from pytest_gatherscatter.machine import Recovered, Run, Told
-from pytest_gatherscatter.wire.names import grading_queue, suspects_queue
+from pytest_gatherscatter.machine import Machine, Recovered, Run, Told
+from pytest_gatherscatter.wire.names import grading_key, grading_queue, suspects_queue
 
 log = logging.getLogger("gatherscatter.examiner")
 
@@ -85,14 +93,22 @@ class ExaminerService:
         threads = {queue: one.threads for one in graders for queue in one.queues}
         known = kind.kinds()
         made = {one.name: kind.make(one, known) for one in graders}
+        topology = examiner_topology(lab, settings.name, threads)
+        machine: Machine = self.machine
+        if settings.via_balancer:
+            behind = _behind(settings.name, facts)
+            services = tuple(map(grading_key, threads))
+            slots = sum(one.slots for one in behind.pools)
+            topology = behind_balancer(topology, lab, settings.name, services, slots)
+            machine = BalancedMachine(self.machine, behind)
         self._link = Link(
             url,
-            examiner_topology(lab, settings.name, threads),
+            topology,
             name=f"gatherscatter examiner {settings.name}",
             reconnect=True,
         )
         pump = Pump(
-            self.machine,
+            machine,
             self._link,
             lab,
             sender=os.urandom(8).hex(),
@@ -163,9 +179,12 @@ class ExaminerService:
 
     def _drain(self, *, at_once: bool) -> None:
         """Take nothing more; the machine does the rest."""
+        if self._settings.via_balancer:
+            self._driver.post(Told(Leave()))
         for grader in self._graders:
             for queue in grader.queues:
-                self._link.cancel_consumer(grading_queue(self._lab, queue))
+                if not self._settings.via_balancer:
+                    self._link.cancel_consumer(grading_queue(self._lab, queue))
                 self._link.cancel_consumer(suspects_queue(self._lab, queue))
         log.info("gives back what runs" if at_once else "takes no more; ends with what runs")
         self._driver.post(Told(Drain(at_once=at_once)))
@@ -182,6 +201,15 @@ class ExaminerService:
                 log.log(logging.WARNING if wrong else logging.INFO, "%s", text)
             case Done() as done:
                 self._done = done
+
+
+def _behind(name: str, facts: ExaminerFacts) -> BalancedFacts:
+    """Make a worker of each grader: its queues share its threads."""
+    pools = (
+        Pool(pool_name(name, one.name), tuple(map(grading_key, one.queues)), one.threads)
+        for one in facts.graders
+    )
+    return BalancedFacts(name, os.urandom(8).hex(), tuple(pools), host=facts.host, pid=facts.pid)
 
 
 def _facts(settings: GraderSettings) -> GraderFacts:

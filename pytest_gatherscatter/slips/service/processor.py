@@ -9,22 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from pytest_gatherscatter import __version__
+from pytest_gatherscatter.balanced import BalancedFacts, BalancedMachine, Leave, Pool
 from pytest_gatherscatter.broker.drive import Driver
 from pytest_gatherscatter.broker.incumbent import outlast
 from pytest_gatherscatter.broker.interrupt import held, strike
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.pump import Pump
+from pytest_gatherscatter.broker.topology.roundrobin import behind_balancer
 from pytest_gatherscatter.broker.topology.slips import processor_topology
 from pytest_gatherscatter.errors import JournalDamaged, JournalTaken, SettingsInvalid
 from pytest_gatherscatter.host.directory import private, state_directory
 from pytest_gatherscatter.journal import FileJournal
-from pytest_gatherscatter.machine import Recovered, Run, Told
+from pytest_gatherscatter.machine import Machine, Recovered, Run, Told
 from pytest_gatherscatter.settings import Processes, ProcessorSettings
 from pytest_gatherscatter.slips.order import BeginCommand, Done, Drain, EndCommand, Say, StoodStill
 from pytest_gatherscatter.slips.processor import ProcessorFacts, ProcessorMachine
 from pytest_gatherscatter.slips.repertoire import Repertoire
 from pytest_gatherscatter.slips.service.program import ASKED, GIVEN_UP, Programs
-from pytest_gatherscatter.wire.names import steps_queue, waiting_queue
+from pytest_gatherscatter.wire.names import steps_key, steps_queue, waiting_queue
 
 log = logging.getLogger("gatherscatter.processor")
 
@@ -86,6 +88,15 @@ class ProcessorService:
             problem = f"this host has a processor {settings.name!r} already ({error.owner})"
             raise SettingsInvalid("--name", f"{problem}; give this one another name") from None
         topology = processor_topology(lab, settings.name, self._names, settings.slots)
+        machine: Machine = self.machine
+        if settings.via_balancer:
+            services = tuple(map(steps_key, self._names))
+            topology = behind_balancer(topology, lab, settings.name, services, settings.slots)
+            pools = (Pool(settings.name, services, settings.slots),)
+            behind = BalancedFacts(
+                settings.name, os.urandom(8).hex(), pools, host=facts.host, pid=facts.pid
+            )
+            machine = BalancedMachine(self.machine, behind)
         name = f"gatherscatter processor {settings.name}"
         try:
             self._link = Link(url, topology, name=name, reconnect=True)
@@ -93,7 +104,7 @@ class ProcessorService:
             self._journal.close()
             raise
         pump = Pump(
-            self.machine,
+            machine,
             self._link,
             lab,
             sender=os.urandom(8).hex(),  # of this life: message ids of two are never the same
@@ -164,6 +175,9 @@ class ProcessorService:
         The waiting room, too, is for others now: what it is given back must not come here again.
         """
         queues = [steps_queue(self._lab, name) for name in self._names]
+        if self._settings.via_balancer:
+            self._driver.post(Told(Leave()))
+            queues = []
         for queue in (*queues, waiting_queue(self._lab)):
             self._link.cancel_consumer(queue)
         log.info("ends what runs" if now else "takes no more; ends when what runs is over")
