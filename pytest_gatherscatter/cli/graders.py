@@ -20,16 +20,16 @@ import msgspec
 from msgspec.structs import asdict
 
 from pytest_gatherscatter.cli import serving
+from pytest_gatherscatter.cli.examination import Examination, Told
 from pytest_gatherscatter.cli.option import Asked, examples, lab_options, need_url, time_of
 from pytest_gatherscatter.cli.output import complain, say_json, say_table
 from pytest_gatherscatter.cli.stop import SLICE, Stop, minded
-from pytest_gatherscatter.errors import BrokerUnreachable, GatherScatterError, SettingsInvalid
+from pytest_gatherscatter.errors import GatherScatterError, SettingsInvalid
 from pytest_gatherscatter.gradersetting import EXAMINER_READERS, ExaminerSettings
 from pytest_gatherscatter.settings import Settings, examiner_name
 from pytest_gatherscatter.settingvalue import read
 
 if TYPE_CHECKING:
-    from pytest_gatherscatter.graders.service.examiner import Account
     from pytest_gatherscatter.wire.grading import ExaminerSeen
 
 log = logging.getLogger("gatherscatter.examiner")
@@ -122,51 +122,26 @@ def serve(
     wrong ones is told, and the old ones stay. Broker and lab stay as they are.
     """
     # Imported late: what this needs is not needed for --help.
-    from pytest_gatherscatter.graders.service.examiner import ExaminerService  # noqa: PLC0415
     from pytest_gatherscatter.graders.service.metrics import Metrics  # noqa: PLC0415
 
-    current = first = asked.settings(config)
-    told = _checked(current, given)
+    first = asked.settings(config)
+    told = _checked(first, given)
     stop, reload = Stop(parent_pid), Reload()
-    accounts: list[Account] = []
-    metrics: Metrics | None = None
-    old: tuple[Settings, ExaminerSettings] | None = None
 
-    def run(url: str, ended: Callable[[], bool]) -> None:
-        nonlocal current, told, old
-        fresh: list[tuple[Settings, ExaminerSettings]] = []
-
-        def stops() -> int:
-            if reload.asked:
-                reload.asked = False
-                fresh[:] = _reloaded(asked, config, given) or fresh
-            return max(stop.times, int(ended()), len(fresh))
-
-        try:
-            service = ExaminerService(first.lab, url, told, current.graders, metrics)
-            accounts.append(service.run(stops))
-        except SettingsInvalid as error:  # a name that is taken shows only now
-            if old is None:
-                raise
-            log.error("the old settings stay: %s", error)  # noqa: TRY400 - one line
-            (current, told), old = old, None
-            return
-        except BrokerUnreachable as error:  # it has served, and will
-            if not accounts:
-                raise
-            log.warning("%s; tries again", error)
-            return
-        _tell(accounts[-1])
-        old = (current, told) if fresh else None
-        if fresh:
-            current, told = fresh[0]
+    def fresh() -> Told | None:
+        if not reload.asked:
+            return None
+        reload.asked = False
+        return _reloaded(asked, config, given)
 
     with ExitStack() as stack:
+        metrics: Metrics | None = None
         if metrics_port is not None:
             metrics = stack.enter_context(Metrics(metrics_port))
             log.info("metrics are at http://127.0.0.1:%d/metrics", metrics.port)
-        status = serving.serve(first, stop, run)
-    if any(one.stuck for one in accounts):
+        examination = Examination(first.lab, (first, told), stop, fresh, metrics)
+        status = serving.serve(first, stop, examination.run)
+    if examination.stuck:
         # Nothing can end a thread: those that are told of above would keep this process for ever.
         logging.shutdown()
         os._exit(status)
@@ -191,9 +166,7 @@ def _checked(settings: Settings, given: dict[str, object]) -> ExaminerSettings:
     return replace(told, name=told.name or examiner_name(settings.graders, os.getpid()))
 
 
-def _reloaded(
-    asked: Asked, config: Path | None, given: dict[str, object]
-) -> list[tuple[Settings, ExaminerSettings]]:
+def _reloaded(asked: Asked, config: Path | None, given: dict[str, object]) -> Told | None:
     """Read the settings again, and make their graders once; nothing if they are wrong."""
     try:
         settings = asked.settings(config)
@@ -201,9 +174,9 @@ def _reloaded(
         _made(settings)
     except GatherScatterError as error:
         log.error("the old settings stay: %s", error)  # noqa: TRY400 - one line
-        return []
+        return None
     log.info("the settings are right: they are taken when what runs is over")
-    return [(settings, told)]
+    return settings, told
 
 
 def _made(settings: Settings) -> list[tuple[str, ...]]:
@@ -217,18 +190,6 @@ def _made(settings: Settings) -> list[tuple[str, ...]]:
             grader.close()
         rows.append((one.name, one.kind, ",".join(one.queues), str(one.threads)))
     return rows
-
-
-def _tell(account: "Account") -> None:
-    """Say how an examiner ended."""
-    for what, ids in (("given back", account.given_back), ("not said", account.unsaid)):
-        if ids:
-            log.info("%d %s: %s", len(ids), what, ", ".join(ids))
-    for one in account.stuck:
-        what = f"request {one.request}" if one.request else "its end"
-        log.error("thread %s has not come back from %s (%.0f s)", one.thread, what, one.seconds)
-    if not account.stuck:
-        log.info("all threads have ended")
 
 
 @graders.command(epilog=examples("gatherscatter graders check --config gatherscatter.toml"))

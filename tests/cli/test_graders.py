@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from pytest_gatherscatter.cli.gradeview import GradeView
 from pytest_gatherscatter.cli.main import status
 from pytest_gatherscatter.cli.tally import percentile
 from pytest_gatherscatter.cli.watch import line_of
+from pytest_gatherscatter.errors import BrokerUnreachable, SettingsInvalid
+from pytest_gatherscatter.graders.service.examiner import Account
+from pytest_gatherscatter.gradersetting import ExaminerSettings
 from pytest_gatherscatter.wire.grading import GradeAnswer
 
 ANSWER = GradeAnswer(
@@ -22,6 +26,7 @@ ANSWER = GradeAnswer(
     text="fine\x1b[2J",
     details=Raw(b'{"peak": 5.1}'),
 )
+SERVED = "[examiner]\nname = 'one'\n[[grader]]\nname = 'a'\nkind = 'sleep'"
 BROKE = GradeAnswer(request="cd" * 8, queue="wave", outcome="failed", text="exit status 3")
 
 
@@ -81,6 +86,56 @@ def test_two_files_of_one_name_are_refused(
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"1")))
     assert status(["graders", "request", "wave", *words]) == 2
     assert capsys.readouterr().err == "gatherscatter: --file: two files have one name\n"
+
+
+class Signals:
+    """What a person or a service manager asks of ``serve``, without a signal."""
+
+    def __init__(self) -> None:
+        self.times = self.exit_status = 0
+        self.asked = False
+
+    def __call__(self) -> bool:
+        """Say whether it is to end."""
+        return self.times > 0
+
+
+def test_settings_that_cannot_be_taken_leave_the_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name shows as taken only when it is used; a broker that is away then is waited for."""
+    file, signals, served = tmp_path / "gatherscatter.toml", Signals(), []
+
+    class Service:
+        """Serves under names, until somebody asks for something."""
+
+        def __init__(self, _lab: str, _url: str, told: ExaminerSettings, *_: object) -> None:
+            self.name = told.name
+
+        def run(self, stops: Callable[[], int]) -> Account:
+            """Serve, or not."""
+            served.append(self.name)
+            match len(served):
+                case 1:
+                    file.write_text(SERVED.replace("one", "two"))
+                    signals.asked = True
+                case 2:
+                    raise SettingsInvalid("--name", "is taken")
+                case 3:
+                    raise BrokerUnreachable("amqp://localhost", "nobody there")
+                case _:
+                    signals.times = 1
+            assert stops() == 1
+            return Account((), (), ())
+
+    file.write_text(SERVED)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pytest_gatherscatter.graders.service.examiner.ExaminerService", Service)
+    for name in ("Stop", "Reload"):
+        monkeypatch.setattr(f"pytest_gatherscatter.cli.graders.{name}", lambda *_: signals)
+    assert status(["graders", "serve", "--broker", "amqp://localhost"]) == 0
+    assert served == ["one", "two", "one", "one"]
+    assert "the old settings stay: --name: is taken" in capsys.readouterr().err
 
 
 def test_right_settings_are_listed(
