@@ -3,7 +3,7 @@
 See ``docs/decisions/0015``. A task's message is settled when its worker has said Increment, so
 what a balancer has in hand comes to its follower when it dies. Answers go from worker to client.
 Parts: ``table`` is who has free slots, ``desk`` what there is of each service, ``registry`` what
-workers say of themselves, ``giving`` what is done with tasks.
+workers say of themselves, ``giving`` what is done with tasks, ``takeover`` how it begins.
 """
 
 from collections import OrderedDict
@@ -20,11 +20,11 @@ from pytest_gatherscatter.roundrobin.giving import Giving
 from pytest_gatherscatter.roundrobin.order import Choice, Done, Drain, Say, StoodStill
 from pytest_gatherscatter.roundrobin.registry import Registry
 from pytest_gatherscatter.roundrobin.table import LeastRecentlyUsed, MostFree, Table, Worker
+from pytest_gatherscatter.roundrobin.takeover import Takeover
 from pytest_gatherscatter.roundrobin.task import Task
 from pytest_gatherscatter.wire import codec
 from pytest_gatherscatter.wire import roundrobin as m
 from pytest_gatherscatter.wire.names import (
-    balancer_event,
     balancer_key,
     known_key,
     reply_key,
@@ -105,9 +105,9 @@ class BalancerMachine:
             closed=self._draining is not None,
         )
         self._done: OrderedDict[str, m.TaskVerdict] = OrderedDict()
-        self._settles_at: float | None = None
         for desk in self._desks.values():
             desk.reset(self._id)
+        self._takeover = Takeover(self._id, self._desks, self._registry, self._giving, self._out)
 
     def handle(self, message: Input, *, now: float) -> list[Effect]:
         """Take one input; see :class:`pytest_gatherscatter.machine.Machine`."""
@@ -125,8 +125,7 @@ class BalancerMachine:
                 self._look(now)
             case _:
                 self._other(message, now)
-        if self._settles_at is not None and self._all_told(now):
-            self._settle_in(now)
+        self._takeover.look(now)
         if self._draining is not None:
             self._look_at_the_end(now)
         return self._out.take()
@@ -134,7 +133,9 @@ class BalancerMachine:
     def _other(self, message: Input, now: float) -> None:
         match message:
             case machine.LinkUp():
-                self._start(now)
+                self._up = True
+                self._takeover.start(now, within=self.facts.beat * self.facts.misses)
+                self._out.wake(now + self.facts.beat)
             case machine.LinkDown():
                 self._reset()
             case machine.Recovered(wall=wall):
@@ -153,48 +154,6 @@ class BalancerMachine:
         at, wall = self._wall_at
         return wall + now - at
 
-    # ── the beginning ──────────────────────────────────────────────────────────────────
-
-    def _start(self, now: float) -> None:
-        """Ask all workers who they are, and give out nothing twice before they could say."""
-        self._up = True
-        self._settles_at = now + self.facts.beat * self.facts.misses
-        for service in self._desks:
-            started = m.BalancerStarted(balancer=self._id, service=service)
-            self._out.publish(balancer_event("started", service), started)
-        self._out.wake(now + self.facts.beat)
-
-    def _all_told(self, now: float) -> bool:
-        assert self._settles_at is not None  # noqa: S101 - looked at
-        return now >= self._settles_at or all(one.census.complete for one in self._desks.values())
-
-    def _settle_in(self, now: float) -> None:
-        """Give out what nobody has: with a warning if somebody is missing who may have begun it."""
-        self._settles_at = None
-        for desk in self._desks.values():
-            unclaimed, desk.unclaimed = desk.unclaimed, {}
-            complete = desk.census.complete
-            for task in reversed(unclaimed.values()):
-                if complete:
-                    self._giving.offer(task, now, ahead=True)
-                else:
-                    self._giving.again(task, now)
-            desk.census.settled()
-        self._publish_census()
-
-    def _publish_census(self) -> None:
-        """Say who may have tasks, if that has changed."""
-        begun: dict[str, set[tuple[str, str]]] = {}
-        for task in self._giving.tasks.values():
-            if task.begun_by is not None:
-                begun.setdefault(task.service, set()).add(task.begun_by)
-        for service, desk in self._desks.items():
-            pairs = self._registry.pairs(service) | begun.get(service, set())
-            message = desk.census.publish(pairs)
-            if message is not None:
-                send = self._out.send(known_key(service), message)
-                self._registry.awaits(send, service)
-
     # ── what comes ─────────────────────────────────────────────────────────────────────
 
     def _receive(self, received: Received, now: float) -> None:
@@ -202,7 +161,7 @@ class BalancerMachine:
         if key in self._desks:
             self._take(received, self._desks[key], now)
         elif isinstance(message, m.WorkersKnown) and key == known_key(message.service):
-            self._count(message, received.delivery)
+            self._takeover.count(message, received.delivery)
         elif isinstance(message, m.SeekBalancers):
             self._out.send(reply_key(message.asker), self.seen(now))
         elif (
@@ -211,14 +170,6 @@ class BalancerMachine:
             and message.service in self._desks
         ):
             self._hear(message, now)
-
-    def _count(self, message: m.WorkersKnown, delivery: int) -> None:
-        desk = self._desks.get(message.service)
-        if desk is None:
-            return
-        self._out.keep(delivery)
-        for old in [*desk.census.take(message, delivery), *desk.census.outdated()]:
-            self._out.settle(old, Verdict.ACK)
 
     def _take(self, received: Received, desk: Desk, now: float) -> None:
         delivery, message = received.delivery, received.message
@@ -275,7 +226,7 @@ class BalancerMachine:
             else:
                 task.worker = worker.name
                 self.table.hold(worker, task.id)
-        elif self._settles_at is not None:
+        elif self._takeover.settling:
             desk.unclaimed[task.id] = task
             self._giving.limit(task, now)
         else:
@@ -348,7 +299,7 @@ class BalancerMachine:
                 self._register(message, now)
 
     def _register(self, said: m.Register, now: float) -> None:
-        desk, registry = self._desks[said.service], self._registry
+        registry = self._registry
         old = self.table.get(said.worker)
         if old is not None and old.instance != said.instance:
             self._lose(old, "it was started again", now)
@@ -357,7 +308,7 @@ class BalancerMachine:
             return  # of an earlier connection
         worker, vanished = known
         if said.heard == self._id:
-            desk.census.tell(worker.name, worker.instance)
+            self._desks[said.service].census.tell(worker.name, worker.instance)
         for id_ in reversed(vanished):
             task = self._giving.tasks.get(id_)
             if task is not None and task.worker == worker.name:
@@ -370,7 +321,7 @@ class BalancerMachine:
                 self._desks[task.service].unclaimed.pop(id_, None)
                 task.redelivered = True
                 self._giving.assign(task, worker)
-        self._publish_census()
+        self._takeover.publish()
         registry.serve(worker, said.service)
         self._giving.fill(worker)
 
@@ -418,7 +369,7 @@ class BalancerMachine:
         for worker in self._registry.look(now):
             self._giving.fill(worker)
         self._giving.let_go(now)
-        self._publish_census()
+        self._takeover.publish()
         self._out.wake(now + self.facts.beat)
 
     # ── questions and the end ──────────────────────────────────────────────────────────
@@ -437,7 +388,7 @@ class BalancerMachine:
             workers=tuple(workers[:1000]),
             more=max(0, len(workers) - 1000),
             up=now - self._began,
-            settling=self._settles_at is not None,
+            settling=self._takeover.settling,
             draining=self._draining is not None,
         )
 

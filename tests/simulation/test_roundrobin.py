@@ -14,6 +14,7 @@ from pytest_gatherscatter.roundrobin.census import Census
 from pytest_gatherscatter.roundrobin.giving import Giving
 from pytest_gatherscatter.roundrobin.registry import Registry
 from pytest_gatherscatter.roundrobin.table import Table, Worker
+from pytest_gatherscatter.roundrobin.takeover import Takeover
 from pytest_gatherscatter.simulation.roundrobin.play import FAULTS, play
 from pytest_gatherscatter.simulation.story import tell
 
@@ -118,7 +119,7 @@ def settles_what_it_gives(patch: pytest.MonkeyPatch) -> None:
 
 def waits_for_nobody_to_tell(patch: pytest.MonkeyPatch) -> None:
     """What an earlier balancer had in hand is given out at once, as if nobody had it."""
-    patch.setattr(BalancerMachine, "_all_told", lambda _self, _now: True)
+    patch.setattr(Takeover, "settling", property(lambda _: False))
     patch.setattr(Census, "complete", property(lambda _: True))
 
 
