@@ -4,6 +4,7 @@ The thread that calls :meth:`RecorderService.run` talks to the broker, and to no
 heartbeats go on however long a database takes.
 """
 
+import contextlib
 import logging
 import os
 import threading
@@ -20,6 +21,7 @@ from pytest_gatherscatter.broker.topology.record import (
     RECORD_PREFETCH,
     recorder_topology,
 )
+from pytest_gatherscatter.errors import BrokerError
 from pytest_gatherscatter.machine import Exited, Recovered, Run, Told
 from pytest_gatherscatter.record.order import Done, Drain, NotWritten, Say, Write
 from pytest_gatherscatter.record.recorder import RecorderMachine
@@ -115,7 +117,9 @@ class RecorderService:
             "recorder %s of lab %s writes to %s",
             *(self._settings.name, self._lab, self._database.name),
         )
-        depth = self._link.queue_depth(self._queue)  # without what came in hand at once
+        depth: tuple[int, int] | None = None
+        with contextlib.suppress(BrokerError):  # lost just now: it comes back
+            depth = self._link.queue_depth(self._queue)  # without what came in hand at once
         if depth is not None and depth[0]:
             log.info("%d more events wait in its queue", depth[0])
             if depth[0] >= RECORD_EVENTS - RECORD_PREFETCH:
