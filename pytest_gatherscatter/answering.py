@@ -8,6 +8,7 @@ machine; what becomes of a request in the end is theirs to say. Pure.
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Generic, TypeVar
 
 from pytest_gatherscatter.machine import Effects
@@ -135,7 +136,7 @@ class Answers(Generic[OwedT]):
             return None
         owed.send = None
         if returned and owed.give_up_at is None:
-            known = self._gone.get(owed.reply_to, -GONE) + GONE > now
+            known = self._gone.get(owed.reply_to, -inf) + GONE > now
             wanted = self._left(owed, now) + UNWANTED
             owed.give_up_at = now if known else now + min(KEPT, max(0.0, wanted))
         if owed.give_up_at is not None and now >= owed.give_up_at:
