@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gatherscatter.examiner")
 
+MOST_SHOWN = 20
+"""Ids in a line: of askers that died there may have been thousands in its time."""
+
 Told = tuple[Settings, ExaminerSettings]
 """The settings, and those of the examiner with the command line's."""
 
@@ -94,7 +97,8 @@ def _tell(account: "Account") -> None:
     """Say how an examiner ended."""
     for what, ids in (("given back", account.given_back), ("not said", account.unsaid)):
         if ids:
-            log.info("%d %s: %s", len(ids), what, ", ".join(ids))
+            more = ", …" if len(ids) > MOST_SHOWN else ""
+            log.info("%d %s: %s%s", len(ids), what, ", ".join(ids[:MOST_SHOWN]), more)
     for one in account.stuck:
         what = f"request {one.request}" if one.request else "its end"
         log.error("thread %s has not come back from %s (%.0f s)", one.thread, what, one.seconds)

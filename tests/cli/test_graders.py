@@ -126,7 +126,7 @@ def test_settings_that_cannot_be_taken_leave_the_old_ones(
                 case _:
                     signals.times = 1
             assert stops() == 1
-            return Account((), (), ())
+            return Account(("ab" * 8,), ("cd" * 8,) * 1000, ())
 
     file.write_text(SERVED)
     monkeypatch.chdir(tmp_path)
@@ -135,7 +135,10 @@ def test_settings_that_cannot_be_taken_leave_the_old_ones(
         monkeypatch.setattr(f"pytest_gatherscatter.cli.graders.{name}", lambda *_: signals)
     assert status(["graders", "serve", "--broker", "amqp://localhost"]) == 0
     assert served == ["one", "two", "one", "one"]
-    assert "the old settings stay: --name: is taken" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "the old settings stay: --name: is taken" in told
+    assert f"1 given back: {'ab' * 8}\n" in told
+    assert f"1000 not said: {', '.join(['cd' * 8] * 20)}, …\n" in told
 
 
 def test_right_settings_are_listed(
