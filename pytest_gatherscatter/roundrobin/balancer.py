@@ -1,6 +1,6 @@
 """The machine of a balancer: it takes a service's tasks, and gives each to a worker's free slot.
 
-See ``docs/decisions/0015``. A task's message is settled when its worker has said Increment, so
+See ``docs/decisions/0016``. A task's message is settled when its worker has said Increment, so
 what a balancer has in hand comes to its follower when it dies. Answers go from worker to client.
 Parts: ``table`` is who has free slots, ``desk`` what there is of each service, ``registry`` what
 workers say of themselves, ``giving`` what is done with tasks, ``takeover`` how it begins.
