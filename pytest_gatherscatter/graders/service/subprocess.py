@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Mapping
 from functools import cache
@@ -23,6 +22,7 @@ from pytest_gatherscatter.errors import (
 from pytest_gatherscatter.graders.grader import Grade, Grader, GraderRequest
 from pytest_gatherscatter.graders.option import Options
 from pytest_gatherscatter.graders.service.program import Limits, ProgramEnd, run
+from pytest_gatherscatter.graders.service.scratch import scratch, sweep
 from pytest_gatherscatter.host.guard import Guard
 from pytest_gatherscatter.quantity import seconds, size
 from pytest_gatherscatter.wire.grading import GradingFile
@@ -79,8 +79,7 @@ class SubprocessGrader(Grader):
     def grade(self, request: GraderRequest) -> Grade:
         """Run it."""
         until = time.monotonic() + request.seconds
-        with tempfile.TemporaryDirectory(prefix="gs-grading-") as name:
-            directory = Path(name)
+        with scratch() as directory:
             told = {
                 "id": request.id,
                 "queue": request.queue,
@@ -157,7 +156,8 @@ def _digest(path: Path, until: float) -> str:
 
 @cache
 def _guard() -> Guard:
-    """Return the guard of this process; it ends with it."""
+    """Return the guard of this process, which ends with it; sweep up after those without one."""
+    sweep()
     return Guard()
 
 
