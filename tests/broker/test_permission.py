@@ -53,6 +53,11 @@ USERS = {
     "judge": ("examiner", ("judge1",)),
     "pupil": ("requester", ()),
     "clerk": ("recorder", ("book1",)),
+    "steward": ("balancer", ()),
+    "echoer": ("balanced echo", ()),
+    "asker": ("client", ()),
+    "judge-behind": ("balanced examiner", ("judge3",)),
+    "rack-behind": ("balanced processor", ("rack3",)),
 }
 """Logins with their roles, and whose agent they are."""
 
@@ -168,6 +173,12 @@ others_grades = Place(names.grade_queue, "0123456789abcdef")
 gradings = Place(names.grading_queue, "waveform")
 clerks_queue = Place(names.record_queue, "book1")
 others_record = Place(names.record_queue, "book2")
+echo_queue = Place(names.service_queue, "service.echo")
+balancers_inbox = Place(names.balancer_queue, "service.echo")
+known_workers = Place(names.known_queue, "service.echo")
+others_worker = Place(names.balanced_queue, "rack2")
+others_client = Place(names.client_queue, "0123456789abcdef")
+other_balancer = Place(names.balancer_queue, "service.echo", other=True)
 captures = Place(names.section_queue, "0123456789abcdef")
 other_events = Place(names.event_exchange, other=True)
 other_direct = Place(names.direct_exchange, other=True)
@@ -211,6 +222,31 @@ NOT_THE_GATHERERS: dict[str, Deed] = {
 
 NOT_AN_OPERATORS = NOT_THE_GATHERERS | {"steer": say(direct, names.STEER_KEY)}
 """What only the gatherer may, or somebody with the operator's role."""
+
+NOT_THE_BALANCERS: dict[str, Deed] = {
+    "assign a task": say(direct, "balanced.rack2"),
+    "say that a balancer started": say(events, "balancer.started.service.echo"),
+    "be a balancer": have(balancers_inbox),
+    "hear what is for a balancer": hear(direct, "balancer.service.echo"),
+    "say who may have tasks": say(direct, "known.service.echo"),
+    "have the census": have(known_workers, exclusive=False),
+    "take the census": take(known_workers),
+    "hear an asker's answers": hear(direct, "client.0123456789abcdef"),
+    "hear all answers": hear(direct, "client.*"),
+    "have an asker's answers": have(others_client, exclusive=False),
+}
+"""What only a balancer may, or a client for itself."""
+
+NOT_A_BALANCED_ONES: dict[str, Deed] = {
+    **NOT_AN_OPERATORS,
+    **NOT_THE_BALANCERS,
+    "have another's inbox": have(others_worker),
+    "hear what is for another worker": hear(direct, "balanced.rack2"),
+    "ask a service": say(direct, "service.echo"),
+    "answer a client": say(direct, "client.0123456789abcdef"),
+    "take a service's tasks": take(echo_queue),
+    "seek balancers": say(events, names.BALANCER_SOUGHT),
+}
 
 FORBIDDEN: dict[str, dict[str, Deed]] = {
     "gatherer": {
@@ -336,6 +372,38 @@ FORBIDDEN: dict[str, dict[str, Deed]] = {
         "say that a slip is over": say(events, "slip.over.0123456789abcdef"),
         "hear an asker's answers": hear(direct, "grade.0123456789abcdef"),
     },
+    "steward": {
+        **{what: deed for what, deed in NOT_AN_OPERATORS.items() if not what.startswith("answer")},
+        "be another lab's balancer": have(other_balancer),
+        "assign in another lab": say(other_direct, "balanced.rack2"),
+        "register": say(direct, "balancer.service.echo"),
+        "have a worker's inbox": have(others_worker),
+        "hear what is for a worker": hear(direct, "balanced.rack2"),
+        "have a client's answers": have(others_client, exclusive=False),
+        "hear a client's answers": hear(direct, "client.0123456789abcdef"),
+        "seek balancers": say(events, names.BALANCER_SOUGHT),
+    },
+    "echoer": {
+        **NOT_AN_OPERATORS,
+        **NOT_THE_BALANCERS,
+        "ask a service": say(direct, "service.echo"),
+        "take a grader's requests": take(gradings),
+        "seek balancers": say(events, names.BALANCER_SOUGHT),
+    },
+    "asker": {
+        **NOT_AN_OPERATORS,
+        **{what: deed for what, deed in NOT_THE_BALANCERS.items() if "an asker's" not in what},
+        "register": say(direct, "balancer.service.echo"),
+        "have a worker's inbox": have(others_worker),
+        "hear what is for a worker": hear(direct, "balanced.rack2"),
+        "answer in a worker's place": say(direct, "client.0123456789abcdef"),
+        "have a service's queue": have(echo_queue, exclusive=False),
+        "take others' tasks": take(echo_queue),
+        "hear tasks": hear(direct, "service.echo"),
+        "ask for a grade": say(direct, "grading.waveform"),
+    },
+    "judge-behind": NOT_A_BALANCED_ONES,
+    "rack-behind": NOT_A_BALANCED_ONES,
 }
 """What each login may not."""
 
@@ -405,6 +473,14 @@ def test_the_same_deeds_are_allowed_where_they_belong(guarded: Guarded, rabbitmq
         ("clerk", hear(events, "slip.over.*")),
         ("clerk", say(dead, "")),
         ("sender", say(events, "job.finished.0123456789abcdef")),
+        ("steward", say(direct, "balanced.rack2")),
+        ("steward", say(direct, "client.0123456789abcdef")),
+        ("echoer", say(direct, "balancer.service.nobody")),
+        ("echoer", say(direct, "client.0123456789abcdef")),
+        ("echoer", have(others_worker)),
+        ("asker", say(direct, "service.nobody")),
+        ("asker", hear(direct, "client.0123456789abcdef")),
+        ("asker", say(events, names.BALANCER_SOUGHT)),
     ]
     for user, deed in allowed:
         assert refusals(guarded, user, {user: deed}) == {user: None}
@@ -605,6 +681,51 @@ def test_results_are_judged(shells: dict[str, Shell]) -> None:
     until(lambda: clerk.run("results").stdout.count("trace") == 2)
     book.signal(signal.SIGTERM)
     assert book.ends() == 0, book.text
+
+
+def test_services_are_balanced(shells: dict[str, Shell]) -> None:
+    """Who balances, works behind a balancer or asks needs only the roles, also when one dies."""
+    steward, asker = shells["steward"], shells["asker"]
+    with (steward.folder / "gatherscatter.toml").open("a") as settings:
+        settings.write('\n[process.dry.commands]\non = "echo on"\n')
+        settings.write("[[grader]]\nname = 'late'\nkind = 'sleep'\noptions = { max = '1ms' }\n")
+    (steward.folder / "slip.toml").write_text(SLIP.replace("power", "dry"))
+    balanced = ("echo", "grading.late", "steps.dry")
+    words = [word for one in balanced for word in ("--service", one)]
+    first = steward.start("roundrobin", "serve", *words)
+    first.says("balances")
+    second = steward.start("roundrobin", "serve", *words)
+    echoer = shells["echoer"].start("roundrobin", "echo", "--name", "e")
+    judge = shells["judge-behind"].start("graders", "serve", "--name", "judge3", "--via-balancer")
+    rack = shells["rack-behind"].start(
+        "slips", "process", "dry", "--name", "rack3", "--via-balancer"
+    )
+    echoer.says("is known to the balancer")
+    judge.says("serves late")
+    rack.says("processes dry")
+    second.says("stands by")
+    first.signal(signal.SIGKILL)
+    first.ends()
+    second.says("balances")
+    pinged = asker.run("roundrobin", "ping", "--count", "20")
+    assert pinged.returncode == 0, pinged.stderr
+    (shells["pupil"].folder / "payload").write_text("1")
+    asking = shells["pupil"].start("payload", "graders", "request", "late", how=FROM)
+    ran = shells["giver"].run("slips", "run", "slip.toml", "--json")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert asking.ends() == 0, asking.text
+    looked = asker.run("roundrobin", "workers", "--json")
+    assert looked.returncode == 0, looked.stderr
+    done = {one["worker"]: one["done"] for one in json.loads(looked.stdout)}
+    assert {name: number > 0 for name, number in done.items()} == {
+        "e-1": True,
+        "judge3-late": True,
+        "rack3": True,
+    }
+    for one in (echoer, judge, rack, second):
+        one.signal(signal.SIGTERM)
+        assert one.ends() == 0, one.text
+        assert "ACCESS_REFUSED" not in one.text
 
 
 def test_commands_for_rabbitmqctl(rabbitmq_node: rabbitmq.Node, lab: str) -> None:

@@ -40,6 +40,12 @@ attempts = 2
 options = { target = "judging:judge" }
 """
 
+BEHIND = """
+[examiner]
+via_balancer = true
+"""
+"""For a lab in which a balancer stands between."""
+
 JUDGING = """
 import os, signal, time
 from pathlib import Path
@@ -69,10 +75,10 @@ def judge(request):
 class GradeLab:
     """A lab whose examiners are real processes."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, url: str, *, balanced: bool = False) -> None:
         self.folder, self.url = folder, url
         self.name = f"t{secrets.token_hex(6)}"
-        (folder / "gatherscatter.toml").write_text(SETTINGS)
+        (folder / "gatherscatter.toml").write_text(SETTINGS + BEHIND * balanced)
         (folder / "judging.py").write_text(JUDGING)
         self.shell = Shell(
             folder,
@@ -80,6 +86,11 @@ class GradeLab:
             GATHERSCATTER_LAB=self.name,
             PYTHONPATH=str(folder),
         )
+
+    def balance(self) -> None:
+        """Start a balancer of its queues."""
+        queues = [f"--service=grading.{name}" for name in ("nap", "judge", "later")]
+        self.shell.start("roundrobin", "serve", *queues).says("balances grading.nap")
 
     def serve(self, *words: str) -> Actor:
         """Start an examiner; it serves when this returns."""
@@ -112,15 +123,18 @@ class GradeLab:
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GradeLab]:
-    """A lab, on the embedded broker unless a test says another one."""
-    broker = getattr(request, "param", "embedded")
-    made = GradeLab(tmp_path, request.getfixturevalue(f"{broker}_url"))
+    """A lab, on the embedded broker unless a test says another one, or a balancer."""
+    broker, _, balanced = getattr(request, "param", "embedded").partition(" ")
+    url = request.getfixturevalue(f"{broker}_url")
+    made = GradeLab(tmp_path, url, balanced=bool(balanced))
     with ExitStack() as stack:
         stack.callback(made.shell.end)
+        if balanced:
+            made.balance()
         yield made
 
 
-@pytest.mark.parametrize("lab", ["embedded", "rabbitmq"], indirect=True)
+@pytest.mark.parametrize("lab", ["embedded", "rabbitmq", "rabbitmq balanced"], indirect=True)
 def test_examiners_are_killed_and_every_request_has_one_answer(lab: GradeLab) -> None:
     """Two of them take turns in dying; what was begun is begun again, and nothing said twice."""
     alive = [lab.serve(), lab.serve()]
