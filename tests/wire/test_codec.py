@@ -48,11 +48,11 @@ def values(kind: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - any annotatio
 def _of(info: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401, C901, PLR0911, PLR0912 - a case a type
     match info:
         case msgspec.inspect.StrType(pattern=str(pattern)):
-            # Long enough for a hash, and in the alphabet of every pattern.
-            texts = ("0123abcd", "b" * 16, "f" * 32, "a" * 64)
+            # Long enough for a hash, and in the alphabet of every pattern; a service has a kind.
+            texts = ("0123abcd", "b" * 16, "f" * 32, "a" * 64, "service.power")
             return st.sampled_from([text for text in texts if re.search(pattern, text)])
-        case msgspec.inspect.StrType(max_length=most):
-            return st.text(max_size=min(most or 40, 40))
+        case msgspec.inspect.StrType(min_length=least, max_length=most):
+            return st.text(min_size=least or 0, max_size=min(most or 40, 40))
         case msgspec.inspect.IntType(ge=least, le=most):
             return st.integers(least if least is not None else -5, most or 10**6)
         case msgspec.inspect.FloatType(ge=least, le=most):
