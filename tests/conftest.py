@@ -26,7 +26,7 @@ settings.load_profile("lab")
 
 FIRST = (
     *("simulation", "plugin", "sections/service", "embedded", "cli", "broker"),
-    *("slips/service", "testfiles/service"),
+    *("slips/service", "testfiles/service", "graders/service", "record/service"),
 )
 """Folders in the order in which they are begun: what takes long is not to be left for the end."""
 
