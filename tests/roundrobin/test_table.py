@@ -76,6 +76,17 @@ def test_who_says_that_it_runs_something_has_lost_no_turn() -> None:
     assert turns(made) == ["b"]
 
 
+def test_whoever_ends_a_task_keeps_its_turn() -> None:
+    """Only being given something, or having been full, is use: a slot that is freed is none."""
+    made = table(worker("a", 2), worker("b", 2))
+    a = made.get("a")
+    assert a is not None
+    for task in "xy":
+        give(made, task)
+    made.take_back(a, "x")
+    assert turns(made) == ["a", "b"]
+
+
 def test_services_have_orders_of_their_own_and_share_slots() -> None:
     """A task of one is a turn in the other, too; who leaves a service keeps what it has."""
     both, one = worker("both", 2, ECHO, FLASH), worker("one", 1, FLASH)
