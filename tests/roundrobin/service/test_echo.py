@@ -5,92 +5,27 @@ import os
 import re
 import secrets
 import signal
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from shells import Actor, Shell, until
+from echolab import STAGES, EchoLab, all_of, echo_lab
+from shells import until
 
 from pytest_gatherscatter.broker.link import Link
 from pytest_gatherscatter.broker.port import Delivered, Properties
 from pytest_gatherscatter.broker.topology.roundrobin import client_topology
-from pytest_gatherscatter.roundrobin.service.asker import Client
 from pytest_gatherscatter.wire import codec, names
 from pytest_gatherscatter.wire.messages import Message
 from pytest_gatherscatter.wire.roundrobin import Executed
 
 
-@dataclass(frozen=True)
-class Stage:
-    """What stands between clients and workers: commands that run, and options of workers."""
-
-    name: str
-    options: tuple[str, ...] = ()
-    says: str = "serves echo"
-    between: tuple[tuple[tuple[str, ...], str], ...] = ()
-    """What is started before the workers, each with what it says when it is there."""
-
-
-BALANCER = (("serve", "--service", "echo"), "balances service.echo")
-
-STAGES = (
-    Stage("direct", ("--direct",)),
-    Stage("balanced", (), "is known to the balancer", (BALANCER,)),
-)
-
-
-@dataclass
-class EchoLab:
-    """A lab whose workers are real processes."""
-
-    stage: Stage
-    url: str
-    shell: Shell
-    name: str = field(default_factory=lambda: f"t{secrets.token_hex(6)}")
-
-    def start(self) -> None:
-        """Start what stands between."""
-        self.shell.environ |= {"GATHERSCATTER_BROKER": self.url, "GATHERSCATTER_LAB": self.name}
-        for words, said in self.stage.between:
-            self.shell.start("roundrobin", *words).says(said)
-
-    def work(self, name: str, *words: str, bulk: int = 1) -> Actor:
-        """Start workers; they serve when this returns."""
-        options = ("--name", name, "--bulk", str(bulk), *self.stage.options, *words)
-        actor = self.shell.start("roundrobin", "echo", *options)
-        actor.says(self.stage.says, times=bulk)
-        return actor
-
-    def client(self, window: int = 1000) -> Client:
-        """A client of this lab."""
-        return Client(self.name, self.url, window=window)
-
-
 @pytest.fixture(params=STAGES, ids=lambda stage: str(stage.name))
 def lab(request: pytest.FixtureRequest, tmp_path: Path, embedded_url: str) -> Iterator[EchoLab]:
     """A lab on the embedded broker, with one of the stages."""
-    made = EchoLab(request.param, embedded_url, Shell(tmp_path))
-    try:
-        made.start()
+    with echo_lab(request.param, tmp_path, embedded_url) as made:
         yield made
-    finally:
-        made.shell.end()
-
-
-def all_of(client: Client, meanwhile: Callable[[], None] = lambda: None) -> dict[str, Executed]:
-    """Wait for all answers, each of which may come once."""
-    found: dict[str, Executed] = {}
-    end = time.monotonic() + 60
-    while client.left:
-        assert time.monotonic() < end, "answers are missing"
-        for answer in client.poll(0.05):
-            assert answer.task not in found, "answered twice"
-            found[answer.task] = answer
-        meanwhile()
-    return found
 
 
 def test_what_a_person_tries(lab: EchoLab) -> None:
