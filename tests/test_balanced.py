@@ -93,7 +93,7 @@ class Lab:
         task = m.Execute(
             task="ef" * 8, service="echo", command=command, deadline=1.0, tracked=tracked
         )
-        facts = {
+        facts: dict[str, Any] = {
             "worker": "rack-1",
             "instance": INSTANCE,
             "epoch": self.epoch,

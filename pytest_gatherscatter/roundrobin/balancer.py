@@ -309,10 +309,14 @@ class BalancerMachine:
         worker, vanished = known
         if said.heard == self._id:
             self._desks[said.service].census.tell(worker.name, worker.instance)
-        for id_ in reversed(vanished):
-            task = self._giving.tasks.get(id_)
-            if task is not None and task.worker == worker.name:
-                self._giving.take_back(task, now)
+        gone = [
+            task
+            for id_ in vanished
+            if (task := self._giving.tasks.get(id_)) is not None and task.worker == worker.name
+        ]
+        for task in gone:
+            self._giving.take_back(task, now)
+        self._giving.line_up(gone)
         self._find(worker, (*said.running, *said.done))
         for id_ in said.adrift:
             task = self._giving.tasks.get(id_)
@@ -345,11 +349,12 @@ class BalancerMachine:
             for id_ in worker.tasks
             if (task := self._giving.tasks.get(id_)) is not None and task.worker == worker.name
         ]
-        for task in reversed(had):
+        for task in had:
             task.worker = None
             task.begun_by = (worker.name, worker.instance)
             if not task.over:
                 self._giving.again(task, now)
+        self._giving.line_up(had)
         tasks = "1 task" if len(had) == 1 else f"{len(had)} tasks"
         self._out.run(Say(f"worker {worker.name} is lost with {tasks}: {why}", wrong=True))
         for one in [*self.table]:  # what waited for it alone may go to anybody

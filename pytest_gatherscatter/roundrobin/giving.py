@@ -1,7 +1,7 @@
 """Giving tasks to workers, and what becomes of each until its message is settled."""
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from math import inf
 
@@ -155,6 +155,13 @@ class Giving:
             self._answer(task, "worker-lost", f"{name} was lost with it{times}", now)
         else:
             self.offer(task, now, ahead=True)
+
+    def line_up(self, tasks: Sequence[Task]) -> None:
+        """Let those of them that wait stand ahead of all, in their order."""
+        for task in reversed(tasks):
+            backlog = self.desks[task.service].backlog
+            if backlog.drop(task):
+                backlog.push(task, ahead=True)
 
     # ── what becomes of it ─────────────────────────────────────────────────────────────
 

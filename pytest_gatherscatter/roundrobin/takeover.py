@@ -61,11 +61,12 @@ class Takeover:
         for desk in self._desks.values():
             unclaimed, desk.unclaimed = desk.unclaimed, {}
             complete = desk.census.complete
-            for task in reversed(unclaimed.values()):
+            for task in unclaimed.values():
                 if complete:
                     self._giving.offer(task, now, ahead=True)
                 else:
                     self._giving.again(task, now)
+            self._giving.line_up([*unclaimed.values()])
             desk.census.settled()
         self.publish()
 

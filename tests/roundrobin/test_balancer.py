@@ -59,21 +59,25 @@ class Lab:
 
     def register(self, name: str, slots: int = 1, **said: Any) -> list[Effect]:  # noqa: ANN401 - of it
         """Let a worker register."""
-        facts = {"address": name, "instance": f"{name}{name}" * 4, "epoch": 1} | said
+        facts: dict[str, Any] = {
+            "address": name,
+            "instance": f"{name}{name}" * 4,
+            "epoch": 1,
+        } | said
         message = m.Register(worker=name, service=ECHO, services=(ECHO,), slots=slots, **facts)
         return self.receive(message, balancer_key(ECHO))
 
     def ask(self, id_: str, seconds: float = 100.0, **said: Any) -> list[Effect]:  # noqa: ANN401 - of it
         """Let a client's task come."""
         redelivered = said.pop("redelivered", False)
-        facts = {"task": f"{id_:0>8}", "tracked": True, "rerun": True} | said
+        facts: dict[str, Any] = {"task": f"{id_:0>8}", "tracked": True, "rerun": True} | said
         deadline = WALL + self.now + seconds
         task = m.Execute(service="echo", command="PING", deadline=deadline, **facts)
         return self.receive(task, ECHO, reply_to=REPLY, id=id_, redelivered=redelivered)
 
     def end(self, name: str, task: str, number: int = 1, **said: Any) -> list[Effect]:  # noqa: ANN401 - of it
         """Let a worker say that a task has ended."""
-        facts = {"instance": f"{name}{name}" * 4} | said
+        facts: dict[str, Any] = {"instance": f"{name}{name}" * 4} | said
         message = m.Increment(worker=name, service=ECHO, number=number, task=task, **facts)
         return self.receive(message, balancer_key(ECHO))
 
@@ -192,7 +196,9 @@ def test_a_deadline_in_the_backlog_is_answered_and_not_delivered() -> None:
     assert answered(lab.ask("2", -1.0)) == [("2", "expired")]
     assert [task for _, task in given(lab.said)] == ["0"]
     lab.ask("3", 0.5)
-    assert answered(lab.tell(machine.Woken(), 1.0)) == [], "its worker is at it, and answers"
+    lab.ask("4", 1.0)
+    assert given(lab.end("a", "3", 2)) == [("a", "4")]
+    assert answered(lab.tell(machine.Woken(), 2.0)) == [], "its worker is at it, and answers"
 
 
 def test_what_no_worker_could_have_is_told_or_set_aside() -> None:
@@ -269,12 +275,15 @@ def test_who_is_not_known_takes_its_leave() -> None:
 def test_who_leaves_ends_what_it_has_and_gets_nothing_more() -> None:
     """It is out of the table with its last task."""
     lab = Lab()
-    lab.register("a", 2)
-    lab.ask("x")
+    lab.register("a", 3)
+    for id_ in "xy":
+        lab.ask(id_)
     leave = m.Deregister(worker="a", service=ECHO, instance="aa" * 4)
-    assert words(lab.receive(leave, balancer_key(ECHO))) == [f"worker a leaves {ECHO} with 1 tasks"]
-    assert given(lab.ask("y")) == []
+    assert words(lab.receive(leave, balancer_key(ECHO))) == [f"worker a leaves {ECHO} with 2 tasks"]
+    assert given(lab.ask("z")) == []
     lab.end("a", "x")
+    assert lab.slots() == {"a": (3, 2)}, "what it has still would be lost with it"
+    lab.end("a", "y", 2)
     assert lab.slots() == {}
 
 
@@ -322,7 +331,8 @@ def test_who_gives_something_back_rests() -> None:
     lab.register("b", 1)
     assert given(lab.said)[-1] == ("b", "x")
     lab.ask("y")
-    for _ in range(int(REST)):
+    for second in range(int(REST)):
+        assert given(lab.said)[-1] == ("b", "x"), second
         lab.beat("a", "b")
     assert given(lab.said)[-1] == ("a", "y")
 
@@ -414,6 +424,30 @@ def test_who_does_not_tell_may_have_begun_it() -> None:
         lab.beat()
     assert answered(lab.said) == [("x", "worker-lost")]
     assert given(lab.register("b")) == [("b", "y")]
+
+
+@pytest.mark.parametrize("way", ["followed", "lost", "reconnected"])
+def test_what_comes_back_is_given_in_its_order(way: str) -> None:
+    """The first of them gets the slot that is free, and the others wait ahead of newcomers."""
+    lab = Lab()
+    if way == "followed":
+        lab.tell(machine.LinkDown("gone"))
+        lab.tell(machine.LinkUp())
+    else:
+        lab.register("a", 3)
+    for id_ in "xyz":
+        lab.ask(id_, redelivered=way == "followed")
+    if way == "reconnected":
+        lab.register("a", epoch=2)
+    else:
+        lab.register("b")
+        for _ in range(3):
+            lab.beat("b")
+    lab.ask("n")
+    name = "a" if way == "reconnected" else "b"
+    for number, id_ in enumerate("xyzn"):
+        assert given(lab.said)[-1] == (name, id_)
+        lab.end(name, id_, number)
 
 
 def test_a_drain_gives_back_what_waits_and_waits_for_what_runs() -> None:
