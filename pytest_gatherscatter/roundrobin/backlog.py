@@ -68,6 +68,12 @@ class Backlog:
         self.bytes -= task.size
         return True
 
+    def bind(self, task: Task, worker: str) -> None:
+        """Let a task that waits for any wait for one worker, behind what does so already."""
+        del self._open[task.id]
+        task.bound = worker
+        self._bound.setdefault(worker, _new())[task.id] = task
+
     def unbind(self, worker: str) -> None:
         """Let what waited for one worker wait for any, each in its place."""
         freed = self._bound.pop(worker, None)

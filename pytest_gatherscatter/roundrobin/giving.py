@@ -24,9 +24,6 @@ OLD = 4 * 60.0
 HELD = 24 * 60.0
 """Seconds for which a message is held at the most: RabbitMQ takes it away after thirty minutes."""
 
-MOST_GIVES = 5
-"""How often a task is given out: what kills five workers would kill the sixth."""
-
 
 class Giving:
     """See the module. It lives as long as a connection of its balancer.
@@ -94,8 +91,8 @@ class Giving:
         affinity = task.wanted.affinity
         first = self.table.first(desk.service)
         if self._policy == "affinity" and affinity:
-            worker = self.table.get(desk.bound.get(affinity, ""))
-            if worker is not None and desk.service in worker.services and not worker.leaving:
+            worker = self._owner(desk, affinity)
+            if worker is not None:
                 if worker.may_take:
                     return worker
                 task.bound = worker.name
@@ -119,10 +116,22 @@ class Giving:
             if not heads:
                 return
             task = min(heads, key=_came)
-            self.desks[task.service].backlog.drop(task)
-            if self._policy == "affinity" and task.wanted.affinity and task.bound is None:
-                self.desks[task.service].bind(task.wanted.affinity, worker.name)
+            desk, affinity = self.desks[task.service], task.wanted.affinity
+            if self._policy == "affinity" and affinity and task.bound is None:
+                owner = self._owner(desk, affinity)
+                if owner is not None and owner is not worker:  # since it began to wait
+                    desk.backlog.bind(task, owner.name)
+                    continue
+                desk.bind(affinity, worker.name)
+            desk.backlog.drop(task)
             self.assign(task, worker)
+
+    def _owner(self, desk: Desk, affinity: str) -> Worker | None:
+        """Return who had the last task of an affinity, if it lives and stays."""
+        worker = self.table.get(desk.bound.get(affinity, ""))
+        if worker is None or worker.leaving or desk.service not in worker.services:
+            return None
+        return worker
 
     def assign(self, task: Task, worker: Worker) -> None:
         """Send a task to its worker."""
@@ -148,7 +157,7 @@ class Giving:
     def again(self, task: Task, now: float) -> None:
         """Give out once more what somebody may have begun, or say that nobody will."""
         task.redelivered = True
-        if not task.wanted.rerun or task.gives >= MOST_GIVES:
+        if not task.wanted.rerun or task.gives >= task.wanted.gives:
             self.desks[task.service].lost += 1
             name = "its worker" if task.begun_by is None else f"worker {task.begun_by[0]}"
             times = f", and {task.gives - 1} before it" if task.gives > 1 else ""

@@ -17,6 +17,9 @@ from pytest_gatherscatter.wire.slips import RunStep
 BENCH = "bench"
 """The parameter by which the steps of slips belong together."""
 
+MOST_GIVES = 5
+"""How often a task is given out: what kills five workers would kill the sixth."""
+
 _ID = re.compile(ID_PATTERN)
 _REPLY = re.compile(f"({re.escape(client_key(''))}|{re.escape(grade_key(''))}){ID_PATTERN[1:]}")
 
@@ -35,7 +38,7 @@ class Wanted:
     none, their copies are told apart by processors. ``deadline`` in Unix time. ``rerun``: it may be
     given out again; graders and processors see to it themselves that nothing bad comes of it, and
     are told. ``answered``: its client is told of what cannot be done at once. A slip is not: it
-    waits, as it would in its queue.
+    waits, as it would in its queue. ``gives`` is how often it is given out at the most.
     """
 
     id: str = ""
@@ -43,6 +46,7 @@ class Wanted:
     rerun: bool = True
     affinity: str = ""
     answered: bool = False
+    gives: float = MOST_GIVES
 
 
 @dataclass(slots=True, eq=False)
@@ -94,7 +98,8 @@ def read(service: str, message: Message) -> Wanted | None:
             id_ = f"{message.request}.{message.attempt}"
             return Wanted(id_, message.deadline, answered=True)
         case RunStep() if kind == "steps":
-            return Wanted(affinity=str(message.slip.params.get(BENCH, "")))
+            # Where its processor may be dead, a slip is asked after, and is begun no second time.
+            return Wanted(affinity=str(message.slip.params.get(BENCH, "")), gives=inf)
         case _:
             return None
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import pytest
@@ -11,14 +12,15 @@ from pytest_gatherscatter import machine
 from pytest_gatherscatter.broker.port import Verdict
 from pytest_gatherscatter.machine import Effect, Keep, Received, Send, Settle, Told
 from pytest_gatherscatter.roundrobin.balancer import BalancerFacts, BalancerMachine
-from pytest_gatherscatter.roundrobin.giving import MOST_GIVES
 from pytest_gatherscatter.roundrobin.order import Choice, Done, Drain, Say, StoodStill
 from pytest_gatherscatter.roundrobin.registry import REST
 from pytest_gatherscatter.roundrobin.service.policy import guarded
 from pytest_gatherscatter.roundrobin.table import Worker
+from pytest_gatherscatter.roundrobin.task import MOST_GIVES, read
 from pytest_gatherscatter.wire import roundrobin as m
 from pytest_gatherscatter.wire.message import Message
 from pytest_gatherscatter.wire.names import balanced_key, balancer_key, known_key
+from pytest_gatherscatter.wire.slips import RunStep, Slip, Step, Task
 
 WALL = 1_000_000.0
 REPLY = "client.0123456789abcdef"
@@ -483,6 +485,27 @@ def test_affinity_keeps_to_its_worker_while_that_lives() -> None:
         lab.beat("b")
     assert [one for one in given(lab.said) if one[0] == "b"] == [("b", "3"), ("b", "2")]
     assert given(lab.end("b", "2", 2)) == [("b", "4")]
+
+
+def test_what_waited_before_its_affinity_had_a_worker_goes_there_too() -> None:
+    """Two tasks of a bench wait for anybody: who gets the first one gets the second one."""
+    lab = Lab(policy="affinity")
+    lab.ask("1", affinity="bench")
+    lab.ask("2", affinity="bench")
+    lab.ask("3")
+    assert given(lab.register("a")) == [("a", "1")]
+    assert given(lab.register("b")) == [("b", "3")]
+    assert given(lab.end("b", "3")) == []
+    assert given(lab.end("a", "1")) == [("a", "2")]
+
+
+def test_a_slip_is_given_out_as_often_as_it_takes() -> None:
+    """It is asked after each time; who may have begun it does not begin it again."""
+    step = Step(number=1, process="power", command="on")
+    slip = Slip(id="ab" * 8, name="s", steps=(step,), reply_to="cd" * 8, params={"bench": "b1"})
+    wanted = read("steps.power", RunStep(slip=slip, task=Task(number=1, attempt=1)))
+    assert wanted is not None
+    assert (wanted.gives, wanted.affinity, wanted.answered) == (inf, "b1", False)
 
 
 def test_most_free_slots_first() -> None:
