@@ -60,7 +60,7 @@ def test_a_slip_goes_on_when_the_balancer_of_its_steps_is_killed(
         second.says("balances steps.power, steps.flash")
         (tmp_path / "go").touch()
         assert running.ends() == 0, running.text
-        told = json.loads(running.text[running.text.index("{") :])
+        told, _ = json.JSONDecoder().raw_decode(running.text[running.text.index("{") :])
         steps = [(one["number"], one["status"], one["processor"]) for one in told["progress"]]
         assert steps == [(1, "done", "power"), (2, "done", "flash"), (3, "done", "power")]
         assert said.read_text() == "on\nwrite\noff\n"
