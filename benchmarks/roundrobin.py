@@ -7,9 +7,9 @@ Workers have ten slots each, and answer PING: in one process, from ten on in two
 they take from the queue themselves, each as many tasks as it has slots: that is the floor. Celery
 (late ack, a pool of ten threads each, rpc backend) has processes of its own, up to ten. Throughput:
 all tasks of a round are out at once, it is over with the last answer. Latency: one after the
-other. The three take turns. ``gap`` is from an answer to the next one of one slot, beyond what the
-task took: the way of the answer's confirm, of the Increment, and of the next task; ``pass`` is a
-message through the broker, published and delivered. ``--table`` measures picks of the table alone.
+other. The three take turns. ``freed to next`` is from a worker's Increment to the task that it is
+given next, ``round trip`` a message that a client publishes and is delivered itself. ``--table``
+measures picks of the table alone.
 """
 
 import argparse
@@ -64,9 +64,9 @@ OUR_ASK = """
 import json, sys, time
 from collections import Counter
 from pytest_gatherscatter.roundrobin.service.asker import Client
-count, serial, service, nap = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], float(sys.argv[4])
-what = ("SLEEP", {"seconds": nap}) if nap else ("PING", "echo")
-took, who, before = [], Counter(), None
+count, serial, service = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+what = ("PING", "echo")
+took, who = [], Counter()
 with Client("default", URL, window=count) as client:
     began = time.perf_counter()
     if serial:
@@ -84,26 +84,49 @@ with Client("default", URL, window=count) as client:
             for one in client.poll(1.0):
                 assert one.outcome == "done", one
                 who[one.worker] += 1
-                now = time.perf_counter()
-                if nap and before is not None:
-                    took.append(now - before - one.took)
-                before = now
     print(json.dumps([time.perf_counter() - began, took, who]))
 """
 
-ONE_WAY = """
-import json, time
+FREED = """
+import json, sys, time
 import pika
-channel = pika.BlockingConnection(pika.URLParameters(URL)).channel()
-queue = channel.queue_declare("", exclusive=True).method.queue
-answers = channel.consume(queue, auto_ack=True)
-took = []
-for _ in range(400):
+count = int(sys.argv[1])
+connection = pika.BlockingConnection(pika.URLParameters(URL))
+channel, other = connection.channel(), connection.channel()
+direct, service, instance = "gs.default.to", "service.one", "ab" * 8
+
+def say(key, kind, **facts):
+    body = json.dumps({"kind": kind, "service": service, **facts}).encode()
+    channel.basic_publish(direct, key, body, pika.BasicProperties(type=kind + "/1"))
+
+queue = other.queue_declare("", exclusive=True).method.queue
+passes, answers = [], other.consume(queue, auto_ack=True)
+for _ in range(count):
     at = time.perf_counter()
-    channel.basic_publish("", queue, b"x" * 300)
+    other.basic_publish("", queue, b"x" * 300)
     next(answers)
-    took.append(time.perf_counter() - at)
-print(json.dumps([0.0, took, {}]))
+    passes.append(time.perf_counter() - at)
+
+inbox = channel.queue_declare("", exclusive=True).method.queue
+channel.queue_bind(inbox, direct, "balanced.bench")
+me = {"worker": "bench", "instance": instance}
+say("balancer.service.one", "Register", address="bench", services=[service], slots=1, epoch=1, **me)
+for number in range(count):
+    task = {"task": f"{number:016x}", "command": "PING", "deadline": time.time() + 600}
+    body = json.dumps({"kind": "Execute", "service": "one", **task}).encode()
+    channel.basic_publish(direct, service, body, pika.BasicProperties(type="Execute/1"))
+took, freed = [], None
+for _, _, body in channel.consume(inbox, auto_ack=True):
+    said = json.loads(body)
+    if said["kind"] != "Assign":
+        continue
+    if freed is not None:
+        took.append(time.perf_counter() - freed)
+    if len(took) == count - 1:
+        break
+    freed = time.perf_counter()
+    say("balancer.service.one", "Increment", number=len(took) + 1, task=said["task"], **me)
+print(json.dumps([passes, took]))
 """
 
 
@@ -121,11 +144,11 @@ def asked(folder: Path, script: str, *words: object) -> tuple[float, list[float]
     return seconds, took, Counter(who)
 
 
-def echo(service: str, workers: int, *, direct: bool, slots: int = SLOTS) -> list[list[str]]:
+def echo(service: str, workers: int, *, direct: bool) -> list[list[str]]:
     """Return the commands of so many workers, in one process or in some."""
     processes = PROCESSES if workers >= SLOTS else 1
     words = [sys.executable, "-m", "pytest_gatherscatter", "roundrobin", "echo"]
-    words += ["--service", service, "--slots", str(slots), "--bulk", str(workers // processes)]
+    words += ["--service", service, "--slots", str(SLOTS), "--bulk", str(workers // processes)]
     words += ["--log-level", "warning", *(["--direct"] if direct else [])]
     return [[*words, "--name", f"{service}{number}"] for number in range(processes)]
 
@@ -147,7 +170,7 @@ def measure(url: str, folder: Path, workers: int, args: argparse.Namespace) -> N
     if celery:
         one = [sys.executable, "-m", "celery", "-A", "app", "worker", *few]
         programs += [[*one, "-n", f"w{number}@%h"] for number in range(workers)]
-    kinds = {"direct": ("ask.py", "direct", 0), "balanced": ("ask.py", "balanced", 0)}
+    kinds = {"direct": ("ask.py", "direct"), "balanced": ("ask.py", "balanced")}
     scripts: dict[str, tuple[object, ...]] = {
         **kinds,
         **({"celery": ("cask.py",)} if celery else {}),
@@ -181,18 +204,22 @@ def measure(url: str, folder: Path, workers: int, args: argparse.Namespace) -> N
         )
 
 
-def gaps(url: str, folder: Path) -> None:
-    """Print how long a slot is empty while something waits, in passes through the broker."""
+def freed(url: str, folder: Path) -> None:
+    """Print how long it takes from a freed slot to the backlog's head, in round trips."""
     environ = {**os.environ, "GATHERSCATTER_BROKER": url, "XDG_RUNTIME_DIR": str(folder)}
-    programs = [*echo("one", 1, direct=False, slots=1), balancer("one")]
-    with running(programs, folder, environ):
-        giver = Giver(url)
-        giver.wait_for(service_queue(LAB, service_key("one")), 1)
-        time.sleep(3.0)
-        once = statistics.median(asked(folder, "pass.py")[1])
-        took = asked(folder, "ask.py", 200, 0, "one", 0.02)[1]
-    gap = statistics.median(took)
-    print(f"gap\t{gap * 1e3:.2f} ms\tpass\t{once * 1e3:.2f} ms\tratio\t{gap / once:.1f}")
+    with running([balancer("one")], folder, environ):
+        Giver(url).wait_for(service_queue(LAB, service_key("one")), 1)
+        done = subprocess.run(
+            [sys.executable, "freed.py", "400"],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=100,
+            check=True,
+        )
+    once, took = map(statistics.median, json.loads(done.stdout))
+    print(f"freed to next\t{took * 1e3:.2f} ms")
+    print(f"round trip\t{once * 1e3:.2f} ms\tratio\t{took / once:.1f}", flush=True)
 
 
 def table() -> None:
@@ -240,13 +267,13 @@ def main() -> None:
             "app.py": CELERY_APP,
             "cask.py": CELERY_ASK,
             "ask.py": OUR_ASK,
-            "pass.py": ONE_WAY,
+            "freed.py": FREED,
         }
         for name, text in scripts.items():
             (folder / name).write_text(re.sub(r"\bURL\b", repr(url), text))
         for workers in args.workers:
             measure(url, folder, workers, args)
-        gaps(url, folder)
+        freed(url, folder)
     print(f"in {time.monotonic() - began:.0f} s")
 
 
