@@ -55,6 +55,7 @@ class Giving:
         self._answered: dict[int, Task] = {}
         self._passing: dict[int, Task] = {}
         self._unsaid: list[Task] = []
+        self._freed: list[Worker] = []
         self._deadlines: list[tuple[float, int, str]] = []
         self._numbers = count(1)
 
@@ -212,6 +213,7 @@ class Giving:
         if assigned is not None:
             task = assigned[0]
             self.table.take_back(assigned[1], task.id)
+            self._freed.append(assigned[1])
         if task is not None:
             self._unsaid.append(task)
 
@@ -282,6 +284,10 @@ class Giving:
         for task in self._unsaid:
             self._bury(task, "it cannot be said", now)
         self._unsaid = []
+        for worker in self._freed:  # which says nothing of what it never had
+            if self.table.get(worker.name) is worker:
+                self.fill(worker)
+        self._freed = []
 
     def limit(self, task: Task, now: float) -> None:
         """Look at a task that waits when its deadline has come."""

@@ -35,6 +35,7 @@ class Lab:
         self.machine = BalancerMachine(made, now=0.0, choice=choice)
         self.now = 0.0
         self.said: list[Effect] = []
+        self.confirms = True
         self.deliveries = 0
         self.tell(machine.Recovered((), WALL))
         self.tell(machine.LinkUp())
@@ -49,7 +50,7 @@ class Lab:
         self.now += after
         effects = self.machine.handle(message, now=self.now)
         for one in effects:  # which grows
-            if isinstance(one, Send):
+            if isinstance(one, Send) and self.confirms:
                 effects += self.machine.handle(machine.Confirmed(one.id), now=self.now)
         self.said += effects
         return effects
@@ -168,6 +169,22 @@ def test_what_waits_is_ahead_of_what_comes() -> None:
     assert given(lab.end("a", "x")) == [("a", "y")]
     assert given(lab.ask("z")) == []
     assert given(lab.end("a", "y", 2)) == [("a", "z")]
+
+
+def test_a_slot_whose_task_cannot_be_said_is_free_for_what_waits() -> None:
+    """Nobody would ever say so: the worker has not heard of it. No newcomer goes ahead."""
+    lab = Lab()
+    lab.register("a")
+    lab.confirms = False
+    (assign,) = [one for one in lab.ask("x") if isinstance(one, Send)]
+    lab.ask("y")
+    lab.tell(machine.Failed(assign.id, "nacked"))
+    assert given(lab.ask("z")) == []
+    lab.confirms = True
+    said = lab.beat("a")
+    assert answered(said) == [("x", "failed")]
+    assert given(said) == [("a", "y")]
+    assert given(lab.end("a", "y")) == [("a", "z")]
 
 
 def test_the_backlog_is_bounded_and_who_finds_it_full_is_told_at_once() -> None:
