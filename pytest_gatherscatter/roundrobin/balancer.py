@@ -413,7 +413,10 @@ class BalancerMachine:
     def _look_at_the_end(self, now: float) -> None:
         if self._finished or self._draining is None:
             return
-        if self._giving.tasks and now < self._draining + (LAST if self._giving.leaves else 0.0):
+        leaves = self._giving.leaves
+        # Nobody is given anything any more: what no worker has is for who follows.
+        waits = leaves or any(one.worker is not None for one in self._giving.tasks.values())
+        if waits and now < self._draining + (LAST if leaves else 0.0):
             if now >= self._draining:
                 self._out.wake(self._draining + LAST)
             return

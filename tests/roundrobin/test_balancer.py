@@ -484,6 +484,17 @@ def test_a_drain_gives_back_what_waits_and_waits_for_what_runs() -> None:
     assert runs == [Done(0)]
 
 
+def test_a_drain_does_not_wait_for_the_dead() -> None:
+    """What a lost worker may have begun nobody is given any more: it is for who follows."""
+    lab = Lab()
+    lab.register("a")
+    lab.ask("x")
+    lab.tell(Told(Drain()))
+    runs = [[one for one in lab.beat() if isinstance(one, machine.Run)] for _ in range(3)]
+    assert [Done(1) in [one.command for one in some] for some in runs] == [False, False, True]
+    assert [one for one in settled(lab.said) if one[0] > 1] == [], "the broker has it still"
+
+
 # ── policies ───────────────────────────────────────────────────────────────────────────
 
 
