@@ -12,8 +12,11 @@ import pytest
 from echolab import BALANCER, STAGES, EchoLab, Stage, all_of, echo_lab
 from shells import Actor, until
 
-SHORT = ("serve", "--service", "echo", "--backlog", "1")
-"""A balancer with which one task may wait."""
+ROOM = 2
+"""Tasks that may wait: one that is asked for without an answer, and one behind it, while the slot
+of the one before, which is answered, is not free yet."""
+
+SHORT = ("serve", "--service", "echo", "--backlog", str(ROOM))
 
 DIRECT, BALANCED = STAGES
 TIGHT = Stage("tight", BALANCED.options, BALANCED.says, ((SHORT, BALANCER[1]),))
@@ -54,7 +57,7 @@ def test_a_client_hears_the_same_with_a_balancer_between(lab: EchoLab) -> None:
         asked["late"] = client.execute("echo", "PING", None, 0.2)
         while asked["late"] not in found:
             found |= {one.task: one for one in client.poll(0.1)}
-        waits = client.execute("echo", "PING", "waits", 60.0, rerun=True)
+        waits = [client.execute("echo", "PING", None, 60.0, rerun=True) for _ in range(ROOM)]
         if lab.stage is not DIRECT:
             asked["busy"] = client.execute("echo", "PING", None, 60.0)
             while asked["busy"] not in found:
@@ -77,7 +80,9 @@ def test_a_client_hears_the_same_with_a_balancer_between(lab: EchoLab) -> None:
     assert bytes(found[asked["ping"]].payload) == b'{"v":[1,2]}'
     assert len(bytes(found[asked["stream"]].payload)) == 1024 + 2
     assert found[long].outcome == "worker-lost"
-    assert (found[waits].outcome, found[waits].worker) == ("done", "second-1")
+    assert [(found[one].outcome, found[one].worker) for one in waits] == [
+        ("done", "second-1")
+    ] * ROOM
 
 
 def account(actor: Actor) -> Counter[str]:
